@@ -1,0 +1,44 @@
+"""lrkit: the learning-rate toolkit for PyTorch.
+
+>>> import lrkit
+>>> schedule = (lrkit.warmup("5%") >> lrkit.linear(to=0)).over(1000)
+>>> schedule(0, base=0.1), schedule(50, base=0.1), schedule(1000, base=0.1)
+(0.002, 0.1, 0.0)
+"""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+# Where each public name lives. Nothing is imported before it is asked for: `import lrkit` loads neither torch nor
+# a plotting library. `__init__.pyi` is the same list for type checkers.
+_HOMES = {
+    "lrkit.schedules": [
+        "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Schedule",
+        "absolute", "constant", "every", "exponential", "from_json", "linear", "milestones", "parse", "plateau",
+        "staircase", "to_json", "warmup",
+    ],
+    "lrkit.training.binding": ["BoundController", "BoundSchedule", "bind"],
+    "lrkit.training.data": [],
+    "lrkit.training.history": ["EpochRecord", "History"],
+    "lrkit.training.loop": ["DivergedError", "Observer", "run"],
+    "lrkit.training.run_folder": ["RunFolder"],
+    "lrkit.training.task": ["Task", "accuracy"],
+    "lrkit.analysis.summary": ["best_epoch", "reductions"],
+}  # fmt: skip
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604 (strings all, made from the list above)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'lrkit' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -1,0 +1,43 @@
+"""What a schedule is: values, lengths, composition, text. numpy only.
+
+The public names of kinds are lower case, the same in Python and in text; inside they are frozen dataclasses.
+"""
+
+from lrkit.schedules.algebra import Every as every
+from lrkit.schedules.controllers import Plateau as plateau
+from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.json_form import from_json, to_json
+from lrkit.schedules.kinds import Constant as constant
+from lrkit.schedules.kinds import Exponential as exponential
+from lrkit.schedules.kinds import Linear as linear
+from lrkit.schedules.kinds import Milestones as milestones
+from lrkit.schedules.kinds import Staircase as staircase
+from lrkit.schedules.kinds import Warmup as warmup
+from lrkit.schedules.lengths import Horizon, Length
+from lrkit.schedules.plan import Controller, Plan, Schedule, State
+from lrkit.schedules.shares import Absolute, absolute
+from lrkit.schedules.text import parse
+
+__all__ = [
+    "Absolute",
+    "Controller",
+    "Horizon",
+    "InputError",
+    "InputTypeError",
+    "Length",
+    "Plan",
+    "Schedule",
+    "State",
+    "absolute",
+    "constant",
+    "every",
+    "exponential",
+    "from_json",
+    "linear",
+    "milestones",
+    "parse",
+    "plateau",
+    "staircase",
+    "to_json",
+    "warmup",
+]

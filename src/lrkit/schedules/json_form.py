@@ -1,0 +1,85 @@
+"""The JSON form of a plan: whole, exact, and with a version."""
+
+import json
+from dataclasses import fields
+from typing import Any
+
+from lrkit.schedules.algebra import chain, multiply
+from lrkit.schedules.errors import InputError, unknown
+from lrkit.schedules.lengths import Length
+from lrkit.schedules.names import KINDS
+from lrkit.schedules.plan import Plan
+from lrkit.schedules.shares import Absolute
+
+__all__ = ["from_json", "to_json"]
+
+VERSION = 1
+_COMPOSITIONS = {"sequence": chain, "product": multiply}
+
+
+def to_json(plan: Plan) -> str:
+    """A plan as JSON text: `from_json(to_json(plan)) == plan`.
+
+    >>> from lrkit import warmup
+    >>> to_json(warmup("5%"))
+    '{"lrkit": 1, "plan": {"kind": "warmup", "steps": "5%"}}'
+    """
+    return json.dumps({"lrkit": VERSION, "plan": _encode(plan)})
+
+
+def from_json(text: str) -> Plan:
+    """Read a plan from its JSON form.
+
+    Raises:
+        InputError: when it isn't JSON, not a plan, of an unknown kind, or written by a newer version.
+    """
+    try:
+        found = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise InputError(f"a schedule's JSON can't be read: {error}") from None
+    if not isinstance(found, dict) or "plan" not in found or not isinstance(found.get("lrkit"), int):
+        raise InputError('a schedule\'s JSON must look like {"lrkit": 1, "plan": {...}}')
+    if found["lrkit"] > VERSION:
+        raise InputError(f"this JSON has format {found['lrkit']}, this lrkit reads formats up to {VERSION}")
+    plan = _decode(found["plan"])
+    if not isinstance(plan, Plan):
+        raise InputError(f'"plan" must be a schedule, not {found["plan"]!r}')
+    return plan
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, Plan):
+        return {"kind": value.kind} | {name: _encode(each) for name, each in value._items()}
+    if isinstance(value, Absolute):
+        return {"absolute": value.value}
+    if isinstance(value, tuple):
+        return [_encode(each) for each in value]
+    return str(value) if isinstance(value, Length) else value
+
+
+def _decode(value: Any) -> Any:
+    if isinstance(value, list):
+        return tuple(map(_decode, value))
+    if not isinstance(value, dict):
+        return value
+    if set(value) == {"absolute"}:
+        return Absolute(value["absolute"])
+    arguments = {name: _decode(each) for name, each in value.items() if name != "kind"}
+    kind = value.get("kind")
+    if kind in _COMPOSITIONS:
+        parts = arguments.get("parts")
+        if set(arguments) != {"parts"} or not isinstance(parts, tuple) or len(parts) < 2:
+            raise InputError(f"a {kind} must have a list of at least two parts, not {arguments!r}")
+        if not all(isinstance(part, Plan) for part in parts):
+            raise InputError(f"every part of a {kind} must be a schedule, not {value['parts']!r}")
+        return _COMPOSITIONS[kind](*parts)
+    if kind not in KINDS:
+        raise unknown("kind", str(kind), [*KINDS, *_COMPOSITIONS])
+    known = [field.name for field in fields(KINDS[kind])]
+    for name in arguments:
+        if name not in known:
+            raise unknown(f"argument of {kind}", name, known)
+    try:
+        return KINDS[kind](**arguments)
+    except TypeError as error:
+        raise InputError(f"{kind}: {error}") from None

@@ -1,0 +1,159 @@
+"""How long something lasts: in steps, or in a unit that a horizon turns into steps."""
+
+import math
+import operator
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import SupportsIndex, TypeAlias
+
+from lrkit.schedules.errors import InputError, InputTypeError
+
+__all__ = ["Horizon", "Length", "LengthLike", "as_length", "round_half_up", "show_steps"]
+
+_PATTERN = re.compile(r"(?P<amount>\d{1,18}(?:\.\d{1,18})?)(?P<prefix>[kMGT]?)(?P<unit>%|ep|tok|samples|steps?)?")
+_PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_ALLOWED = "a whole number of steps, or text such as '5%', '10ep', '2Mtok' or '50ksamples'"
+
+
+@dataclass(frozen=True)
+class Length:
+    """A length that is measured against a horizon: an exact amount of a unit (`%`, `ep`, `tok`, `samples`)."""
+
+    amount: Fraction
+    unit: str
+
+    def __str__(self) -> str:
+        """The text form, `2Mtok`: the largest prefix that leaves a whole number, else the amount as it is."""
+        prefix = ""
+        if self.unit in ("tok", "samples"):
+            whole = [p for p, factor in _PREFIXES.items() if self.amount % factor == 0]
+            prefix = whole[-1]
+        return f"{_decimal(self.amount / _PREFIXES[prefix])}{prefix}{self.unit}"
+
+    __repr__ = __str__
+
+
+LengthLike: TypeAlias = int | str | Length
+
+
+@dataclass(frozen=True)
+class Horizon:
+    """What lengths are measured against.
+
+    Attributes:
+        steps: how many steps the whole schedule lasts (100 %).
+        epoch_steps: steps in an epoch.
+        step_tokens: tokens that a step consumes.
+        step_samples: samples that a step consumes.
+    """
+
+    steps: int | Fraction | None = None
+    epoch_steps: int | Fraction | None = None
+    step_tokens: int | Fraction | None = None
+    step_samples: int | Fraction | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if value is not None and not isinstance(value, Fraction):
+                object.__setattr__(self, name, _positive(value, name))
+
+    def measure(self, length: LengthLike) -> Fraction:
+        """The length in steps, exact and unrounded.
+
+        >>> Horizon(steps=1000, epoch_steps=30).measure(as_length("2.5%"))
+        Fraction(25, 1)
+        """
+        if not isinstance(length, Length):
+            return Fraction(length)
+        if length.unit == "%":
+            return length.amount / 100 * self._need("steps", length)
+        if length.unit == "ep":
+            return length.amount * self._need("epoch_steps", length)
+        return length.amount / self._need("step_tokens" if length.unit == "tok" else "step_samples", length)
+
+    def steps_in(self, length: LengthLike) -> int:
+        """The length in whole steps: rounded half up, at least 1."""
+        return max(1, round_half_up(self.measure(length)))
+
+    def in_periods(self, period: int) -> "Horizon":
+        """The same horizon for a clock that ticks once every `period` steps."""
+
+        def shrink(value: int | Fraction | None) -> Fraction | None:
+            return None if value is None else Fraction(value) / period
+
+        def grow(value: int | Fraction | None) -> Fraction | None:
+            return None if value is None else Fraction(value) * period
+
+        return Horizon(
+            shrink(self.steps), shrink(self.epoch_steps), grow(self.step_tokens), grow(self.step_samples)
+        )
+
+    def _need(self, name: str, length: Length) -> Fraction:
+        value = getattr(self, name)
+        if value is None:
+            call = "over(steps)" if name == "steps" else f"over(steps, {name}=…)"
+            raise InputError(f"the length {length} needs {name}, which isn't known: call {call}")
+        return Fraction(value)
+
+
+def as_length(value: object, name: str = "length") -> int | Length:
+    """An int (steps) or text in a unit, checked and normalised.
+
+    Raises:
+        InputTypeError: for a float or another type: 1 and 1.0 would mean different things.
+        InputError: for text in no known unit, and for what isn't positive.
+
+    >>> as_length("50ksamples"), as_length("500"), as_length(500)
+    (50ksamples, 500, 500)
+    """
+    if isinstance(value, Length):
+        return value
+    if not isinstance(value, str):
+        return _positive(value, name)
+    match = _PATTERN.fullmatch(value.strip())
+    if match is None:
+        raise InputError(f"{name} must be {_ALLOWED}, not {value!r}")
+    amount = Fraction(match["amount"]) * _PREFIXES[match["prefix"]]
+    unit = (match["unit"] or "steps").removesuffix("s") if match["unit"] != "samples" else "samples"
+    if unit == "step":
+        if amount.denominator != 1:
+            raise InputError(f"{name} must be a whole number of steps, not {value!r}")
+        return _positive(int(amount), name)
+    if match["prefix"] and unit in ("%", "ep"):
+        raise InputError(f"{name} must be {_ALLOWED}, not {value!r}")
+    if amount == 0:
+        raise InputError(f"{name} must be positive, not {value!r}")
+    return Length(amount, unit)
+
+
+def round_half_up(value: Fraction) -> int:
+    """The nearest whole number, halves upwards.
+
+    >>> round_half_up(Fraction(5, 2)), round_half_up(Fraction(7, 2))
+    (3, 4)
+    """
+    return math.floor(value + Fraction(1, 2))
+
+
+def show_steps(value: Fraction) -> str:
+    """An exact number of steps as people write it: `600`, `33.33`."""
+    return f"{float(value):.10g}" if value.denominator == 1 else f"{float(value):.2f}"
+
+
+def _positive(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
+        raise InputTypeError(f"{name} must be {_ALLOWED}, not {value!r} ({type(value).__name__})")
+    steps = operator.index(value)
+    if steps <= 0:
+        raise InputError(f"{name} must be positive, not {steps}")
+    return steps
+
+
+def _decimal(value: Fraction) -> str:
+    """A fraction whose denominator divides a power of ten, written out exactly."""
+    digits = 0
+    while (value * 10**digits).denominator != 1:
+        digits += 1
+    whole = str((value * 10**digits).numerator).rjust(digits + 1, "0")
+    return whole if digits == 0 else f"{whole[:-digits]}.{whole[-digits:]}"

@@ -1,0 +1,307 @@
+"""What every schedule and every controller is: a value that says which rate each step uses."""
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from fractions import Fraction
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, final, overload
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.lengths import Horizon, Length, LengthLike, round_half_up, show_steps
+from lrkit.schedules.shares import show_number
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
+
+    from lrkit.training.binding import BoundController, BoundSchedule
+
+__all__ = ["Array", "Controller", "Plan", "Schedule", "State"]
+
+Array: TypeAlias = NDArray[np.float64]
+State: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, repr=False)
+class Plan(ABC):
+    """What schedules and controllers have in common: a length, a text form, composition, binding.
+
+    A kind is a frozen dataclass. Fields that hold lengths are found by their value (`Length`), so a kind
+    declares them and never resolves them itself; only compositions override the methods about lengths.
+    """
+
+    kind: ClassVar[str]
+    positional: ClassVar[int] = 1  # how many fields the text form writes without their name
+
+    # --- length -----------------------------------------------------------------------------------
+
+    def over(
+        self,
+        steps: int,
+        *,
+        epoch_steps: int | None = None,
+        step_tokens: int | None = None,
+        step_samples: int | None = None,
+    ) -> Self:
+        """The same plan with every length in steps.
+
+        Args:
+            steps: the horizon; `"5%"` is a share of it and a length that was left out is what remains of it.
+            epoch_steps: steps in an epoch, needed where lengths are in `ep`.
+            step_tokens: tokens that a step consumes, needed where lengths are in `tok`.
+            step_samples: samples that a step consumes, needed where lengths are in `samples`.
+
+        Raises:
+            InputError: where the lengths don't fit the horizon (the message shows the arithmetic), or a unit's
+                size isn't given.
+
+        >>> from lrkit import linear, warmup
+        >>> (warmup("5%") >> linear(to=0)).over(1000)
+        warmup(50) >> linear(950)
+        """
+        horizon = Horizon(steps, epoch_steps, step_tokens, step_samples)
+        own = self._measure(horizon)
+        if own is not None and round_half_up(own) > steps:
+            raise InputError(f"{self} needs {self._arithmetic(horizon)} steps, but the horizon is {steps}")
+        return self._resolve(horizon, steps if own is None else max(1, round_half_up(own)))
+
+    @functools.cached_property
+    def length(self) -> int | None:
+        """How many steps the plan lasts, or None while that is open."""
+        measured = self._measure(Horizon())
+        return None if measured is None else int(measured)
+
+    def _measure(self, horizon: Horizon) -> Fraction | None:
+        """The plan's own length in steps, unrounded; None when it takes what remains."""
+        steps: LengthLike | None = getattr(self, "steps", None)
+        return None if steps is None else horizon.measure(steps)
+
+    def _arithmetic(self, horizon: Horizon) -> str:
+        """How the length comes about, for the message that it doesn't fit."""
+        return show_steps(self._measure(horizon) or Fraction(0))
+
+    def _resolve(self, horizon: Horizon, steps: int) -> Self:
+        """The plan with all lengths in steps, lasting exactly `steps`."""
+        found: dict[str, Any] = {"steps": steps}
+        for name, value in self._items():
+            if isinstance(value, Length) and name != "steps":
+                found[name] = horizon.steps_in(value)
+            elif isinstance(value, tuple) and any(isinstance(each, Length) for each in value):
+                found[name] = tuple(horizon.steps_in(each) for each in value)
+        return replace(self, **found)
+
+    def _open(self) -> str | None:
+        """Why the plan can't be evaluated yet, or None when it can."""
+        for _, value in self._items():
+            lengths = value if isinstance(value, tuple) else (value,)
+            for each in lengths:
+                if isinstance(each, Length):
+                    return f"the length {each}"
+        return None
+
+    @functools.cached_property
+    def _ready(self) -> bool:
+        reason = self._open()
+        if reason is not None:
+            raise InputError(f"{self} can't be evaluated yet, because of {reason}: call over(steps) first")
+        return True
+
+    # --- evaluation -------------------------------------------------------------------------------
+
+    @abstractmethod
+    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
+        """The value at steps `t >= 0`; `entry` is where the segment before ended.
+
+        From the plan's length on this is its end value: the limit from the left, so that a ramp ends where
+        it was going, and a staircase on its last stair.
+        """
+
+    def _evaluate(self, t: ArrayLike, base: ArrayLike, state: State | None) -> Any:
+        assert self._ready
+        steps = np.maximum(np.asarray(t, dtype=np.float64), 0.0)
+        peak = np.asarray(base, dtype=np.float64)
+        steps, peak = np.broadcast_arrays(steps, peak)
+        values = self._curve(steps, peak, peak, state)
+        if steps.ndim == 0:
+            return float(values)
+        return np.array(np.broadcast_to(values, steps.shape))
+
+    # --- binding ----------------------------------------------------------------------------------
+
+    def _bind(self, optimizer: "Optimizer", **options: Any) -> Any:
+        import lrkit  # the top level knows every layer; binding needs torch and lives in training
+
+        return lrkit.bind(self, optimizer, **options)
+
+    # --- text -------------------------------------------------------------------------------------
+
+    def _items(self) -> Iterator[tuple[str, Any]]:
+        """The fields that differ from their default, in order."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                yield field.name, value
+
+    def __str__(self) -> str:
+        first = [field.name for field in fields(self)][: self.positional]
+        written = [show(value) if name in first else f"{name}={show(value)}" for name, value in self._items()]
+        return f"{self.kind}({', '.join(written)})"
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+@dataclass(frozen=True, repr=False)
+class Schedule(Plan):
+    """A plan that depends on the step alone (open loop).
+
+    `value(t, base)` is pure and elementwise in both, so a schedule can be printed, compared, pickled, plotted
+    over a million steps at once, and evaluated at any step without having passed through those before it.
+    """
+
+    @final
+    def value(self, t: ArrayLike, base: ArrayLike = 1.0) -> Any:
+        """What update `t` uses in a param group whose peak is `base`.
+
+        Args:
+            t: step or steps, 0-based, any shape; before 0 it is the value at 0, past the end the end value.
+            base: peak value or values of the hyper-parameter; broadcast against `t`.
+
+        Returns:
+            A float for scalars, else a float64 array of the broadcast shape.
+
+        Raises:
+            InputError: when a length is still open; `over` closes it.
+
+        >>> from lrkit import linear
+        >>> linear(4, to=0).value([0, 1, 2, 3, 4, 5], base=0.1).tolist()
+        [0.1, 0.07500000000000001, 0.05, 0.025, 0.0, 0.0]
+        """
+        return self._evaluate(t, base, None)
+
+    @final
+    def __call__(self, t: ArrayLike, base: ArrayLike = 1.0) -> Any:
+        """Short for `value`."""
+        return self._evaluate(t, base, None)
+
+    @overload
+    def __rshift__(self, other: "Schedule") -> "Schedule": ...
+    @overload
+    def __rshift__(self, other: "Controller") -> "Controller": ...
+    def __rshift__(self, other: Plan) -> Plan:
+        """In sequence: this one, then the other."""
+        return _chain(self, other)
+
+    @overload
+    def __mul__(self, other: "Schedule") -> "Schedule": ...
+    @overload
+    def __mul__(self, other: "Controller") -> "Controller": ...
+    def __mul__(self, other: Plan) -> Plan:
+        """The product: the first operand carries the base, the others are multipliers that start at 1."""
+        return _multiply(self, other)
+
+    def bind(
+        self,
+        optimizer: "Optimizer",
+        *,
+        lr: float | None = None,
+        steps: int | None = None,
+        epoch_steps: int | None = None,
+        step_tokens: int | None = None,
+        step_samples: int | None = None,
+        momentum: "Schedule | None" = None,
+        groups: "Mapping[int | str, Schedule] | None" = None,
+    ) -> "BoundSchedule":
+        """Let this schedule set the optimizer's learning rates from now on; see `lrkit.bind`."""
+        bound: BoundSchedule = self._bind(
+            optimizer, lr=lr, steps=steps, epoch_steps=epoch_steps, step_tokens=step_tokens,
+            step_samples=step_samples, momentum=momentum, groups=groups,
+        )
+        return bound
+
+
+@dataclass(frozen=True, repr=False)
+class Controller(Plan):
+    """A plan that depends on a metric as well (closed loop); its state is explicit and JSON-able."""
+
+    @abstractmethod
+    def init(self) -> State:
+        """The state before any metric was reported."""
+
+    @final
+    def update(self, state: State, metric: float, t: int | None = None) -> State:
+        """The state after a metric was reported, once `t` updates were done; the old state stays as it is.
+
+        A controller that isn't part of a sequence doesn't look at `t`. In a sequence the metric goes to the
+        segment of update `t - 1`, the one that made what was measured.
+
+        Raises:
+            InputTypeError: when the metric is no number, or `t` is missing where it is needed.
+        """
+        assert self._ready
+        try:
+            number = float(metric)
+        except (TypeError, ValueError):
+            raise InputTypeError(f"metric must be a number, not {metric!r}") from None
+        return self._update(state, number, t)
+
+    @abstractmethod
+    def _update(self, state: State, metric: float, t: int | None) -> State: ...
+
+    @final
+    def value(self, state: State, t: ArrayLike, base: ArrayLike = 1.0) -> Any:
+        """What update `t` uses in a group with that base, for what the state knows; shapes as in `Schedule`."""
+        return self._evaluate(t, base, state)
+
+    def __rshift__(self, other: Plan) -> "Controller":
+        """In sequence: this one, then the other, which starts from the value at the hand-over."""
+        chained: Controller = _chain(self, other)
+        return chained
+
+    def __mul__(self, other: Plan) -> "Controller":
+        """The product: the first operand carries the base, the others are multipliers that start at 1."""
+        product: Controller = _multiply(self, other)
+        return product
+
+    def bind(
+        self,
+        optimizer: "Optimizer",
+        *,
+        lr: float | None = None,
+        steps: int | None = None,
+        epoch_steps: int | None = None,
+        step_tokens: int | None = None,
+        step_samples: int | None = None,
+        momentum: Schedule | None = None,
+        groups: Mapping[int | str, Schedule] | None = None,
+    ) -> "BoundController":
+        """Let this controller set the optimizer's learning rates from now on; see `lrkit.bind`."""
+        bound: BoundController = self._bind(
+            optimizer, lr=lr, steps=steps, epoch_steps=epoch_steps, step_tokens=step_tokens,
+            step_samples=step_samples, momentum=momentum, groups=groups,
+        )
+        return bound
+
+
+def show(value: object) -> str:
+    """A field's value in the text form."""
+    if isinstance(value, float):
+        return show_number(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(show, value))}]"
+    return str(value)
+
+
+def _chain(first: Plan, second: Plan) -> Any:
+    from lrkit.schedules.algebra import chain  # the algebra is made of plans
+
+    return chain(first, second) if isinstance(second, Plan) else NotImplemented
+
+
+def _multiply(first: Plan, second: Plan) -> Any:
+    from lrkit.schedules.algebra import multiply
+
+    return multiply(first, second) if isinstance(second, Plan) else NotImplemented

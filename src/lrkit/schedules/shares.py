@@ -1,0 +1,88 @@
+"""Values of a hyper-parameter: a share of the base, or absolute."""
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrkit.schedules.errors import InputError, InputTypeError
+
+__all__ = ["Absolute", "ShareLike", "absolute", "as_number", "as_share", "at_base", "show_number"]
+
+
+@dataclass(frozen=True)
+class Absolute:
+    """A value in the hyper-parameter's own unit, whatever the base."""
+
+    value: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", as_number(self.value, "absolute", low=0.0))
+
+    def __str__(self) -> str:
+        return f"absolute({show_number(self.value)})"
+
+    __repr__ = __str__
+
+
+ShareLike: TypeAlias = float | Absolute
+
+
+def absolute(value: float) -> Absolute:
+    """An end point that doesn't scale with the base, such as torch's `eta_min`.
+
+    >>> from lrkit import linear
+    >>> linear(100, to=absolute(1e-6)).value(100, base=[0.1, 10]).tolist()
+    [1e-06, 1e-06]
+    """
+    return Absolute(value)
+
+
+def as_number(
+    value: object,
+    name: str,
+    *,
+    low: float = -math.inf,
+    high: float = math.inf,
+    low_open: bool = False,
+    high_open: bool = False,
+) -> float:
+    """A finite number between `low` and `high` as a float; `..._open` leaves that end out."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real | np.number):
+        raise InputTypeError(f"{name} must be a number, not {value!r} ({type(value).__name__})")
+    number = float(value)
+    below = number <= low if low_open else number < low
+    above = number >= high if high_open else number > high
+    if not math.isfinite(number) or below or above:
+        bounds = [
+            f"{'above' if low_open else 'at least'} {show_number(low)}" if low > -math.inf else "",
+            f"{'below' if high_open else 'at most'} {show_number(high)}" if high < math.inf else "",
+        ]
+        allowed = " and ".join(["finite", *filter(None, bounds)])
+        raise InputError(f"{name} must be {allowed}, not {number}")
+    return number
+
+
+def as_share(value: object, name: str, *, low_open: bool = False) -> ShareLike:
+    """A share of the base that is not negative, or an `Absolute`; `low_open` refuses zero too."""
+    if isinstance(value, Absolute):
+        as_number(value.value, name, low=0.0, low_open=low_open)
+        return value
+    return as_number(value, name, low=0.0, low_open=low_open)
+
+
+def at_base(share: ShareLike, base: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What a share is for a base; an absolute value stays what it is."""
+    return np.asarray(share.value) if isinstance(share, Absolute) else share * base
+
+
+def show_number(value: float) -> str:
+    """The shortest text that reads back as the same float, whole numbers without a point.
+
+    >>> show_number(1.0), show_number(0.1), show_number(1e-6)
+    ('1', '0.1', '1e-06')
+    """
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
