@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence as Series
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -23,7 +23,7 @@ __all__ = ["ControlledProduct", "ControlledSequence", "Every", "Product", "Seque
 
 def chain(*plans: Plan) -> Plan:
     """The plans one after the other, flattened."""
-    parts = tuple(itertools.chain.from_iterable(p.parts if _is_sequence(p) else (p,) for p in plans))
+    parts = _flatten(plans, _InSequence)
     if all(isinstance(part, Schedule) for part in parts):
         return Sequence(parts)
     return ControlledSequence(parts)
@@ -31,18 +31,15 @@ def chain(*plans: Plan) -> Plan:
 
 def multiply(*plans: Plan) -> Plan:
     """The product of the plans, flattened."""
-    parts = tuple(itertools.chain.from_iterable(p.parts if _is_product(p) else (p,) for p in plans))
+    parts = _flatten(plans, _InProduct)
     if all(isinstance(part, Schedule) for part in parts):
         return Product(parts)
     return ControlledProduct(parts)
 
 
-def _is_sequence(plan: Any) -> bool:
-    return isinstance(plan, Sequence | ControlledSequence)
-
-
-def _is_product(plan: Any) -> bool:
-    return isinstance(plan, Product | ControlledProduct)
+def _flatten(plans: Series[Plan], composition: "type[Composition]") -> tuple[Plan, ...]:
+    """The plans, those of the same composition replaced by their parts (both are associative)."""
+    return tuple(itertools.chain.from_iterable(p.parts if isinstance(p, composition) else (p,) for p in plans))
 
 
 @dataclass(frozen=True, repr=False)
@@ -174,7 +171,7 @@ class _InProduct(Composition):
                 raise InputError(f"a multiplier has no base, so absolute values mean nothing in {part}")
 
     def __str__(self) -> str:
-        return " * ".join(f"({part})" if _is_sequence(part) else str(part) for part in self.parts)
+        return " * ".join(f"({part})" if isinstance(part, _InSequence) else str(part) for part in self.parts)
 
     def _measure(self, horizon: Horizon) -> Fraction | None:
         measures = [part._measure(horizon) for part in self.parts]
@@ -247,12 +244,13 @@ class Every(Schedule):
         object.__setattr__(self, "period", as_length(self.period, "period"))
         if self.steps is not None:
             object.__setattr__(self, "steps", as_length(self.steps, "steps"))
-        if isinstance(self.schedule, Controller):
+        given: object = self.schedule
+        if isinstance(given, Controller):
             raise InputTypeError(
-                f"every takes a schedule; {self.schedule} is a controller, which moves when a metric is reported"
+                f"every takes a schedule; {given} is a controller, which moves when a metric is reported"
             )
-        if not isinstance(self.schedule, Schedule):
-            raise InputTypeError(f"every takes a schedule, not {self.schedule!r}")
+        if not isinstance(given, Schedule):
+            raise InputTypeError(f"every takes a schedule, not {given!r}")
 
     def _open(self) -> str | None:
         return super()._open() or self.schedule._open()

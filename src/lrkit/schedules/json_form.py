@@ -5,7 +5,7 @@ from dataclasses import fields
 from typing import Any
 
 from lrkit.schedules.algebra import chain, multiply
-from lrkit.schedules.errors import InputError, unknown
+from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.lengths import Length
 from lrkit.schedules.names import KINDS
 from lrkit.schedules.plan import Plan
@@ -67,19 +67,29 @@ def _decode(value: Any) -> Any:
     arguments = {name: _decode(each) for name, each in value.items() if name != "kind"}
     kind = value.get("kind")
     if kind in _COMPOSITIONS:
-        parts = arguments.get("parts")
-        if set(arguments) != {"parts"} or not isinstance(parts, tuple) or len(parts) < 2:
-            raise InputError(f"a {kind} must have a list of at least two parts, not {arguments!r}")
-        if not all(isinstance(part, Plan) for part in parts):
-            raise InputError(f"every part of a {kind} must be a schedule, not {value['parts']!r}")
-        return _COMPOSITIONS[kind](*parts)
-    if kind not in KINDS:
-        raise unknown("kind", str(kind), [*KINDS, *_COMPOSITIONS])
+        return _compose(kind, arguments)
+    if kind in KINDS:
+        return _make(kind, arguments)
+    raise unknown("kind", str(kind), [*KINDS, *_COMPOSITIONS])
+
+
+def _compose(kind: str, arguments: dict[str, Any]) -> Plan:
+    parts = arguments.get("parts")
+    if set(arguments) != {"parts"} or not isinstance(parts, tuple) or len(parts) < 2:
+        raise InputError(f"a {kind} must have a list of at least two parts, not {arguments!r}")
+    if not all(isinstance(part, Plan) for part in parts):
+        raise InputError(f"every part of a {kind} must be a schedule, not {parts!r}")
+    return _COMPOSITIONS[kind](*parts)
+
+
+def _make(kind: str, arguments: dict[str, Any]) -> Plan:
     known = [field.name for field in fields(KINDS[kind])]
     for name in arguments:
         if name not in known:
             raise unknown(f"argument of {kind}", name, known)
     try:
         return KINDS[kind](**arguments)
-    except TypeError as error:
+    except InputTypeError:
+        raise
+    except TypeError as error:  # a required argument is missing
         raise InputError(f"{kind}: {error}") from None

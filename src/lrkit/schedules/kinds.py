@@ -1,6 +1,8 @@
 """The kinds of schedule: each a formula."""
 
-from dataclasses import KW_ONLY, dataclass
+import itertools
+from collections.abc import Iterable
+from dataclasses import KW_ONLY, dataclass, fields
 from typing import ClassVar
 
 import numpy as np
@@ -8,7 +10,7 @@ import numpy as np
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.lengths import Length, LengthLike, as_length
 from lrkit.schedules.plan import Array, Schedule, State
-from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
+from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base, power
 
 __all__ = ["Constant", "Exponential", "Linear", "Milestones", "Staircase", "Warmup"]
 
@@ -20,9 +22,10 @@ class Leaf(Schedule):
     needs_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        optional = {field.name for field in fields(self) if field.default is None}
         for name in ("steps", "every"):
             value = getattr(self, name, None)
-            if value is not None:
+            if hasattr(self, name) and not (value is None and name in optional):
                 self._set(name, as_length(value, name))
         for name in ("start", "to"):
             value = getattr(self, name, None)
@@ -115,6 +118,7 @@ class Linear(Leaf):
     """
 
     kind: ClassVar[str] = "linear"
+    always: ClassVar[tuple[str, ...]] = ("to",)
     needs_steps: ClassVar[bool] = True
 
     steps: LengthLike | None = None
@@ -169,11 +173,11 @@ class Exponential(Leaf):
         start = _start(self.start, base, entry)
         if self.factor is not None:
             held = t if self.steps is None else np.minimum(t, _steps(self.steps))
-            return start * self.factor**held
+            return start * power(self.factor, held)
         assert self.to is not None
         position = np.minimum(t / _steps(self.steps), 1.0)
         # start^(1-x) · to^x needs no division, so a start of zero gives zero.
-        return np.asarray(start ** (1.0 - position) * at_base(self.to, base) ** position)
+        return power(start, 1.0 - position) * power(at_base(self.to, base), position)
 
 
 @dataclass(frozen=True, repr=False)
@@ -198,7 +202,7 @@ class Staircase(Leaf):
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         stairs = np.floor(_inside(t, self.steps) / _steps(self.every))
-        return _start(self.start, base, entry) * self.factor**stairs
+        return _start(self.start, base, entry) * power(self.factor, stairs)
 
 
 @dataclass(frozen=True, repr=False)
@@ -218,18 +222,18 @@ class Milestones(Leaf):
 
     steps: LengthLike | None = None
     _: KW_ONLY
-    at: tuple[LengthLike, ...]
+    at: Iterable[LengthLike]
     factor: float = 0.1
     start: ShareLike | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.at, str | bytes) or not hasattr(self.at, "__iter__"):
+        if isinstance(self.at, str | bytes) or not isinstance(self.at, Iterable):
             raise InputTypeError(f"at must be a list of steps, not {self.at!r}")
         at = tuple(as_length(each, "at") for each in self.at)
         if not at:
             raise InputError("at must have at least one step, not []")
-        for before, after in zip(at, at[1:], strict=False):
+        for before, after in itertools.pairwise(at):
             if _amount(before) > _amount(after) and _unit(before) == _unit(after):
                 raise InputError(f"at must ascend, but {before} stands before {after}")
         self._set("at", at)
@@ -237,11 +241,11 @@ class Milestones(Leaf):
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         at = np.sort(np.array([_steps(each) for each in self.at], dtype=np.float64))
         passed = np.searchsorted(at, _inside(t, self.steps), side="right")
-        return _start(self.start, base, entry) * self.factor ** passed.astype(np.float64)
+        return _start(self.start, base, entry) * power(self.factor, passed.astype(np.float64))
 
 
 def _steps(length: LengthLike | None) -> int:
-    """A length that `over` has made an int; `Plan._ready` has made sure of that."""
+    """A length that `over` has made an int; `require_resolved` has made sure of that."""
     assert isinstance(length, int)
     return length
 

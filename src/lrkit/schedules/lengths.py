@@ -85,9 +85,7 @@ class Horizon:
         def grow(value: int | Fraction | None) -> Fraction | None:
             return None if value is None else Fraction(value) * period
 
-        return Horizon(
-            shrink(self.steps), shrink(self.epoch_steps), grow(self.step_tokens), grow(self.step_samples)
-        )
+        return Horizon(shrink(self.steps), shrink(self.epoch_steps), grow(self.step_tokens), grow(self.step_samples))
 
     def _need(self, name: str, length: Length) -> Fraction:
         value = getattr(self, name)

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, final, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsFloat, TypeAlias, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -17,7 +17,7 @@ from lrkit.schedules.shares import show_number
 if TYPE_CHECKING:
     from torch.optim import Optimizer
 
-    from lrkit.training.binding import BoundController, BoundSchedule
+    from lrkit.training.binding import Policy, Scheduler
 
 __all__ = ["Array", "Controller", "Plan", "Schedule", "State"]
 
@@ -35,6 +35,7 @@ class Plan(ABC):
 
     kind: ClassVar[str]
     positional: ClassVar[int] = 1  # how many fields the text form writes without their name
+    always: ClassVar[tuple[str, ...]] = ()  # fields that it writes even when they have their default
 
     # --- length -----------------------------------------------------------------------------------
 
@@ -60,7 +61,7 @@ class Plan(ABC):
 
         >>> from lrkit import linear, warmup
         >>> (warmup("5%") >> linear(to=0)).over(1000)
-        warmup(50) >> linear(950)
+        warmup(50) >> linear(950, to=0)
         """
         horizon = Horizon(steps, epoch_steps, step_tokens, step_samples)
         own = self._measure(horizon)
@@ -103,11 +104,13 @@ class Plan(ABC):
         return None
 
     @functools.cached_property
-    def _ready(self) -> bool:
-        reason = self._open()
-        if reason is not None:
-            raise InputError(f"{self} can't be evaluated yet, because of {reason}: call over(steps) first")
-        return True
+    def _why_open(self) -> str | None:
+        return self._open()
+
+    def require_resolved(self) -> None:
+        """Raise an `InputError` that names `over` while a length is open."""
+        if self._why_open is not None:
+            raise InputError(f"{self} can't be evaluated yet, because of {self._why_open}: call over(steps) first")
 
     # --- evaluation -------------------------------------------------------------------------------
 
@@ -120,29 +123,79 @@ class Plan(ABC):
         """
 
     def _evaluate(self, t: ArrayLike, base: ArrayLike, state: State | None) -> Any:
-        assert self._ready
-        steps = np.maximum(np.asarray(t, dtype=np.float64), 0.0)
-        peak = np.asarray(base, dtype=np.float64)
-        steps, peak = np.broadcast_arrays(steps, peak)
-        values = self._curve(steps, peak, peak, state)
-        if steps.ndim == 0:
-            return float(values)
-        return np.array(np.broadcast_to(values, steps.shape))
+        self.require_resolved()
+        steps, peak = np.broadcast_arrays(np.asarray(t, dtype=np.float64), np.asarray(base, dtype=np.float64))
+        # One dimension and no strides: numpy's loops round differently for other layouts, and s(t) for one t must be
+        # what s(array of t) has there, to the bit.
+        flat = np.ascontiguousarray(steps).ravel()
+        peaks = np.ascontiguousarray(peak).ravel()
+        values = np.array(self._curve(np.maximum(flat, 0.0), peaks, peaks, state)).reshape(steps.shape)
+        return values if values.ndim else float(values)
 
     # --- binding ----------------------------------------------------------------------------------
 
-    def _bind(self, optimizer: "Optimizer", **options: Any) -> Any:
+    def bind(
+        self,
+        optimizer: "Optimizer",
+        *,
+        lr: float | None = None,
+        steps: int | None = None,
+        epoch_steps: int | None = None,
+        step_tokens: int | None = None,
+        step_samples: int | None = None,
+        momentum: "Schedule | None" = None,
+        groups: "Mapping[int | str, Schedule] | None" = None,
+        policy: "Policy | None" = None,
+    ) -> "Scheduler":
+        """Let this plan set the optimizer's learning rates from now on.
+
+        After each of the optimizer's own updates a hook moves the clock and writes the value for the next one, so
+        accumulation, skipped mixed-precision steps, and trainers that call `step()` once per epoch, twice, or not
+        at all, can't shift it. A controller is told its metric by `scheduler.step(metric)`.
+
+        Args:
+            optimizer: any torch optimizer; its groups' rates may be floats or tensors (written in place).
+            lr: the base of every group; by default the group's own rate, or its `initial_lr` when it still holds
+                what an earlier binding wrote or when the optimizer was restored from a checkpoint.
+            steps: the horizon, where the plan has lengths to resolve; the state remembers the plan as written.
+            epoch_steps: steps in an epoch, as in `over`.
+            step_tokens: tokens that a step consumes.
+            step_samples: samples that a step consumes.
+            momentum: a schedule for `momentum`, or for the first of `betas`.
+            groups: a schedule of its own for some groups, by index or by the group's `name`.
+            policy: what to do when the optimizer's checkpoint was made with another schedule or horizon, as in
+                `Scheduler.load_state_dict`.
+
+        Raises:
+            InputError: when a length can't be resolved, or the checkpoint doesn't fit and no policy is named.
+
+        >>> import torch, lrkit
+        >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+        >>> scheduler = lrkit.linear(to=0).bind(optimizer, steps=4)
+        >>> for _ in range(3):
+        ...     print(optimizer.param_groups[0]["lr"])
+        ...     optimizer.step()
+        0.1
+        0.07500000000000001
+        0.05
+        """
         import lrkit  # the top level knows every layer; binding needs torch and lives in training
 
-        return lrkit.bind(self, optimizer, **options)
+        if steps is not None:
+            horizon = Horizon(steps, epoch_steps, step_tokens, step_samples)
+        elif (epoch_steps, step_tokens, step_samples) == (None, None, None):
+            horizon = None
+        else:
+            raise InputError("epoch_steps, step_tokens and step_samples are given without steps, the horizon")
+        return lrkit.bind(self, optimizer, horizon, lr=lr, momentum=momentum, groups=groups, policy=policy)
 
     # --- text -------------------------------------------------------------------------------------
 
     def _items(self) -> Iterator[tuple[str, Any]]:
-        """The fields that differ from their default, in order."""
+        """The fields that are written, in order: those that differ from their default."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if value != field.default:
+            if value != field.default or field.name in self.always:
                 yield field.name, value
 
     def __str__(self) -> str:
@@ -193,7 +246,8 @@ class Schedule(Plan):
     def __rshift__(self, other: "Controller") -> "Controller": ...
     def __rshift__(self, other: Plan) -> Plan:
         """In sequence: this one, then the other."""
-        return _chain(self, other)
+        chained: Plan = _chain(self, other)
+        return chained
 
     @overload
     def __mul__(self, other: "Schedule") -> "Schedule": ...
@@ -201,26 +255,8 @@ class Schedule(Plan):
     def __mul__(self, other: "Controller") -> "Controller": ...
     def __mul__(self, other: Plan) -> Plan:
         """The product: the first operand carries the base, the others are multipliers that start at 1."""
-        return _multiply(self, other)
-
-    def bind(
-        self,
-        optimizer: "Optimizer",
-        *,
-        lr: float | None = None,
-        steps: int | None = None,
-        epoch_steps: int | None = None,
-        step_tokens: int | None = None,
-        step_samples: int | None = None,
-        momentum: "Schedule | None" = None,
-        groups: "Mapping[int | str, Schedule] | None" = None,
-    ) -> "BoundSchedule":
-        """Let this schedule set the optimizer's learning rates from now on; see `lrkit.bind`."""
-        bound: BoundSchedule = self._bind(
-            optimizer, lr=lr, steps=steps, epoch_steps=epoch_steps, step_tokens=step_tokens,
-            step_samples=step_samples, momentum=momentum, groups=groups,
-        )
-        return bound
+        product: Plan = _multiply(self, other)
+        return product
 
 
 @dataclass(frozen=True, repr=False)
@@ -232,7 +268,7 @@ class Controller(Plan):
         """The state before any metric was reported."""
 
     @final
-    def update(self, state: State, metric: float, t: int | None = None) -> State:
+    def update(self, state: State, metric: SupportsFloat, t: int | None = None) -> State:
         """The state after a metric was reported, once `t` updates were done; the old state stays as it is.
 
         A controller that isn't part of a sequence doesn't look at `t`. In a sequence the metric goes to the
@@ -241,7 +277,7 @@ class Controller(Plan):
         Raises:
             InputTypeError: when the metric is no number, or `t` is missing where it is needed.
         """
-        assert self._ready
+        self.require_resolved()
         try:
             number = float(metric)
         except (TypeError, ValueError):
@@ -266,25 +302,6 @@ class Controller(Plan):
         product: Controller = _multiply(self, other)
         return product
 
-    def bind(
-        self,
-        optimizer: "Optimizer",
-        *,
-        lr: float | None = None,
-        steps: int | None = None,
-        epoch_steps: int | None = None,
-        step_tokens: int | None = None,
-        step_samples: int | None = None,
-        momentum: Schedule | None = None,
-        groups: Mapping[int | str, Schedule] | None = None,
-    ) -> "BoundController":
-        """Let this controller set the optimizer's learning rates from now on; see `lrkit.bind`."""
-        bound: BoundController = self._bind(
-            optimizer, lr=lr, steps=steps, epoch_steps=epoch_steps, step_tokens=step_tokens,
-            step_samples=step_samples, momentum=momentum, groups=groups,
-        )
-        return bound
-
 
 def show(value: object) -> str:
     """A field's value in the text form."""
@@ -295,13 +312,13 @@ def show(value: object) -> str:
     return str(value)
 
 
-def _chain(first: Plan, second: Plan) -> Any:
+def _chain(first: Plan, second: object) -> Any:
     from lrkit.schedules.algebra import chain  # the algebra is made of plans
 
     return chain(first, second) if isinstance(second, Plan) else NotImplemented
 
 
-def _multiply(first: Plan, second: Plan) -> Any:
+def _multiply(first: Plan, second: object) -> Any:
     from lrkit.schedules.algebra import multiply
 
     return multiply(first, second) if isinstance(second, Plan) else NotImplemented

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lrkit.schedules.errors import InputError, InputTypeError
 
-__all__ = ["Absolute", "ShareLike", "absolute", "as_number", "as_share", "at_base", "show_number"]
+__all__ = ["Absolute", "ShareLike", "absolute", "as_number", "as_share", "at_base", "power", "show_number"]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,12 @@ def as_share(value: object, name: str, *, low_open: bool = False) -> ShareLike:
 def at_base(share: ShareLike, base: NDArray[np.float64]) -> NDArray[np.float64]:
     """What a share is for a base; an absolute value stays what it is."""
     return np.asarray(share.value) if isinstance(share, Absolute) else share * base
+
+
+def power(base: NDArray[np.float64] | float, exponent: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`base ** exponent`, the same to the bit for one value and for many: both operands lie without strides."""
+    one, other = np.broadcast_arrays(np.asarray(base, dtype=np.float64), exponent)
+    return np.power(np.ascontiguousarray(one), np.ascontiguousarray(other))
 
 
 def show_number(value: float) -> str:

@@ -1,10 +1,10 @@
 """The text form of a plan, read by a parser that knows the names of kinds and numbers only.
 
-    plan    := product ('>>' product)*
-    product := atom ('*' atom)*
-    atom    := '(' plan ')' | name '(' [argument (',' argument)*] ')'
-    argument := [name '='] value
-    value   := number | length | word | quoted text | '[' value, ... ']' | plan
+plan    := product ('>>' product)*
+product := atom ('*' atom)*
+atom    := '(' plan ')' | name '(' [argument (',' argument)*] ')'
+argument := [name '='] value
+value   := number | length | word | quoted text | '[' value, ... ']' | plan
 """
 
 import inspect
@@ -133,7 +133,8 @@ class _Parser:
             parts.append(operand())
         if len(parts) == 1:
             return parts[0]
-        return self._build(at, lambda: compose(*parts))
+        composed: Plan = self._build(at, lambda: compose(*parts))
+        return composed
 
     def atom(self) -> Plan:
         at = self.tokens[-1].at

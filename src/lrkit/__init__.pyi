@@ -1,0 +1,36 @@
+from lrkit.analysis.summary import best_epoch as best_epoch
+from lrkit.analysis.summary import reductions as reductions
+from lrkit.schedules import Absolute as Absolute
+from lrkit.schedules import Controller as Controller
+from lrkit.schedules import Horizon as Horizon
+from lrkit.schedules import InputError as InputError
+from lrkit.schedules import InputTypeError as InputTypeError
+from lrkit.schedules import Length as Length
+from lrkit.schedules import Plan as Plan
+from lrkit.schedules import Schedule as Schedule
+from lrkit.schedules import absolute as absolute
+from lrkit.schedules import constant as constant
+from lrkit.schedules import every as every
+from lrkit.schedules import exponential as exponential
+from lrkit.schedules import from_json as from_json
+from lrkit.schedules import linear as linear
+from lrkit.schedules import milestones as milestones
+from lrkit.schedules import parse as parse
+from lrkit.schedules import plateau as plateau
+from lrkit.schedules import staircase as staircase
+from lrkit.schedules import to_json as to_json
+from lrkit.schedules import warmup as warmup
+from lrkit.training.binding import BoundController as BoundController
+from lrkit.training.binding import BoundSchedule as BoundSchedule
+from lrkit.training.binding import Scheduler as Scheduler
+from lrkit.training.binding import bind as bind
+from lrkit.training.history import EpochRecord as EpochRecord
+from lrkit.training.history import History as History
+from lrkit.training.loop import DivergedError as DivergedError
+from lrkit.training.loop import Observer as Observer
+from lrkit.training.loop import run as run
+from lrkit.training.run_folder import RunFolder as RunFolder
+from lrkit.training.task import Task as Task
+from lrkit.training.task import accuracy as accuracy
+
+__version__: str

@@ -1,0 +1,6 @@
+"""What every test shares: hypothesis without deadlines (machines are shared) and reproducible."""
+
+from hypothesis import settings
+
+settings.register_profile("lrkit", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("lrkit")

@@ -1,0 +1,121 @@
+"""The text form: what it reads, and where it points when it can't."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lrkit
+from lrkit import InputError, InputTypeError
+
+
+@pytest.mark.parametrize(
+    ("text", "plan"),
+    [
+        ("warmup(500) >> linear(to=0)", lrkit.warmup(500) >> lrkit.linear(to=0)),
+        (" linear( 10 , to = .5 ,) ", lrkit.linear(10, to=0.5)),
+        ("constant(0.6, steps=50%)", lrkit.constant(0.6, steps="50%")),
+        ("linear(10, to=absolute(1e-6))", lrkit.linear(10, to=lrkit.absolute(1e-6))),
+        ("plateau(mode=max)", lrkit.plateau(mode="max")),
+        ("plateau(mode='max')", lrkit.plateau(mode="max")),
+        ("linear(10, start=None)", lrkit.linear(10)),
+        ("every(2ep, (warmup(2) >> constant()))", lrkit.every("2ep", lrkit.warmup(2) >> lrkit.constant())),
+        ("milestones(at=[10, 2ep])", lrkit.milestones(at=[10, "2ep"])),
+        ("StepLR(step_size=10, gamma=0.1)", lrkit.every("1ep", lrkit.staircase(every=10, factor=0.1))),
+        ("StepLR(10)", lrkit.every("1ep", lrkit.staircase(every=10))),
+        ("MultiStepLR(milestones=[10,30], gamma=0.1)", lrkit.every("1ep", lrkit.milestones(at=[10, 30]))),
+        ("ExponentialLR(gamma=0.9)", lrkit.every("1ep", lrkit.exponential(factor=0.9))),
+        ("ReduceLROnPlateau('min', patience=5)", lrkit.plateau(patience=5)),
+        ("ReduceLROnPlateau(min_lr=1e-4)", lrkit.plateau(floor=lrkit.absolute(1e-4))),
+        ("warmup(1ep) >> ReduceLROnPlateau()", lrkit.warmup("1ep") >> lrkit.plateau()),
+    ],
+)
+def test_reads(text, plan):
+    assert lrkit.parse(text) == plan
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "column"),
+    [
+        ("", "can't be empty", 0),
+        ("   ", "can't be empty", 0),
+        ("warmpu(3)", "did you mean 'warmup'", 0),
+        ("steplr(3)", "did you mean 'StepLR'", 0),
+        ("linear(tu=3)", "unknown argument of linear 'tu'", 7),
+        ("linear(to=0) linear()", "expected '>>', '.' or the end", 13),
+        ("linear(to=0) >>", "found the end", 15),
+        ("warmup(3", "to close warmup", 8),
+        ("warmup 3", "after warmup", 7),
+        ("linear(3.5)", "steps must be a whole number", 0),
+        ("linear(5q)", "unexpected '5q'", 7),
+        ("linear(to=0, to=1)", "given twice", 13),
+        ("linear(to=0, 3)", "stands after named ones", 13),
+        ("linear(1, 2, 3)", "too many positional", 0),
+        ("warmup()", "missing a required argument: 'steps'", 0),
+        ("absolute(3)", "expected a schedule", 0),
+        ("linear(to=linear())", "to must be a number", 0),
+        ("linear(to=1e999)", "to must be finite", 0),
+        ("warmup(10) >> linear(to=-1)", "to must be finite and at least 0", 14),
+        ("__import__('os')", "unknown kind '__import__'", 0),
+        ("linear(to=().__class__)", "unexpected '.__class__'", 12),
+        ("constant(steps=0%)", "must be positive", 15),
+        ("(linear()", "to close the bracket", 9),
+        ("milestones(at=[3, )", "expected a schedule", 18),
+    ],
+)
+def test_points_at_the_place(text, reason, column):
+    with pytest.raises(InputError, match=reason) as caught:
+        lrkit.parse(text)
+    sentence, shown, mark = str(caught.value).split("\n")
+    assert shown == f"  {text}"
+    assert mark == "  " + " " * column + "^"
+    assert sentence.count("\n") == 0
+
+
+def test_long_and_deep_text_is_refused_quickly():
+    with pytest.raises(InputError, match="10000 characters"):
+        lrkit.parse("linear()" * 10_000)
+    with pytest.raises(InputError, match="nested 50 deep"):
+        lrkit.parse("(" * 5000 + "linear()" + ")" * 4000)
+    with pytest.raises(InputError, match="nested 50 deep"):
+        lrkit.parse("every(2, " * 900 + "linear()")
+
+
+def test_in_a_long_text_the_place_is_cut_out():
+    with pytest.raises(InputError) as caught:
+        lrkit.parse(" >> ".join(["constant(steps=3)"] * 100 + ["linear(to=q)"]))
+    lines = str(caught.value).split("\n")
+    assert max(map(len, lines)) < 130
+    assert lines[1][lines[2].index("^") :].startswith("linear(")
+
+
+@pytest.mark.parametrize("text", [None, 3, b"linear()"])
+def test_only_text_is_parsed(text):
+    with pytest.raises(InputTypeError, match="must be a str"):
+        lrkit.parse(text)
+
+
+@given(st.text(alphabet="linearwmuptosgc()[]=*>,.0123456789%ek'\" _-+", max_size=60))
+def test_any_text_gives_a_plan_or_a_marked_error(text):
+    try:
+        assert isinstance(lrkit.parse(text), lrkit.Plan)
+    except InputError as error:
+        assert str(error).endswith("^")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "can't be read"),
+        ("[]", "must look like"),
+        ('{"lrkit": 2, "plan": {}}', "format 2, this lrkit reads formats up to 1"),
+        ('{"lrkit": 1, "plan": {"kind": "warmpu"}}', "did you mean 'warmup'"),
+        ('{"lrkit": 1, "plan": {"kind": "linear", "tu": 1}}', "unknown argument of linear 'tu'"),
+        ('{"lrkit": 1, "plan": {"kind": "sequence", "parts": [1, 2]}}', "every part of a sequence"),
+        ('{"lrkit": 1, "plan": {"kind": "product", "parts": []}}', "at least two parts"),
+        ('{"lrkit": 1, "plan": {"kind": "warmup"}}', "warmup: .*steps"),
+        ('{"lrkit": 1, "plan": 3}', "must be a schedule"),
+    ],
+)
+def test_bad_json_is_refused(text, reason):
+    with pytest.raises(InputError, match=reason):
+        lrkit.from_json(text)
