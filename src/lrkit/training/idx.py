@@ -25,8 +25,8 @@ def load_folder(path: str | Path, split: Split) -> tuple[NDArray[np.uint8], NDAr
     """The images and labels of one split.
 
     The files are named as MNIST's are (`train-images-idx3-ubyte`, `t10k-labels-idx1-ubyte`), with `.gz` or not,
-    with a dot before `idx` or a dash, with or without a prefix such as `emnist-letters-`; they lie in the folder itself,
-    in `raw`, or in one folder's `raw` (torchvision's `MNIST/raw`).
+    with a dot before `idx` or a dash, with or without a prefix such as `emnist-letters-`; they lie in the folder
+    itself, in `raw`, or in one folder's `raw` (torchvision's `MNIST/raw`).
 
     Returns:
         Images, uint8 of shape (n, rows, columns), and labels, int64 of shape (n,).

@@ -1,0 +1,144 @@
+"""Batches of a task's data, in an order that depends on the seed and the epoch alone."""
+
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
+
+from lrkit.schedules.errors import InputError, InputTypeError
+
+__all__ = ["ORDER", "Batches", "make_batches"]
+
+ORDER = "torch.randperm(n), generator seeded by numpy's SeedSequence([seed, epoch])"
+
+
+class Batches(Protocol):
+    """Data that can be passed through, batch by batch."""
+
+    @property
+    def count(self) -> int | None:
+        """Batches in an epoch; None for data without a length."""
+
+    def epoch(self, number: int) -> Iterator[Any]:
+        """The batches of an epoch, on the run's device."""
+
+
+def make_batches(
+    data: Any,
+    batch_size: int,
+    device: torch.device,
+    *,
+    seed: int | None = None,
+    in_memory: bool = False,
+    workers: int = 0,
+    name: str = "train",
+) -> Batches:
+    """Batches of any data: from tensors by indexing where they are in memory, else through a DataLoader.
+
+    Args:
+        data: a tensor or tuple of tensors, a `TensorDataset` (or a `Subset` of one), or any other dataset.
+        batch_size: samples in a batch; the last one may be smaller.
+        device: where batches go.
+        seed: shuffles anew each epoch; None keeps the data's own order.
+        in_memory: read any dataset once and keep it as tensors.
+        workers: processes of the DataLoader.
+        name: what errors call the data.
+    """
+    if isinstance(data, Sized) and len(data) == 0:
+        raise InputError(f"{name} has no samples")
+    tensors = _tensors(data)
+    if tensors is None and in_memory:
+        tensors = _read_all(data, name)
+    if tensors is not None:
+        counts = {len(each) for each in tensors}
+        if len(counts) > 1:
+            raise InputError(f"{name} has tensors of different lengths: {', '.join(str(len(t)) for t in tensors)}")
+        if counts == {0}:
+            raise InputError(f"{name} has no samples")
+        return _TensorBatches(tensors, batch_size, device, seed)
+    if not isinstance(data, Dataset) and not hasattr(data, "__getitem__"):
+        raise InputTypeError(f"{name} must be tensors or a dataset, not {type(data).__name__}")
+    return _LoaderBatches(data, batch_size, device, seed, workers)
+
+
+def shuffled(count: int, seed: int, epoch: int) -> Tensor:
+    """The order of an epoch: see `ORDER`."""
+    state = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(int(state[0]) >> 1))
+
+
+class _TensorBatches:
+    def __init__(self, tensors: Sequence[Tensor], batch_size: int, device: torch.device, seed: int | None) -> None:
+        self.tensors = tuple(tensor.to(device) for tensor in tensors)
+        self.batch_size = batch_size
+        self.device = device
+        self.seed = seed
+        self.count = -(-len(self.tensors[0]) // batch_size)
+
+    def epoch(self, number: int) -> Iterator[Any]:
+        if self.seed is None:
+            yield from zip(*(tensor.split(self.batch_size) for tensor in self.tensors), strict=True)  # type: ignore[no-untyped-call]
+            return
+        order = shuffled(len(self.tensors[0]), self.seed, number).to(self.device)
+        for rows in order.split(self.batch_size):  # type: ignore[no-untyped-call]
+            yield tuple(tensor[rows] for tensor in self.tensors)
+
+
+class _LoaderBatches:
+    def __init__(self, data: Any, batch_size: int, device: torch.device, seed: int | None, workers: int) -> None:
+        self.data = data
+        self.device = device
+        self.seed = seed
+        self.options: dict[str, Any] = {"batch_size": batch_size, "num_workers": workers}
+        sized = isinstance(data, Sized)
+        self.count = -(-len(data) // batch_size) if sized else None
+        self.shuffles = sized and seed is not None and not isinstance(data, IterableDataset)
+
+    def epoch(self, number: int) -> Iterator[Any]:
+        options = dict(self.options)
+        if self.shuffles:
+            assert self.seed is not None
+            options["sampler"] = shuffled(len(self.data), self.seed, number).tolist()
+        if self.seed is not None:
+            options["generator"] = torch.Generator().manual_seed(self.seed + number)
+        for batch in DataLoader(self.data, **options):
+            yield _to(batch, self.device)
+
+
+def _tensors(data: Any) -> Sequence[Tensor] | None:
+    """The data as tensors, where it is tensors already."""
+    if isinstance(data, Tensor):
+        return (data,)
+    if isinstance(data, tuple | list) and data and all(isinstance(each, Tensor) for each in data):
+        return data
+    if isinstance(data, TensorDataset):
+        return data.tensors
+    if isinstance(data, Subset):
+        whole = _tensors(data.dataset)
+        rows = torch.as_tensor(list(data.indices))
+        return None if whole is None else tuple(tensor[rows] for tensor in whole)
+    return None
+
+
+def _read_all(data: Any, name: str) -> Sequence[Tensor]:
+    if not isinstance(data, Sized):
+        raise InputError(f"{name} has no length, so it can't be kept in memory")
+    items = default_collate([data[index] for index in range(len(data))])  # type: ignore[index]
+    tensors = _tensors(items)
+    if tensors is None:
+        raise InputTypeError(f"{name} can be kept in memory when its items are tuples of tensors or numbers")
+    return tensors
+
+
+def _to(batch: Any, device: torch.device) -> Any:
+    """The batch with all its tensors on the device."""
+    if isinstance(batch, Tensor):
+        return batch.to(device)
+    if isinstance(batch, dict):
+        return {name: _to(each, device) for name, each in batch.items()}
+    if isinstance(batch, tuple | list):
+        return type(batch)(_to(each, device) for each in batch)
+    return batch
