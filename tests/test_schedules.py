@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from plans import RELATIVE, controllers, schedules
 
 import lrkit
 from lrkit import InputError, InputTypeError, absolute
+from plans import RELATIVE, controllers, schedules
 
 T = np.arange(0, 400)
 
@@ -225,7 +225,7 @@ def test_numbers_are_finite_and_not_negative(bad):
         (lambda: lrkit.milestones(at=[]), "at least one"),
         (lambda: lrkit.milestones(at=[30, 10]), "at must ascend, but 30 stands before 10"),
         (lambda: lrkit.milestones(at="10"), "at must be a list"),
-        (lambda: lrkit.exponential(), "either to= or factor=, not neither"),
+        (lrkit.exponential, "either to= or factor=, not neither"),
         (lambda: lrkit.exponential(10, to=0.1, factor=0.9), "not both"),
         (lambda: lrkit.exponential(10, to=0), "to must be finite and above 0"),
         (lambda: lrkit.every(3, lrkit.plateau()), "is a controller"),

@@ -1,1 +1,1 @@
-"""x."""
+"""Functions from records to results."""

@@ -1,1 +1,1 @@
-"""x."""
+"""Something to look at: tables, pictures, the command line."""

@@ -82,7 +82,8 @@ def at_base(share: ShareLike, base: NDArray[np.float64]) -> NDArray[np.float64]:
 def power(base: NDArray[np.float64] | float, exponent: NDArray[np.float64]) -> NDArray[np.float64]:
     """`base ** exponent`, the same to the bit for one value and for many: both operands lie without strides."""
     one, other = np.broadcast_arrays(np.asarray(base, dtype=np.float64), exponent)
-    return np.power(np.ascontiguousarray(one), np.ascontiguousarray(other))
+    result: NDArray[np.float64] = np.power(np.ascontiguousarray(one), np.ascontiguousarray(other))
+    return result
 
 
 def show_number(value: float) -> str:

@@ -1,0 +1,41 @@
+"""A curve as text, for the terminal."""
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["chart"]
+
+_BLOCKS = " ▁▂▃▄▅▆▇█"
+
+
+def chart(values: NDArray[np.float64], *, width: int = 80, height: int = 10, x_label: str = "") -> str:
+    """The curve in block characters, the axis beside and beneath it.
+
+    Args:
+        values: what is drawn, evenly spaced; each column shows the mean of its part.
+        width: of the whole, in characters.
+        height: of the curve, in lines.
+        x_label: stands at the right end of the axis.
+
+    >>> print(chart(np.array([0.0, 0.5, 1.0, 0.5]), width=15, height=2, x_label="4"))
+            1 ┤  █
+            0 ┤ ███
+              └────
+                  4
+    """
+    margin = 9
+    columns = max(1, min(width - margin - 2, max(len(values), 1)))
+    edges = np.linspace(0, len(values), columns + 1)
+    means = np.array([values[int(a) : max(int(b), int(a) + 1)].mean() for a, b in itertools.pairwise(edges)])
+    top = float(values.max()) or 1.0
+    eighths = np.rint(means / top * height * 8).astype(int)
+    lines = []
+    for row in range(height - 1, -1, -1):
+        label = f"{top:.4g}" if row == height - 1 else "0" if row == 0 else ""
+        cells = "".join(_BLOCKS[int(np.clip(each - 8 * row, 0, 8))] for each in eighths)
+        lines.append(f"{label:>{margin}} {'┤' if label else '│'}{cells}".rstrip())
+    lines.append(f"{'':>{margin}} └{'─' * columns}")
+    lines.append(f"{x_label:>{margin + 2 + columns}}")
+    return "\n".join(lines)

@@ -1,0 +1,126 @@
+"""The command line: what it offers, and how it says what is wrong."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import lrkit
+from lrkit.schedules.errors import InputError, InputTypeError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="lrkit",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    help="The learning-rate toolkit for PyTorch: preview a schedule, train with it.",
+)
+
+SCHEDULE_HELP = (
+    "For example 'plateau(patience=5)', 'warmup(5%) >> linear(to=0)', 'staircase(every=10ep, factor=0.1)', "
+    "'every(1ep, exponential(factor=0.9))', or torch's names, counted in epochs: 'StepLR(step_size=10, gamma=0.1)', "
+    "'MultiStepLR(milestones=[10,30], gamma=0.1)', 'ExponentialLR(gamma=0.9)', 'ReduceLROnPlateau(patience=5)'."
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lrkit {lrkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
+    ] = False,
+) -> None:
+    """The learning-rate toolkit for PyTorch: preview a schedule, train with it."""
+
+
+@app.command()
+def train(
+    task: Annotated[str, typer.Argument(help="A built-in task: mnist or mnist-wide.")],
+    schedule: Annotated[
+        str | None, typer.Option(help=f"The schedule as text; by default plateau(patience=5). {SCHEDULE_HELP}")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="The base (peak) learning rate; by default the task's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes through the data; by default the task's.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch; by default the task's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the initial weights and the data order.")] = 0,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder in MNIST's IDX format, raw or gz, to train on instead of MNIST.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; by default a new one, runs/TASK-DATE-TIME.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU if there is one.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing while training.")] = False,
+) -> None:
+    """Train a task while a schedule adjusts the learning rate.
+
+    Prints a line for each epoch and leaves a run folder: configuration, history, and the curves as a picture.
+    """
+    from lrkit.output.train_command import train_task
+
+    train_task(
+        task,
+        schedule=schedule,
+        lr=lr,
+        epochs=epochs,
+        batch_size=batch_size,
+        seed=seed,
+        data=data,
+        out=out,
+        overwrite=overwrite,
+        device=device,
+        as_json=json,
+        quiet=quiet,
+    )
+
+
+@app.command()
+def plot(
+    text: Annotated[str, typer.Argument(metavar="SCHEDULE", help=f"The schedule as text. {SCHEDULE_HELP}")],
+    total: Annotated[
+        int | None, typer.Option(help="How many steps to draw; by default the schedule's own length, or 1000.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option(help="How many epochs to draw, instead of --total.")] = None,
+    epoch_steps: Annotated[int | None, typer.Option(help="Steps in an epoch; by default 100.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="The base (peak) learning rate; by default 1, so that shares show.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Draw a picture too: a .png, .svg or .pdf file.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every step's rate instead.")] = False,
+) -> None:
+    """Preview a schedule without training: here in the terminal, and as a picture with --out."""
+    from lrkit.output.plot_command import plot_schedule
+
+    plot_schedule(text, total=total, epochs=epochs, epoch_steps=epoch_steps, lr=lr, out=out, as_json=json)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 2 bad input, 3 the training diverged, 130 interrupted.
+
+    Bad input gets one line; only what is a fault of lrkit's own has a traceback.
+    """
+    try:
+        status = app(args=None if arguments is None else list(arguments), prog_name="lrkit", standalone_mode=False)
+    except typer.TyperException as error:
+        _fail(error.format_message() if hasattr(error, "format_message") else str(error))
+    except (InputError, InputTypeError) as error:
+        _fail(str(error))
+    except (KeyboardInterrupt, typer.Abort):
+        _fail("interrupted", status=130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(sentence: str, status: int = 2) -> None:
+    if sentence:
+        typer.echo(f"lrkit: error: {sentence}", err=True)
+    sys.exit(status)

@@ -1,0 +1,65 @@
+"""What a person sees while a run goes on: a bar, and a line for each epoch."""
+
+import sys
+from typing import Any
+
+from lrkit.training.history import EpochRecord, History
+from lrkit.training.loop import Observer, Setup
+
+__all__ = ["HEADER", "Progress", "epoch_line"]
+
+HEADER = f"{'epoch':>7}  {'train loss':>10}  {'valid loss':>10}  {'accuracy':>8}  {'lr':>10}  {'seconds':>7}"
+
+
+def epoch_line(record: EpochRecord, epochs: int | None, before: EpochRecord | None = None) -> str:
+    r"""A record as a line under `HEADER`; a dash for what there is none of.
+
+    >>> record = EpochRecord(3, 300, 0.25, 0.2, {"accuracy": 0.975}, 0.01, 1.25)
+    >>> print(HEADER + "\n" + epoch_line(record, 25))
+      epoch  train loss  valid loss  accuracy          lr  seconds
+       3/25     0.25000     0.20000   97.50 %        0.01      1.2
+    """
+    number = f"{record.epoch}/{epochs}" if epochs else str(record.epoch)
+    valid = "-" if record.valid_loss is None else f"{record.valid_loss:.5f}"
+    share = record.metrics.get("accuracy")
+    accuracy = "-" if share is None else f"{100 * share:.2f} %"
+    fell = "  reduced" if before is not None and record.lr < 0.95 * before.lr else ""
+    return (
+        f"{number:>7}  {record.train_loss:>10.5f}  {valid:>10}  {accuracy:>8}  {record.lr:>10.4g}"
+        f"  {record.seconds:>7.1f}{fell}"
+    )
+
+
+class Progress(Observer):
+    """Prints the lines to standard output, and a bar to standard error where that is a terminal."""
+
+    def __init__(self) -> None:
+        self._epochs: int | None = None
+        self._bar: Any = None
+
+    def start(self, setup: Setup) -> None:
+        """Print the header and open the bar."""
+        from tqdm.auto import tqdm
+
+        self._epochs = setup.epochs
+        self._bar = tqdm(total=setup.steps, unit="step", leave=False, disable=None, dynamic_ncols=True, mininterval=0.2)
+        self._print(HEADER)
+
+    def step(self, steps: int) -> None:
+        """Move the bar."""
+        self._bar.update(steps - self._bar.n)
+
+    def epoch(self, history: History) -> None:
+        """Print the epoch's line."""
+        before = history.epochs[-2] if len(history.epochs) > 1 else None
+        self._print(epoch_line(history.epochs[-1], self._epochs, before))
+
+    def close(self) -> None:
+        """Take the bar away; also after an interruption."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _print(self, line: str) -> None:
+        self._bar.clear()
+        print(line, file=sys.stdout, flush=True)  # noqa: T201 (this is the line's purpose)
+        self._bar.refresh()
