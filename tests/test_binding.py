@@ -1,0 +1,297 @@
+"""A plan bound to an optimizer: the clock, groups, state, and what passes for torch's schedulers."""
+
+import copy
+import itertools
+import json
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+import lrkit
+from lrkit import InputError, InputTypeError
+from plans import controllers, schedules
+
+
+def weight():
+    return torch.nn.Parameter(torch.ones(1))
+
+
+def sgd(*lrs, **options):
+    return torch.optim.SGD([{"params": [weight()], "lr": lr} for lr in lrs or (0.1,)], lr=1.0, **options)
+
+
+def update(optimizer):
+    """One update; returns the rates that it used."""
+    used = [float(group["lr"]) for group in optimizer.param_groups]
+    for group in optimizer.param_groups:
+        group["params"][0].grad = torch.zeros(1)
+    optimizer.step()
+    return used
+
+
+# --- law 1: s(t) is what the bound optimizer holds when update t runs ---------------------------------
+
+
+@given(schedules, st.lists(st.floats(1e-3, 2), min_size=1, max_size=3))
+def test_update_t_uses_the_value_at_t(schedule, bases):
+    optimizer = sgd(*bases)
+    schedule.bind(optimizer)
+    for t in range(40):
+        assert update(optimizer) == [schedule(t, base) for base in bases]
+
+
+@given(controllers, st.lists(st.floats(-1, 1), min_size=30, max_size=30))
+@settings(max_examples=50)
+def test_update_t_uses_what_the_controller_says_for_the_metrics_so_far(controller, metrics):
+    optimizer = sgd(0.1, 3.0)
+    scheduler = controller.bind(optimizer)
+    state = controller.init()
+    for t, metric in enumerate(metrics):
+        assert update(optimizer) == controller.value(state, t, [0.1, 3.0]).tolist()
+        scheduler.step(metric)
+        state = json.loads(json.dumps(controller.update(state, metric, t + 1)))
+
+
+def test_blocks_of_values_join_without_a_seam():
+    schedule = lrkit.linear(3000, to=0)
+    optimizer = sgd()
+    schedule.bind(optimizer)
+    assert list(itertools.chain(*(update(optimizer) for _ in range(3000)))) == schedule(range(3000), 0.1).tolist()
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2])
+def test_calls_of_step_cannot_shift_the_clock(calls):
+    schedule = lrkit.warmup(5) >> lrkit.linear(10)
+    optimizer = sgd()
+    scheduler = schedule.bind(optimizer)
+    for t in range(15):
+        assert update(optimizer) == [schedule(t, 0.1)]
+        for _ in range(calls):
+            scheduler.step()
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_an_update_that_a_gradient_scaler_skips_does_not_count(fused):
+    optimizer = torch.optim.SGD([weight()], lr=0.1, fused=fused)
+    scheduler = lrkit.linear(10).bind(optimizer)
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0)
+    parameter = optimizer.param_groups[0]["params"][0]
+    for gradient, steps in ((float("inf"), 0), (1.0, 1), (float("nan"), 1), (1.0, 2)):
+        optimizer.zero_grad()
+        scaler.scale((parameter * gradient).sum()).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        assert scheduler.steps == steps
+
+
+# --- bases, groups, hyper-parameters -------------------------------------------------------------------
+
+
+def test_lr_sets_the_base_of_every_group():
+    optimizer = sgd(0.1, 0.2)
+    scheduler = lrkit.constant(0.5).bind(optimizer, lr=3)
+    assert scheduler.get_last_lr() == [1.5, 1.5]
+    assert scheduler.base_lrs == [3.0, 3.0]
+
+
+def test_binding_anew_starts_from_the_base_where_the_last_value_still_stands():
+    optimizer = sgd(0.1, 0.2)
+    lrkit.linear(10, to=0).bind(optimizer)
+    for _ in range(5):
+        update(optimizer)
+    optimizer.param_groups[1]["lr"] = 7.0  # somebody else's word counts
+    scheduler = lrkit.constant(0.5).bind(optimizer)
+    assert scheduler.base_lrs == [0.1, 7.0]
+    assert update(optimizer) == [0.05, 3.5]
+    assert update(optimizer) == [0.05, 3.5]
+    assert scheduler.steps == 2
+
+
+def test_a_released_optimizer_keeps_its_rate():
+    optimizer = sgd()
+    scheduler = lrkit.linear(10, to=0).bind(optimizer)
+    update(optimizer)
+    scheduler.release()
+    assert update(optimizer) == update(optimizer) == [pytest.approx(0.09)]
+
+
+def test_groups_have_schedules_of_their_own_by_index_or_name():
+    optimizer = torch.optim.SGD(
+        [{"params": [weight()]}, {"params": [weight()]}, {"params": [weight()], "name": "head"}], lr=1.0
+    )
+    lrkit.constant(0.5).bind(optimizer, groups={1: lrkit.linear(4), "head": lrkit.constant(0.1)})
+    assert [update(optimizer) for _ in range(2)] == [[0.5, 1.0, 0.1], [0.5, 0.75, 0.1]]
+
+
+def test_a_group_that_is_added_later_is_scheduled():
+    optimizer = sgd(0.1)
+    lrkit.linear(10).bind(optimizer)
+    update(optimizer)
+    optimizer.add_param_group({"params": [weight()], "lr": 1.0})
+    seen = []
+    optimizer.register_step_pre_hook(lambda o, *_: seen.append([g["lr"] for g in o.param_groups]))
+    update(optimizer)
+    update(optimizer)
+    assert seen == [[pytest.approx(0.09), pytest.approx(0.9)], [pytest.approx(0.08), pytest.approx(0.8)]]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), lambda p: torch.optim.Adam(p, lr=0.1)]
+)
+def test_momentum_has_a_schedule_of_its_own(make):
+    optimizer = make([weight()])
+    lrkit.linear(10).bind(optimizer, momentum=lrkit.linear(10, to=0.5))
+    update(optimizer)
+    group = optimizer.param_groups[0]
+    assert group.get("momentum", group.get("betas", [0])[0]) == pytest.approx(0.9 * 0.95)
+
+
+def test_a_tensor_rate_is_written_in_place():
+    rate = torch.tensor(0.1)
+    optimizer = torch.optim.Adam([weight()], lr=rate, capturable=False, foreach=False)
+    held = optimizer.param_groups[0]["lr"]
+    lrkit.linear(10).bind(optimizer)
+    update(optimizer)
+    assert optimizer.param_groups[0]["lr"] is held
+    assert float(held) == pytest.approx(0.09)
+
+
+# --- state -----------------------------------------------------------------------------------------------
+
+PLANS = ["warmup(5%) >> linear(to=0)", "warmup(10) >> plateau(patience=1, factor=0.5)"]
+
+
+def start(text, optimizer=None, steps=100):
+    optimizer = optimizer or sgd(0.1, 0.4, momentum=0.9)
+    return optimizer, lrkit.parse(text).bind(optimizer, steps=steps)
+
+
+def train(optimizer, scheduler, count):
+    used = []
+    for _ in range(count):
+        used.append(update(optimizer))
+        if scheduler.steps % 5 == 0:
+            scheduler.step(1.0)
+    return used
+
+
+@pytest.mark.parametrize("text", PLANS)
+@pytest.mark.parametrize("at", [0, 1, 3, 37, 60, 99])
+@pytest.mark.parametrize("saved", ["both", "scheduler", "optimizer", "optimizer before binding", "scheduler first"])
+def test_resumed_at_any_step_is_never_interrupted(text, at, saved, tmp_path):
+    whole = train(*start(text), 100)
+    optimizer, scheduler = start(text)
+    train(optimizer, scheduler, at)
+    torch.save((optimizer.state_dict(), scheduler.state_dict()), tmp_path / "checkpoint")
+    train(optimizer, scheduler, 7)  # what is saved must not move on
+    for_optimizer, for_scheduler = torch.load(tmp_path / "checkpoint", weights_only=True)
+    if saved == "optimizer before binding":
+        optimizer = sgd(9.0, 9.0, momentum=0.9)
+        optimizer.load_state_dict(for_optimizer)
+        held = [group["lr"] for group in optimizer.param_groups]
+        optimizer, scheduler = start(text, optimizer)
+        assert [group["lr"] for group in optimizer.param_groups] == held
+    else:
+        optimizer, scheduler = start(text)
+        if saved == "scheduler first":
+            scheduler.load_state_dict(for_scheduler)
+        if saved in ("both", "optimizer", "scheduler first"):
+            optimizer.load_state_dict(for_optimizer)
+        if saved in ("both", "scheduler"):
+            scheduler.load_state_dict(for_scheduler)
+    assert train(optimizer, scheduler, 100 - at) == whole[at:]
+
+
+def test_state_is_plain_data_with_a_version():
+    _, scheduler = start(PLANS[0])
+    state = scheduler.state_dict()
+    assert json.loads(json.dumps(state)) == state
+    assert state["format"] == 1
+    assert state["schedules"] == {"lr": PLANS[0]}
+    assert state["horizon"] == {"steps": 100}
+
+
+@pytest.mark.parametrize(
+    ("policy", "rate"),
+    [
+        ("keep", 0.1 * 50 / 95),
+        ("stretch", 0.1 * (190 - 40) / 190),
+        ("replace", 0.05),
+    ],
+)
+def test_another_schedule_or_horizon_needs_a_policy(policy, rate):
+    optimizer, scheduler = start("warmup(5%) >> linear(to=0)")
+    train(optimizer, scheduler, 50)
+    state = scheduler.state_dict()
+    other = lrkit.constant(0.5).bind(sgd(0.1, 0.4), steps=200)
+    with pytest.raises(
+        InputError, match=r"'warmup\(5%\) >> linear\(to=0\)' over 100 steps, and 'constant\(0.5\)' over 200"
+    ):
+        other.load_state_dict(state)
+    other.load_state_dict(state, policy=policy)
+    assert other.get_last_lr()[0] == pytest.approx(rate)
+    assert other.steps == 50
+
+
+def test_an_optimizer_from_another_schedule_needs_a_policy_too():
+    optimizer, scheduler = start(PLANS[0])
+    train(optimizer, scheduler, 50)
+    fresh = sgd(0.1, 0.4)
+    fresh.load_state_dict(optimizer.state_dict())
+    with pytest.raises(InputError, match="name what to do"):
+        lrkit.constant(0.5).bind(copy.deepcopy(fresh))
+    assert lrkit.constant(0.5).bind(fresh, policy="replace").get_last_lr() == [0.05, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (torch.optim.lr_scheduler.StepLR(sgd(), 3).state_dict(), "not the state of a schedule that lrkit bound"),
+        (None, "not the state"),
+        ({**lrkit.constant().bind(sgd()).state_dict(), "format": 2}, "format 2, this lrkit reads formats up to 1"),
+        (lrkit.constant().bind(sgd(1, 2)).state_dict(), "2 param groups, this one has 1"),
+    ],
+)
+def test_a_foreign_state_is_refused(state, sentence):
+    with pytest.raises(InputError, match=sentence):
+        lrkit.constant().bind(sgd()).load_state_dict(state)
+
+
+# --- passing for torch's ---------------------------------------------------------------------------------
+
+
+def test_bound_plans_pass_for_torchs_schedulers():
+    bound = lrkit.linear(10).bind(sgd())
+    assert isinstance(bound, LRScheduler)
+    assert not isinstance(bound, ReduceLROnPlateau)
+    assert isinstance(lrkit.plateau().bind(sgd()), ReduceLROnPlateau)
+    assert (bound.last_epoch, bound.base_lrs, bound.get_last_lr()) == (0, [0.1], [0.1])
+
+
+# --- bad input -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("bind", "sentence"),
+    [
+        (lambda: lrkit.linear(3).bind("adam"), "optimizer must be a torch optimizer, not str"),
+        (lambda: lrkit.linear().bind(sgd()), r"call over\(steps\)"),
+        (lambda: lrkit.linear().bind(sgd(), epoch_steps=3), "without steps, the horizon"),
+        (lambda: lrkit.linear(3).bind(sgd(), lr=-1), "lr must be finite and at least 0"),
+        (lambda: lrkit.linear(3).bind(sgd(), groups={3: lrkit.constant()}), "no group 3; there are 0 to 0"),
+        (lambda: lrkit.linear(3).bind(sgd(), groups={0: lrkit.plateau()}), "takes a schedule for group 0"),
+        (lambda: lrkit.linear(3).bind(sgd(), groups={"head": lrkit.constant()}), "no group 'head'"),
+        (
+            lambda: lrkit.linear(3).bind(torch.optim.Adagrad([weight()]), momentum=lrkit.constant()),
+            "has no momentum to schedule",
+        ),
+        (lambda: lrkit.plateau().bind(sgd()).step("x"), "metric must be a number"),
+        (lambda: (lrkit.warmup(3) >> lrkit.plateau()).update({"parts": [None, None]}, 1.0), "update needs t"),
+    ],
+)
+def test_bad_bindings_get_one_sentence(bind, sentence):
+    with pytest.raises((InputError, InputTypeError), match=sentence):
+        bind()
