@@ -17,7 +17,7 @@ from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_number
 from lrkit.training import tasks
 from lrkit.training.history import History
-from lrkit.training.loop import DivergedError, Observer, run
+from lrkit.training.loop import DivergedError, Observer, choose_device, run
 from lrkit.training.run_folder import RunFolder
 
 __all__ = ["train_task"]
@@ -43,14 +43,16 @@ def train_task(
     _check(lr, epochs, batch_size, seed)
     task = tasks.get(name, data=data, batch_size=batch_size, epochs=epochs)
     sizes = {"epoch_steps": -(-len(task.train[0]) // task.batch_size), "step_samples": task.batch_size}
-    plan.over((task.epochs or 0) * sizes["epoch_steps"], **sizes)  # refused before there is a folder
+    # What can be refused is refused before there is a folder.
+    plan.over((task.epochs or 0) * sizes["epoch_steps"], **sizes)
+    place = choose_device(device)
     folder = RunFolder(_new_folder(name) if out is None else out, overwrite=overwrite)
     progress = Progress()
     latest = _Latest()
     observers: list[Observer] = [folder, latest, *([] if quiet or as_json else [progress])]
     began = time.perf_counter()
     try:
-        run(task, plan, lr=lr, seed=seed, device=device, observers=observers)
+        run(task, plan, lr=lr, seed=seed, device=place, observers=observers)
     except KeyboardInterrupt:
         progress.close()
         _draw(folder, latest.history)
@@ -61,10 +63,6 @@ def train_task(
         _draw(folder, latest.history)
         _say(f"diverged: {error}; {_kept(folder, latest.history)}")
         raise typer.Exit(3) from None
-    except InputError:
-        if not latest.history:
-            folder.discard()
-        raise
     progress.close()
     assert latest.history is not None
     _draw(folder, latest.history)

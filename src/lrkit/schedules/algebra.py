@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.lengths import Horizon, LengthLike, as_length, round_half_up
+from lrkit.schedules.lengths import Horizon, LengthLike, as_length, round_half_up, show_steps
 from lrkit.schedules.plan import Array, Controller, Plan, Schedule, State
 from lrkit.schedules.shares import Absolute
 
@@ -94,7 +94,7 @@ class _InSequence(Composition):
     def _arithmetic(self, horizon: Horizon) -> str:
         terms = [p._arithmetic(horizon) for p in self.parts if p._measure(horizon) is not None]
         total = sum((p._measure(horizon) or Fraction(0) for p in self.parts), Fraction(0))
-        return f"{' + '.join(terms)} = {float(total):.10g}" if len(terms) > 1 else terms[0]
+        return f"{' + '.join(terms)} = {show_steps(total)}" if len(terms) > 1 else terms[0]
 
     def _resolve(self, horizon: Horizon, steps: int) -> Self:
         measures = [part._measure(horizon) for part in self.parts]

@@ -136,7 +136,7 @@ def round_half_up(value: Fraction) -> int:
 
 def show_steps(value: Fraction) -> str:
     """An exact number of steps as people write it: `600`, `33.33`."""
-    return f"{float(value):.10g}" if value.denominator == 1 else f"{float(value):.2f}"
+    return f"{round(float(value), 2):.12g}"
 
 
 def _positive(value: object, name: str) -> int:

@@ -98,12 +98,12 @@ class _LoaderBatches:
         self.shuffles = sized and seed is not None and not isinstance(data, IterableDataset)
 
     def epoch(self, number: int) -> Iterator[Any]:
-        options = dict(self.options)
+        # A generator of its own, or the DataLoader would draw from the one that dropout uses.
+        own = torch.Generator().manual_seed((self.seed or 0) + number)
+        options = {**self.options, "generator": own}
         if self.shuffles:
             assert self.seed is not None
             options["sampler"] = shuffled(len(self.data), self.seed, number).tolist()
-        if self.seed is not None:
-            options["generator"] = torch.Generator().manual_seed(self.seed + number)
         for batch in DataLoader(self.data, **options):
             yield _to(batch, self.device)
 

@@ -20,7 +20,7 @@ from lrkit.training.history import EpochRecord, History
 from lrkit.training.hyper import read
 from lrkit.training.task import Task
 
-__all__ = ["DivergedError", "Observer", "Setup", "run"]
+__all__ = ["DivergedError", "Observer", "Setup", "choose_device", "run"]
 
 
 class DivergedError(RuntimeError):
@@ -93,7 +93,7 @@ def run(
     ([0.25, 0.5, 0.5, 0.45], True)
     """
     plan = parse(schedule) if isinstance(schedule, str) else schedule
-    place = _device(device)
+    place = choose_device(device)
     watchers = tuple(observers)
     with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -259,8 +259,12 @@ def _valid_batches(task: Task, place: torch.device) -> Batches | None:
     )
 
 
-def _device(device: str | torch.device | None) -> torch.device:
-    """The device by name, one that works here."""
+def choose_device(device: str | torch.device | None) -> torch.device:
+    """The device by name, by default a GPU if there is one.
+
+    Raises:
+        InputError: for one that doesn't work here.
+    """
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -48,12 +48,6 @@ class RunFolder(Observer):
         for name in FILES:
             (self.path / name).unlink(missing_ok=True)
 
-    def discard(self) -> None:
-        """Take the folder away again, for a run that never began."""
-        (self.path / "config.json").unlink(missing_ok=True)
-        if not any(self.path.iterdir()):
-            self.path.rmdir()
-
     def start(self, setup: Setup) -> None:
         """Write the configuration."""
         self._write_json("config.json", {"lrkit_run": FORMAT, **setup.made})

@@ -1,0 +1,218 @@
+"""The command line, as a user meets it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from lrkit import RunFolder
+from lrkit.output.cli import main
+from test_idx import write_folder
+
+
+@pytest.fixture
+def lrkit(capsys, monkeypatch, tmp_path):
+    """Run the command line in-process, in an empty folder; returns status, output, errors."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        with pytest.raises(SystemExit) as stopped:
+            main(list(map(str, arguments)))
+        captured = capsys.readouterr()
+        return stopped.value.code, captured.out, captured.err
+
+    return call
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A small data set in MNIST's format."""
+    return write_folder(tmp_path / "data", n=50)
+
+
+# --- train -------------------------------------------------------------------------------------------
+
+
+def test_train_on_mnist_prints_a_line_for_each_epoch_and_leaves_a_run_folder(lrkit, tmp_path):
+    status, out, err = lrkit("train", "mnist", "--epochs", 2, "--batch-size", 256, "--out", "run", "--lr", 0.4)
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert lines[0].split() == ["epoch", "train", "loss", "valid", "loss", "accuracy", "lr", "seconds"]
+    assert [line.split()[0] for line in lines[1:3]] == ["1/2", "2/2"]
+    assert len({len(line) for line in lines[:3]}) == 1
+    assert lines[3].startswith("best epoch 2: loss 0.")
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+        "config.json",
+        "curves.png",
+        "history.json",
+        "steps.npz",
+    ]
+    history = RunFolder.load(tmp_path / "run")
+    assert history.epochs[-1].metrics["accuracy"] > 0.9
+    assert history.lr.tolist() == [0.4] * (2 * 235)
+
+
+def test_train_json_is_one_object_and_the_same_for_the_same_seed(lrkit, small):
+    found = []
+    for seed in (1, 1, 2):
+        status, out, err = lrkit("train", "mnist", "--epochs", 3, "--data", small, "--json", "--seed", seed)
+        assert (status, err) == (0, "")
+        result = json.loads(out)
+        assert [set(each) for each in result["epochs"]] == [
+            {"epoch", "train_loss", "valid_loss", "valid_accuracy", "lr", "seconds"}
+        ] * 3
+        assert result["best_epoch"] in (1, 2, 3)
+        assert result["wall_seconds"] > 0
+        assert RunFolder.load(result["run_dir"]).epochs[2].train_loss == result["epochs"][2]["train_loss"]
+        found.append([each["train_loss"] for each in result["epochs"]])
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [
+        ("StepLR(step_size=1, gamma=0.1)", [0.1, 0.01, 0.001]),
+        ("MultiStepLR(milestones=[1,30], gamma=0.1)", [0.1, 0.01, 0.01]),
+        ("ExponentialLR(gamma=0.5)", [0.1, 0.05, 0.025]),
+        ("ReduceLROnPlateau(patience=5)", [0.1, 0.1, 0.1]),
+        ("staircase(every=1ep, factor=0.1)", [0.1, 0.01, 0.001]),
+        ("every(1ep, exponential(factor=0.9))", [0.1, 0.09, 0.081]),
+        ("warmup(5%) >> linear(to=0)", [0.1, 0.06, 0.02]),
+        ("plateau(patience=0, threshold=10)", [0.1, 0.1, 0.01]),
+    ],
+)
+def test_schedules_as_the_readme_writes_them(lrkit, small, text, rates):
+    status, out, _ = lrkit("train", "mnist", "--epochs", 3, "--data", small, "--schedule", text, "--json")
+    assert status == 0
+    assert [each["lr"] for each in json.loads(out)["epochs"]] == pytest.approx(rates)
+
+
+def test_train_quiet_prints_nothing(lrkit, small):
+    assert lrkit("train", "mnist-wide", "--epochs", 1, "--data", small, "--quiet") == (0, "", "")
+
+
+def test_a_diverging_run_says_where_and_keeps_its_record(lrkit, small):
+    status, _, err = lrkit("train", "mnist", "--epochs", 9, "--data", small, "--lr", 1e30, "--out", "run")
+    assert status == 3
+    assert "diverged: the training loss became" in err
+    assert "with learning rate 1e+30; the history and curves of" in err
+    assert err.count("\n") == 1
+    assert RunFolder.load("run").epochs
+
+
+def test_ctrl_c_keeps_what_was_recorded(tmp_path):
+    command = [sys.executable, "-m", "lrkit", "train", "mnist", "--out", str(tmp_path / "run")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run" / "history.json").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    run.send_signal(signal.SIGINT)
+    _, err = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert "lrkit: interrupted: the history and curves of" in err
+    assert "Traceback" not in err
+    assert RunFolder.load(tmp_path / "run").epochs
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["train"], "Missing argument 'task'"),
+        (["train", "mnits"], "unknown task 'mnits', did you mean 'mnist'? Known: mnist, mnist-wide"),
+        (["trian", "mnist"], "No such command 'trian'"),
+        (["train", "mnist", "--epoch", "3"], "No such option: --epoch"),
+        (["train", "mnist", "--lr", "fast"], "Invalid value for '--lr'"),
+        (["train", "mnist", "--lr", "-1"], "--lr must be finite and above 0, not -1.0"),
+        (["train", "mnist", "--lr", "nan"], "--lr must be finite and above 0, not nan"),
+        (["train", "mnist", "--lr", "inf"], "--lr must be finite"),
+        (["train", "mnist", "--epochs", "0"], "--epochs must be at least 1, not 0"),
+        (["train", "mnist", "--batch-size", "0"], "--batch-size must be at least 1, not 0"),
+        (["train", "mnist", "--seed", "-1"], "--seed must be between 0"),
+        (["train", "mnist", "--data", "nowhere"], "the data folder nowhere does not exist"),
+        (["train", "mnist", "--out", "/proc/run"], "the run folder /proc/run can't be made"),
+        (["train", "mnist", "--out", "."], "isn't empty"),
+        (["train", "mnist", "--device", "tpu9"], "device must be one that works here"),
+        (["train", "mnist", "--schedule", "warmup(90%) >> linear(20%)"], "42187.5 + 9375 = 51562.5"),
+        (["plot", "linear()", "--total", "0"], "--total must be at least 1"),
+        (["plot", "linear()", "--total", "5", "--epochs", "3"], "either --total or --epochs, not both"),
+        (["plot", "linear()", "--total", "10000000000"], "at most 20000000 steps"),
+        (["plot", "StepLR(3)"], "say how long an epoch is with --epochs and --epoch-steps"),
+        (["plot", "linear()", "--out", "x.gif"], "--out must end in .png, .svg, .pdf, not 'x.gif'"),
+        (["plot", "linear()", "--out", "no/such/x.png"], "the picture no/such/x.png can't be written"),
+        (["plot", "linear()", "--lr", "-3"], "--lr must be finite and above 0"),
+        (["plot", "linear(20)", "--total", "10"], "needs 20 steps, but the horizon is 10"),
+    ],
+)
+def test_what_a_person_can_get_wrong_gets_one_line(lrkit, tmp_path, arguments, sentence):
+    (tmp_path / "something").write_text("")
+    status, _, err = lrkit(*arguments)
+    assert status == 2
+    assert err.startswith("lrkit: error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["something"]
+
+
+@pytest.mark.parametrize("command", [["train", "mnist", "--schedule"], ["plot"]])
+def test_a_broken_schedule_points_at_the_place(lrkit, command):
+    status, _, err = lrkit(*command, "warmup(5%) >> linaer(to=0)")
+    assert status == 2
+    first, text, mark = err.splitlines()
+    assert "unknown kind 'linaer', did you mean 'linear'?" in first
+    assert text == "  warmup(5%) >> linaer(to=0)"
+    assert mark == "                ^"
+
+
+# --- plot --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_plot_draws_in_the_terminal_and_a_picture(lrkit, tmp_path, suffix):
+    status, out, err = lrkit("plot", "warmup(5%) >> linear(to=0)", "--total", 200, "--out", f"x.{suffix}")
+    assert (status, err) == (0, "")
+    assert "█" in out
+    assert "200 steps" in out
+    assert max(map(len, out.splitlines())) <= 100
+    assert (tmp_path / f"x.{suffix}").stat().st_size > 1000
+
+
+def test_plot_json_has_every_steps_rate(lrkit):
+    status, out, _ = lrkit("plot", "StepLR(step_size=1)", "--epochs", 2, "--epoch-steps", 3, "--lr", 0.5, "--json")
+    assert status == 0
+    assert json.loads(out)["lr"] == pytest.approx([0.5] * 3 + [0.05] * 3)
+
+
+def test_plot_says_what_it_assumed(lrkit):
+    assert "over 1000 steps" in lrkit("plot", "linear()")[1]
+    assert "100 steps per epoch" in lrkit("plot", "StepLR(3)", "--epochs", 5)[1]
+    assert "20 steps" in lrkit("plot", "warmup(20)")[1]
+    out = lrkit("plot", "warmup(1ep) >> plateau(patience=3)", "--epochs", 12, "--epoch-steps", 10, "--lr", 0.1)[1]
+    assert "shown for one that never improves, reported every epoch" in out
+    assert "lowest 0.001" in out
+
+
+# --- help ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("arguments", [["--help"], [], ["train", "--help"], ["plot", "--help"]])
+def test_help(lrkit, arguments):
+    status, out, err = lrkit(*arguments)
+    assert status in (0, 2)
+    assert "Usage: lrkit" in out + err
+
+
+def test_version(lrkit):
+    assert lrkit("--version")[:2] == (0, "lrkit 0.1.0\n")
+
+
+def test_chart_of_a_constant_and_of_zero(lrkit):
+    assert lrkit("plot", "constant(0)", "--total", 1)[0] == 0
+    assert np.isfinite(json.loads(lrkit("plot", "constant(0)", "--total", 1, "--json")[1])["lr"][0])
