@@ -12,6 +12,7 @@ import pytest
 
 from lrkit import RunFolder
 from lrkit.output.cli import main
+from lrkit.training.tasks import DEFAULT_SCHEDULE
 from test_idx import write_folder
 
 
@@ -216,3 +217,7 @@ def test_version(lrkit):
 def test_chart_of_a_constant_and_of_zero(lrkit):
     assert lrkit("plot", "constant(0)", "--total", 1)[0] == 0
     assert np.isfinite(json.loads(lrkit("plot", "constant(0)", "--total", 1, "--json")[1])["lr"][0])
+
+
+def test_the_help_names_the_default_schedule(lrkit):
+    assert f"by default {DEFAULT_SCHEDULE}" in " ".join(lrkit("train", "--help")[1].replace("│", " ").split())

@@ -21,6 +21,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 # Okabe and Ito's colours, told apart by colour-blind people too.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 _MOST_POINTS = 4000
+_MUCH = 0.2
 
 
 def curves_figure(history: History) -> "Figure":
@@ -107,11 +108,11 @@ def _in_epochs(history: History) -> NDArray[np.float64]:
 
 
 def _rate(axes: "Axes", position: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """The rate as a staircase; on a logarithmic axis where it moves over more than a decade."""
+    """The rate as a staircase; on a logarithmic axis where it spends much of its time below a tenth of its peak."""
     keep = _keep(values)
     axes.plot(position[keep], values[keep], color=_BLUE, drawstyle="steps-post")
-    positive = values[values > 0]
-    if len(positive) and len(positive) == len(values) and positive.max() > 10 * positive.min() * (1 - 1e-9):
+    low = values <= 0.1 * values.max() * (1 + 1e-9)
+    if values.min() > 0 and low.mean() > _MUCH:
         axes.set_yscale("log")
     else:
         axes.set_ylim(bottom=0)

@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from lrkit.schedules import Controller
 from lrkit.training.history import EpochRecord, History
 from lrkit.training.loop import Observer, Setup
 
@@ -12,7 +13,7 @@ HEADER = f"{'epoch':>7}  {'train loss':>10}  {'valid loss':>10}  {'accuracy':>8}
 
 
 def epoch_line(record: EpochRecord, epochs: int | None, before: EpochRecord | None = None) -> str:
-    r"""A record as a line under `HEADER`; a dash for what there is none of.
+    r"""A record as a line under `HEADER`: a dash for what there is none of, a word where the rate fell since `before`.
 
     >>> record = EpochRecord(3, 300, 0.25, 0.2, {"accuracy": 0.975}, 0.01, 1.25)
     >>> print(HEADER + "\n" + epoch_line(record, 25))
@@ -35,6 +36,7 @@ class Progress(Observer):
 
     def __init__(self) -> None:
         self._epochs: int | None = None
+        self._controlled = False
         self._bar: Any = None
 
     def start(self, setup: Setup) -> None:
@@ -42,6 +44,7 @@ class Progress(Observer):
         from tqdm.auto import tqdm
 
         self._epochs = setup.epochs
+        self._controlled = isinstance(setup.plan, Controller)
         self._bar = tqdm(total=setup.steps, unit="step", leave=False, disable=None, dynamic_ncols=True, mininterval=0.2)
         self._print(HEADER)
 
@@ -51,7 +54,7 @@ class Progress(Observer):
 
     def epoch(self, history: History) -> None:
         """Print the epoch's line."""
-        before = history.epochs[-2] if len(history.epochs) > 1 else None
+        before = history.epochs[-2] if self._controlled and len(history.epochs) > 1 else None
         self._print(epoch_line(history.epochs[-1], self._epochs, before))
 
     def close(self) -> None:
