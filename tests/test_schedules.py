@@ -246,6 +246,17 @@ def test_bad_arguments_get_one_sentence(make, sentence):
     assert "\n" not in str(caught.value)
 
 
+def test_growth_past_what_a_float_holds_names_the_step():
+    with pytest.raises(InputError, match=r"exponential\(factor=2\) has no finite value at step 1024"):
+        lrkit.exponential(factor=2)(range(2000))
+
+
+@pytest.mark.parametrize(("t", "base"), [("a", 1.0), (0, "b"), ([None, "x"], 1.0)])
+def test_steps_and_bases_are_numbers(t, base):
+    with pytest.raises(InputTypeError, match="must be a number or an array of numbers"):
+        lrkit.linear(10)(t, base)
+
+
 def test_composing_with_something_else_is_a_type_error():
     with pytest.raises(TypeError):
         lrkit.constant() >> 3

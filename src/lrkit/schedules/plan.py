@@ -124,12 +124,17 @@ class Plan(ABC):
 
     def _evaluate(self, t: ArrayLike, base: ArrayLike, state: State | None) -> Any:
         self.require_resolved()
-        steps, peak = np.broadcast_arrays(np.asarray(t, dtype=np.float64), np.asarray(base, dtype=np.float64))
+        steps, peak = np.broadcast_arrays(_numbers(t, "t"), _numbers(base, "base"))
         # One dimension and no strides: numpy's loops round differently for other layouts, and s(t) for one t must be
         # what s(array of t) has there, to the bit.
         flat = np.ascontiguousarray(steps).ravel()
         peaks = np.ascontiguousarray(peak).ravel()
-        values = np.array(self._curve(np.maximum(flat, 0.0), peaks, peaks, state)).reshape(steps.shape)
+        with np.errstate(over="ignore"):
+            values = np.array(self._curve(np.maximum(flat, 0.0), peaks, peaks, state))
+        if not np.isfinite(values).all():
+            step = flat[np.flatnonzero(~np.isfinite(values))[0]]
+            raise InputError(f"{self} has no finite value at step {step:.15g}")
+        values = values.reshape(steps.shape)
         return values if values.ndim else float(values)
 
     # --- binding ----------------------------------------------------------------------------------
@@ -227,7 +232,8 @@ class Schedule(Plan):
             A float for scalars, else a float64 array of the broadcast shape.
 
         Raises:
-            InputError: when a length is still open; `over` closes it.
+            InputError: when a length is still open (`over` closes it), or a factor above 1 has grown past what a
+                float holds.
 
         >>> from lrkit import linear
         >>> linear(4, to=0).value([0, 1, 2, 3, 4, 5], base=0.1).tolist()
@@ -301,6 +307,13 @@ class Controller(Plan):
         """The product: the first operand carries the base, the others are multipliers that start at 1."""
         product: Controller = _multiply(self, other)
         return product
+
+
+def _numbers(value: ArrayLike, name: str) -> Array:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputTypeError(f"{name} must be a number or an array of numbers, not {value!r}") from None
 
 
 def show(value: object) -> str:
