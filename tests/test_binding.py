@@ -1,6 +1,5 @@
 """A plan bound to an optimizer: the clock, groups, state, and what passes for torch's schedulers."""
 
-import copy
 import itertools
 import json
 
@@ -108,6 +107,13 @@ def test_binding_anew_starts_from_the_base_where_the_last_value_still_stands():
     assert update(optimizer) == [0.05, 3.5]
     assert update(optimizer) == [0.05, 3.5]
     assert scheduler.steps == 2
+
+
+def test_binding_anew_knows_its_own_value_in_a_float32_tensor():
+    optimizer = torch.optim.Adam([weight()], lr=torch.tensor(0.1), foreach=False)
+    lrkit.linear(7, to=0).bind(optimizer)
+    update(optimizer)
+    assert lrkit.constant().bind(optimizer).base_lrs == [pytest.approx(0.1)]
 
 
 def test_a_released_optimizer_keeps_its_rate():
@@ -242,7 +248,7 @@ def test_an_optimizer_from_another_schedule_needs_a_policy_too():
     fresh = sgd(0.1, 0.4)
     fresh.load_state_dict(optimizer.state_dict())
     with pytest.raises(InputError, match="name what to do"):
-        lrkit.constant(0.5).bind(copy.deepcopy(fresh))
+        lrkit.constant(0.5).bind(fresh)
     assert lrkit.constant(0.5).bind(fresh, policy="replace").get_last_lr() == [0.05, 0.2]
 
 

@@ -1,5 +1,6 @@
 """A plan bound to an optimizer: it owns the rates, and its clock is the optimizer's own updates."""
 
+import math
 import weakref
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -85,10 +86,7 @@ class Scheduler(LRScheduler):
         self._hooks: list[Any] = []
         previous = _bound_to.get(optimizer)
         self._adopt_groups(previous)
-        saved = optimizer.param_groups[0].pop(_MARK, None)
-        if saved is not None:
-            self.load_state_dict(saved, policy=policy)
-        else:
+        if not self._resume_from_mark():
             self.sync()
         if previous is not None:
             previous.release()
@@ -122,7 +120,7 @@ class Scheduler(LRScheduler):
                     base = self._lr
                 elif initial is not None and (
                     _MARK in self.optimizer.param_groups[0]
-                    or (previous is not None and previous._wrote(hyper, index) == held)
+                    or (previous is not None and previous._still_stands(hyper, index, held))
                 ):
                     base = float(initial)
                 else:
@@ -131,9 +129,10 @@ class Scheduler(LRScheduler):
                 bases.append(base)
         self._ahead = {}
 
-    def _wrote(self, hyper: str, index: int) -> float | None:
-        known = self._bases.get(hyper, [])
-        return self._value(hyper, index) if index < len(known) else None
+    def _still_stands(self, hyper: str, index: int, held: float) -> bool:
+        """Whether a group holds what was last written, up to the rounding of a float32 tensor."""
+        known = index < len(self._bases.get(hyper, []))
+        return known and math.isclose(held, self._value(hyper, index), rel_tol=1e-6)
 
     # --- clock ------------------------------------------------------------------------------------
 
@@ -324,9 +323,16 @@ class Scheduler(LRScheduler):
         state_dict["param_groups"][0][_MARK] = self.state_dict()
 
     def _on_load(self, optimizer: Optimizer) -> None:
-        saved = optimizer.param_groups[0].pop(_MARK, None)
-        if saved is not None:
-            self.load_state_dict(saved, policy=self._policy)
+        self._resume_from_mark()
+
+    def _resume_from_mark(self) -> bool:
+        """Go on from the state that a restored optimizer carries; it keeps it while it is refused."""
+        saved = self.optimizer.param_groups[0].get(_MARK)
+        if saved is None:
+            return False
+        self.load_state_dict(saved, policy=self._policy)
+        del self.optimizer.param_groups[0][_MARK]
+        return True
 
 
 class BoundSchedule(Scheduler):
