@@ -27,8 +27,9 @@ from lrkit.training.binding import bind as bind
 from lrkit.training.history import EpochRecord as EpochRecord
 from lrkit.training.history import History as History
 from lrkit.training.loop import DivergedError as DivergedError
-from lrkit.training.loop import Observer as Observer
 from lrkit.training.loop import run as run
+from lrkit.training.observer import Observer as Observer
+from lrkit.training.observer import Setup as Setup
 from lrkit.training.run_folder import RunFolder as RunFolder
 from lrkit.training.task import Task as Task
 from lrkit.training.task import accuracy as accuracy

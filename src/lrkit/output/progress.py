@@ -5,7 +5,7 @@ from typing import Any
 
 from lrkit.schedules import Controller
 from lrkit.training.history import EpochRecord, History
-from lrkit.training.loop import Observer, Setup
+from lrkit.training.observer import Observer, Setup
 
 __all__ = ["HEADER", "Progress", "epoch_line"]
 

@@ -17,7 +17,8 @@ from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_number
 from lrkit.training import tasks
 from lrkit.training.history import History
-from lrkit.training.loop import DivergedError, Observer, choose_device, run
+from lrkit.training.loop import DivergedError, choose_device, run
+from lrkit.training.observer import Observer
 from lrkit.training.run_folder import RunFolder
 
 __all__ = ["train_task"]

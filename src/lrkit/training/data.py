@@ -1,5 +1,6 @@
 """Batches of a task's data, in an order that depends on the seed and the epoch alone."""
 
+import itertools
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any, Protocol
 
@@ -22,8 +23,8 @@ class Batches(Protocol):
     def count(self) -> int | None:
         """Batches in an epoch; None for data without a length."""
 
-    def epoch(self, number: int) -> Iterator[Any]:
-        """The batches of an epoch, on the run's device."""
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
+        """The batches of an epoch, on the run's device, without the first `skip`."""
 
 
 def make_batches(
@@ -78,13 +79,16 @@ class _TensorBatches:
         self.seed = seed
         self.count = -(-len(self.tensors[0]) // batch_size)
 
-    def epoch(self, number: int) -> Iterator[Any]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
+        begin = skip * self.batch_size
         if self.seed is None:
-            yield from zip(*(tensor.split(self.batch_size) for tensor in self.tensors), strict=True)  # type: ignore[no-untyped-call]
+            parts = (tensor[begin:].split(self.batch_size) for tensor in self.tensors)  # type: ignore[no-untyped-call]
+            yield from zip(*parts, strict=True)
             return
-        order = shuffled(len(self.tensors[0]), self.seed, number).to(self.device)
+        order = shuffled(len(self.tensors[0]), self.seed, number)[begin:].to(self.device)
         for rows in order.split(self.batch_size):  # type: ignore[no-untyped-call]
-            yield tuple(tensor[rows] for tensor in self.tensors)
+            if len(rows):
+                yield tuple(tensor[rows] for tensor in self.tensors)
 
 
 class _LoaderBatches:
@@ -97,15 +101,20 @@ class _LoaderBatches:
         self.count = -(-len(data) // batch_size) if sized else None
         self.shuffles = sized and seed is not None and not isinstance(data, IterableDataset)
 
-    def epoch(self, number: int) -> Iterator[Any]:
+    def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
         # A generator of its own, or the DataLoader would draw from the one that dropout uses.
         own = torch.Generator().manual_seed((self.seed or 0) + number)
         options = {**self.options, "generator": own}
         if self.shuffles:
             assert self.seed is not None
-            options["sampler"] = shuffled(len(self.data), self.seed, number).tolist()
-        for batch in DataLoader(self.data, **options):
-            yield _to(batch, self.device)
+            order = shuffled(len(self.data), self.seed, number)
+            if not options["num_workers"]:  # workers have random streams of their own, which reading again moves on
+                order, skip = order[skip * options["batch_size"] :], 0
+            options["sampler"] = order.tolist()
+        batches = iter(DataLoader(self.data, **options))
+        for _ in itertools.islice(batches, skip):
+            pass
+        return (_to(batch, self.device) for batch in batches)
 
 
 def _tensors(data: Any) -> Sequence[Tensor] | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.history import History
-from lrkit.training.loop import Observer, Setup
+from lrkit.training.observer import Observer, Setup
 
 __all__ = ["RunFolder"]
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.lengths import as_length
+from lrkit.schedules.shares import as_number
 
 __all__ = ["Forward", "Metric", "Task", "accuracy"]
 
@@ -47,6 +48,9 @@ class Task:
             for other datasets you must say so, since keeping the items of a dataset that augments them at random
             would freeze the augmentation.
         workers: processes that read a dataset which isn't kept in memory.
+        clip_norm: the largest norm of the gradient; longer ones are scaled down to it.
+        precision: "float32", or mixed precision in "bfloat16" or "float16" (with a gradient scaler).
+        early_stopping: end after that many epochs without a better validation loss (else training loss).
         name: for the record.
     """
 
@@ -64,6 +68,9 @@ class Task:
     valid_batch_size: int = 1000
     in_memory: bool = False
     workers: int = 0
+    clip_norm: float | None = None
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    early_stopping: int | None = None
     name: str = "task"
 
     def __post_init__(self) -> None:
@@ -72,10 +79,14 @@ class Task:
                 raise InputTypeError(
                     f"{name} must be a factory (a function that makes it), not {getattr(self, name)!r}"
                 )
-        for name in ("batch_size", "accumulate", "valid_batch_size", "epochs", "steps"):
+        for name in ("batch_size", "accumulate", "valid_batch_size", "epochs", "steps", "early_stopping"):
             value = getattr(self, name)
             if value is not None or name in ("batch_size", "accumulate", "valid_batch_size"):
                 _whole(value, name)
+        if self.clip_norm is not None:
+            as_number(self.clip_norm, "clip_norm", low=0.0, low_open=True)
+        if self.precision not in get_args(Task.__annotations__["precision"]):
+            raise InputError(f"precision must be 'float32', 'bfloat16' or 'float16', not {self.precision!r}")
         if (self.epochs is None) == (self.steps is None):
             raise InputError(
                 f"a task's length is either epochs or steps, not {'neither' if self.epochs is None else 'both'}"

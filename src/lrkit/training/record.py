@@ -1,0 +1,92 @@
+"""A history while it grows; losses stay on the device until somebody asks."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lrkit.schedules.errors import InputError
+from lrkit.training.history import EpochRecord, History
+
+__all__ = ["Record"]
+
+
+class Record:
+    """What `run` has recorded so far: finished epochs, and the updates of the one under way."""
+
+    def __init__(self, made: dict[str, Any]) -> None:
+        self.made = made
+        self.epochs: list[EpochRecord] = []
+        self.lrs: list[list[float]] = []
+        self.losses = np.zeros(0, dtype=np.float32)
+        self._fresh: list[Tensor] = []  # losses of the epoch under way
+        self._samples: list[int] = []
+        self._seconds = 0.0  # of the epoch under way, before it was last resumed
+        self._since = time.perf_counter()
+
+    @property
+    def updates_in_epoch(self) -> int:
+        """Updates of the epoch under way."""
+        return len(self._fresh)
+
+    def update(self, lrs: list[float], loss: Tensor, samples: int) -> None:
+        """Note what an update used and gave."""
+        self.lrs.append(lrs)
+        self._fresh.append(loss)
+        self._samples.append(samples)
+
+    def fresh_losses(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+        """The losses of the epoch under way, brought to the CPU at once."""
+        if not self._fresh:
+            return np.zeros(0, dtype=np.float32)
+        return torch.stack(self._fresh).float().cpu().numpy()
+
+    def end_epoch(self, valid_loss: float | None, metrics: dict[str, float]) -> History:
+        """Close the epoch under way; returns the history so far."""
+        if not self._fresh:
+            raise InputError("train has no samples")
+        fresh = self.fresh_losses()
+        seconds = self._seconds + time.perf_counter() - self._since
+        self.epochs.append(
+            EpochRecord(
+                epoch=len(self.epochs) + 1,
+                step=len(self.lrs),
+                train_loss=float(np.average(fresh.astype(np.float64), weights=self._samples)),
+                valid_loss=valid_loss,
+                metrics=metrics,
+                lr=self.lrs[-1][0],
+                seconds=seconds,
+            )
+        )
+        self.losses = np.append(self.losses, fresh)
+        self._fresh, self._samples, self._seconds, self._since = [], [], 0.0, time.perf_counter()
+        return self.history()
+
+    def history(self) -> History:
+        """The history of the finished epochs."""
+        end = len(self.losses)
+        lrs = np.array(self.lrs[:end], dtype=np.float64).reshape(end, -1)
+        return History(tuple(self.epochs), lrs, self.losses.copy(), self.made)
+
+    def state(self) -> dict[str, Any]:
+        """Everything recorded, the epoch under way included, as plain data and tensors."""
+        return {
+            "epochs": [{**vars(each), "metrics": dict(each.metrics)} for each in self.epochs],
+            "lrs": torch.tensor(self.lrs, dtype=torch.float64),
+            "losses": torch.from_numpy(self.losses.copy()),
+            "fresh": torch.from_numpy(self.fresh_losses().copy()),
+            "samples": list(self._samples),
+            "seconds": self._seconds + time.perf_counter() - self._since,
+        }
+
+    def restore(self, state: dict[str, Any], device: torch.device) -> None:
+        """Go on from a state."""
+        self.epochs = [EpochRecord(**each) for each in state["epochs"]]
+        self.lrs = state["lrs"].tolist()
+        self.losses = state["losses"].numpy().copy()
+        self._fresh = list(state["fresh"].to(device).unbind())
+        self._samples = list(state["samples"])
+        self._seconds = state["seconds"]
+        self._since = time.perf_counter()

@@ -1,0 +1,237 @@
+"""The moving parts of a run: what one update does, what an epoch's end does, and all that a checkpoint needs."""
+
+import itertools
+import math
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lrkit.schedules import Plan
+from lrkit.schedules.errors import InputError
+from lrkit.training.binding import Policy
+from lrkit.training.data import ORDER, Batches, make_batches
+from lrkit.training.history import History
+from lrkit.training.hyper import read
+from lrkit.training.observer import Setup
+from lrkit.training.randomness import random_state, set_random_state
+from lrkit.training.record import Record
+from lrkit.training.task import Task
+
+__all__ = ["RunState"]
+
+_CHECK_EVERY = 500  # updates between two looks for a loss that isn't finite: each look waits for the device
+
+
+class RunState:
+    """Model, optimizer, scheduler, data and record of a run under way; random state must be seeded around it."""
+
+    def __init__(
+        self, task: Task, plan: Plan, *, lr: float | None, seed: int, place: torch.device, policy: Policy | None = None
+    ) -> None:
+        self.task = task
+        self.place = place
+        self.model = task.model().to(place)
+        self.optimizer = task.optimizer(self.model.parameters())
+        self.train = _batches(task, task.train, "train", place, seed)
+        self.valid = None if task.valid is None else _batches(task, task.valid, "valid", place, None)
+        self.scaler = torch.amp.GradScaler(place.type, enabled=task.precision == "float16")
+        base = read(self.optimizer.param_groups[0], "lr") if lr is None else lr
+        self.setup = self._set_up(plan, seed, base)
+        self.scheduler = plan.bind(
+            self.optimizer, lr=lr, steps=self.setup.steps, policy=policy, **_sizes(task, self.setup.epoch_steps)
+        )
+        self.policy = policy
+        self.record = Record(self.setup.made)
+
+    # --- going on ---------------------------------------------------------------------------------
+
+    @property
+    def steps(self) -> int:
+        """Updates done."""
+        return self.scheduler.steps
+
+    def finished(self) -> bool:
+        """Whether the last epoch was closed and nothing is left to do."""
+        if self.record.updates_in_epoch or not self.record.epochs:
+            return False
+        done, task = len(self.record.epochs), self.task
+        if self.steps >= self.setup.steps or (self.setup.epochs is not None and done >= self.setup.epochs):
+            return True
+        return task.early_stopping is not None and _epochs_since_best(self.record) >= task.early_stopping
+
+    def updates(self) -> Iterator[Sequence[Any]]:
+        """What is left of the epoch under way: for each update the batches that make it."""
+        number, done = len(self.record.epochs) + 1, self.record.updates_in_epoch
+        before = random_state(self.place)
+        batches = self.train.epoch(number, skip=done * self.task.accumulate)
+        if done:
+            set_random_state(before, self.place)  # as if what was skipped hadn't been read again
+        left = self.setup.steps - self.steps
+        while left > 0 and (group := list(itertools.islice(batches, self.task.accumulate))):
+            yield group
+            left = self.setup.steps - self.steps
+
+    def update(self, batches: Sequence[Any]) -> None:
+        """One optimizer update, recorded with the rates that it used."""
+        loss, samples = self._gradients(batches)
+        lrs = [read(group, "lr") for group in self.optimizer.param_groups]
+        if self.task.clip_norm is not None:
+            self.scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
+        before = self.scheduler.steps
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.optimizer.zero_grad()
+        if self.scheduler.steps > before:  # not one that the gradient scaler skipped
+            self.record.update(lrs, loss, samples)
+
+    def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, int]:
+        """Leave the gradients of the mean loss over all samples of the batches; return that loss, and their number."""
+        if len(batches) == 1:
+            loss, samples, _ = self._measure(batches[0], with_metrics=False)
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            return loss.detach(), samples
+        total, samples = torch.zeros((), device=self.place), 0
+        for batch in batches:
+            loss, n, _ = self._measure(batch, with_metrics=False)
+            self.scaler.scale(loss * n).backward()  # type: ignore[no-untyped-call]
+            total = total + loss.detach() * n
+            samples += n
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad /= samples
+        return total / samples, samples
+
+    def diverged(self) -> bool:
+        """Whether a loss of this epoch isn't finite; looked at now and then."""
+        return self.record.updates_in_epoch % _CHECK_EVERY == 0 and not self._is_finite()
+
+    def _is_finite(self) -> bool:
+        return bool(np.isfinite(self.record.fresh_losses()).all())
+
+    def end_epoch(self) -> History:
+        """Validate, record, and report to a controller."""
+        valid_loss, metrics = self._validate()
+        history = self.record.end_epoch(valid_loss, metrics)
+        self.scheduler.step(history.epochs[-1].train_loss if valid_loss is None else valid_loss)
+        return history
+
+    @torch.no_grad()
+    def _validate(self) -> tuple[float | None, dict[str, float]]:
+        """The means of loss and metrics over the validation samples."""
+        if self.valid is None:
+            return None, {}
+        self.model.eval()
+        sums: dict[str, list[Tensor]] = {}
+        counts: list[int] = []
+        for batch in self.valid.epoch(0):
+            loss, n, metrics = self._measure(batch, with_metrics=True)
+            counts.append(n)
+            for name, value in {**metrics, "": loss}.items():
+                sums.setdefault(name, []).append(torch.as_tensor(value, dtype=torch.float64) * n)
+        if not counts:
+            raise InputError("valid has no samples")
+        means = {name: float(torch.stack(values).sum()) / sum(counts) for name, values in sums.items()}
+        return means.pop(""), means
+
+    def _measure(self, batch: Any, *, with_metrics: bool) -> tuple[Tensor, int, Mapping[str, Tensor]]:
+        if self.task.precision == "float32":
+            return self.task.measure(self.model, batch, with_metrics=with_metrics)
+        with torch.autocast(self.place.type, dtype=getattr(torch, self.task.precision)):
+            return self.task.measure(self.model, batch, with_metrics=with_metrics)
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that the run needs to go on from here: plain data and tensors, no code."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": random_state(self.place),
+            "record": self.record.state(),
+            "finite": self._is_finite(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a snapshot.
+
+        Raises:
+            InputError: when the weights or the optimizer's state don't fit, or the schedule or horizon differs and no
+                policy was named.
+        """
+        try:
+            self.model.load_state_dict(state["model"])
+            self.optimizer.load_state_dict(state["optimizer"])
+        except (RuntimeError, KeyError) as error:
+            raise InputError(f"the checkpoint doesn't fit the task: {' '.join(str(error).split())}") from None
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"the checkpoint doesn't fit the task: {error}") from None
+        self.scheduler.load_state_dict(dict(state["scheduler"]), policy=self.policy)
+        self.scaler.load_state_dict(dict(state["scaler"]))
+        self.record.restore(state["record"], self.place)
+        set_random_state(state["random"], self.place)
+
+    # --- setup ------------------------------------------------------------------------------------
+
+    def _set_up(self, plan: Plan, seed: int, base: float) -> Setup:
+        """How long the run is, and how it is made."""
+        task = self.task
+        epoch_steps = None if self.train.count is None else -(-self.train.count // task.accumulate)
+        if task.steps is not None:
+            steps = task.steps
+        elif epoch_steps is not None and task.epochs is not None:
+            steps = task.epochs * epoch_steps
+        else:
+            raise InputError("the training data has no length, so the task needs steps= instead of epochs=")
+        epochs = None if epoch_steps is None else math.ceil(steps / epoch_steps)
+        sizes = _sizes(task, epoch_steps)
+        made = {
+            "task": task.name,
+            "schedule": str(plan),
+            "lr": base,
+            "seed": seed,
+            "steps": steps,
+            "epochs": epochs,
+            **sizes,
+            "batch_size": task.batch_size,
+            "accumulate": task.accumulate,
+            "precision": task.precision,
+            "data_order": ORDER,
+            "device": str(self.place),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        return Setup(steps, epoch_steps, epochs, plan, plan.over(steps, **sizes), made, self.snapshot)
+
+
+def _epochs_since_best(record: Record) -> int:
+    losses = [each.train_loss if each.valid_loss is None else each.valid_loss for each in record.epochs]
+    return len(losses) - 1 - int(np.argmin(np.nan_to_num(losses, nan=math.inf)))
+
+
+def _sizes(task: Task, epoch_steps: int | None) -> dict[str, Any]:
+    return {"epoch_steps": epoch_steps, "step_samples": task.batch_size * task.accumulate}
+
+
+def _batches(task: Task, data: Any, name: str, place: torch.device, seed: int | None) -> Batches:
+    return make_batches(
+        data,
+        task.batch_size if seed is not None else task.valid_batch_size,
+        place,
+        seed=seed,
+        in_memory=task.in_memory,
+        workers=task.workers,
+        name=name,
+    )
