@@ -47,12 +47,14 @@ def test_train_on_mnist_prints_a_line_for_each_epoch_and_leaves_a_run_folder(lrk
     assert [line.split()[0] for line in lines[1:3]] == ["1/2", "2/2"]
     assert len({len(line) for line in lines[:3]}) == 1
     assert lines[3].startswith("best epoch 2: loss 0.")
-    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [
+    assert {path.name for path in (tmp_path / "run").iterdir()} - {".lock"} == {
+        "best.pt",
         "config.json",
         "curves.png",
         "history.json",
+        "last.pt",
         "steps.npz",
-    ]
+    }
     history = RunFolder.load(tmp_path / "run")
     assert history.epochs[-1].metrics["accuracy"] > 0.9
     assert history.lr.tolist() == [0.4] * (2 * 235)

@@ -52,7 +52,13 @@ def test_a_broken_off_run_keeps_its_finished_epochs(tmp_path, step):
     kept = RunFolder.load(tmp_path)
     assert kept.epochs == whole.epochs[:1]
     assert np.array_equal(kept.lrs, whole.lrs[:4])
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "history.json", "steps.npz"]
+    assert {p.name for p in tmp_path.iterdir()} - {".lock"} == {
+        "best.pt",
+        "config.json",
+        "history.json",
+        "last.pt",
+        "steps.npz",
+    }
 
 
 def test_arrays_that_got_further_than_the_text_are_cut(tmp_path):

@@ -20,12 +20,12 @@ _HOMES = {
         "staircase", "to_json", "warmup",
     ],
     "lrkit.training.binding": ["BoundController", "BoundSchedule", "Scheduler", "bind"],
-    "lrkit.training.history": ["EpochRecord", "History"],
-    "lrkit.training.loop": ["DivergedError", "run"],
+    "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],
+    "lrkit.training.loop": ["DivergedError", "StoppedError", "run"],
     "lrkit.training.observer": ["Observer", "Setup"],
     "lrkit.training.run_folder": ["RunFolder"],
     "lrkit.training.task": ["Task", "accuracy"],
-    "lrkit.analysis.summary": ["best_epoch", "reductions"],
+    "lrkit.analysis.summary": ["reductions"],
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

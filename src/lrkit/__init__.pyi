@@ -1,4 +1,3 @@
-from lrkit.analysis.summary import best_epoch as best_epoch
 from lrkit.analysis.summary import reductions as reductions
 from lrkit.schedules import Absolute as Absolute
 from lrkit.schedules import Controller as Controller
@@ -26,7 +25,9 @@ from lrkit.training.binding import Scheduler as Scheduler
 from lrkit.training.binding import bind as bind
 from lrkit.training.history import EpochRecord as EpochRecord
 from lrkit.training.history import History as History
+from lrkit.training.history import best_epoch as best_epoch
 from lrkit.training.loop import DivergedError as DivergedError
+from lrkit.training.loop import StoppedError as StoppedError
 from lrkit.training.loop import run as run
 from lrkit.training.observer import Observer as Observer
 from lrkit.training.observer import Setup as Setup

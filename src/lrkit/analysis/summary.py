@@ -1,13 +1,12 @@
-"""What a single record says: its best epoch, and where its rate was reduced."""
+"""What a single record says: where its rate was reduced."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from lrkit.training.history import History
 
-__all__ = ["Reduction", "best_epoch", "reductions"]
+__all__ = ["Reduction", "reductions"]
 
 _RARE = 0.01  # more falls than this share of the updates are a slope, not reductions
 
@@ -19,16 +18,6 @@ class Reduction:
     step: int
     before: float
     after: float
-
-
-def best_epoch(history: History) -> int | None:
-    """The epoch (1-based) with the lowest validation loss, or training loss where there is no validation.
-
-    The first of equals; None when no epoch has a finite loss.
-    """
-    losses = [(each.train_loss if each.valid_loss is None else each.valid_loss, each.epoch) for each in history.epochs]
-    finite = [pair for pair in losses if math.isfinite(pair[0])]
-    return min(finite)[1] if finite else None
 
 
 def reductions(history: History, at_least: float = 0.05) -> tuple[Reduction, ...]:

@@ -9,14 +9,14 @@ from typing import Any
 
 import typer
 
-from lrkit.analysis.summary import best_epoch, reductions
+from lrkit.analysis.summary import reductions
 from lrkit.output.plots import curves_figure, save
 from lrkit.output.progress import Progress
 from lrkit.schedules import parse
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_number
 from lrkit.training import tasks
-from lrkit.training.history import History
+from lrkit.training.history import History, best_epoch
 from lrkit.training.loop import DivergedError, choose_device, run
 from lrkit.training.observer import Observer
 from lrkit.training.run_folder import RunFolder

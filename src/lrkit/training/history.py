@@ -1,7 +1,7 @@
 """The record of a run: what was used, and what came out. Plain immutable data."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lrkit.schedules.errors import InputError
 
-__all__ = ["EpochRecord", "History"]
+__all__ = ["EpochRecord", "History", "best_epoch", "best_of"]
 
 FORMAT = 1
 
@@ -100,6 +100,21 @@ class History:
         )
         end = epochs[-1].step if epochs else 0
         return cls(epochs, lrs[:end].copy(), losses[:end].copy(), data["made"])
+
+
+def best_epoch(history: History) -> int | None:
+    """The epoch (1-based) with the lowest validation loss, or training loss where there is no validation.
+
+    The first of equals; None when no epoch has a finite loss.
+    """
+    return best_of(history.epochs)
+
+
+def best_of(epochs: Sequence[EpochRecord]) -> int | None:
+    """`best_epoch` of some epochs."""
+    losses = [(each.train_loss if each.valid_loss is None else each.valid_loss, each.epoch) for each in epochs]
+    finite = [pair for pair in losses if math.isfinite(pair[0])]
+    return min(finite)[1] if finite else None
 
 
 def _finite(value: Any) -> Any:

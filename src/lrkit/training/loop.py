@@ -1,7 +1,8 @@
 """The training loop."""
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -15,11 +16,15 @@ from lrkit.training.randomness import seeded
 from lrkit.training.run_state import RunState
 from lrkit.training.task import Task
 
-__all__ = ["DivergedError", "choose_device", "run"]
+__all__ = ["DivergedError", "StoppedError", "choose_device", "run"]
 
 
 class DivergedError(RuntimeError):
     """The training loss is no longer a finite number."""
+
+
+class StoppedError(RuntimeError):
+    """The run was asked to stop before its end."""
 
 
 def run(
@@ -32,6 +37,7 @@ def run(
     observers: Iterable[Observer] = (),
     resume: Mapping[str, Any] | None = None,
     policy: Policy | None = None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> History:
     """Train a task with a schedule or controller, and record it.
 
@@ -47,8 +53,10 @@ def run(
         resume: a snapshot of a run of this task, as `RunFolder.checkpoint` reads it: go on from there.
         policy: what to do when the snapshot was made with another schedule or horizon, as in
             `Scheduler.load_state_dict`.
+        stop: asked after every update; when it says True, the run ends there.
 
     Raises:
+        StoppedError: when `stop` said so; observers were told before.
         DivergedError: when a training loss isn't finite; observers have got the history of that epoch.
         InputError: for what can't be trained, and for a snapshot that doesn't fit.
 
@@ -63,7 +71,7 @@ def run(
     plan = parse(schedule) if isinstance(schedule, str) else schedule
     place = choose_device(device)
     watchers = tuple(observers)
-    with seeded(seed, place):
+    with seeded(seed, place), _closing(watchers):
         state = RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy)
         if resume is not None:
             state.restore(resume)
@@ -75,6 +83,8 @@ def run(
                 state.update(batches)
                 for watcher in watchers:
                     watcher.step(state.steps)
+                if stop():
+                    _end_early(state.steps, watchers)
                 if state.diverged():
                     break
             history = state.end_epoch()
@@ -82,6 +92,22 @@ def run(
                 watcher.epoch(history)
             _refuse_divergence(history)
         return state.record.history()
+
+
+@contextmanager
+def _closing(watchers: Iterable[Observer]) -> Iterator[None]:
+    """Tell them that the run is over, however it ended."""
+    try:
+        yield
+    finally:
+        for watcher in watchers:
+            watcher.close()
+
+
+def _end_early(steps: int, watchers: Iterable[Observer]) -> NoReturn:
+    for watcher in watchers:
+        watcher.stopped()
+    raise StoppedError(f"the run was stopped after {steps} updates")
 
 
 def _refuse_divergence(history: History) -> None:

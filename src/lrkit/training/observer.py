@@ -22,6 +22,7 @@ class Setup:
         made: what `History.made` will say.
         snapshot: gives all that the run needs to go on from where it is: plain data and tensors.
         steps_done: updates that were done before, in a run that goes on.
+        history: of the epochs that were finished before; None where there are none.
     """
 
     steps: int
@@ -32,6 +33,7 @@ class Setup:
     made: dict[str, Any]
     snapshot: Callable[[], dict[str, Any]]
     steps_done: int = 0
+    history: History | None = None
 
 
 class Observer:
@@ -45,3 +47,9 @@ class Observer:
 
     def epoch(self, history: History) -> None:
         """After each epoch, with the history so far."""
+
+    def stopped(self) -> None:
+        """When the run ends early because it was asked to, after an update and before the next."""
+
+    def close(self) -> None:
+        """When the run is over, however it ended."""

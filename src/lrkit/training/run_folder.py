@@ -1,61 +1,158 @@
-"""A run folder: what a run leaves on disk, readable after every epoch whatever happens next."""
+"""A run folder: what a run leaves on disk, readable and resumable whatever happens next."""
 
 import json
-import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Literal
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from lrkit.schedules.errors import InputError
-from lrkit.training.history import History
+from lrkit.training.checkpoint import Pace, load_checkpoint, save_checkpoint
+from lrkit.training.files import fresh_name, replace_file
+from lrkit.training.history import History, best_epoch
 from lrkit.training.observer import Observer, Setup
 
 __all__ = ["RunFolder"]
 
 FORMAT = 1
-FILES = ("config.json", "history.json", "steps.npz", "curves.png")
+_LOCK = ".lock"
+_CONFIG = "config.json"
+_RESULTS = ("last.pt", "best.pt", "history.json", "steps.npz", "curves.png")
+_LEFTOVERS = tuple(map(fresh_name, (_CONFIG, *_RESULTS)))
 
 
 class RunFolder(Observer):
-    """Writes `config.json` before the first update, and `history.json` and `steps.npz` after every epoch.
+    """Keeps a run in a folder.
 
-    Files are replaced whole, the arrays before the text that says how far they go, so a run that is broken off
-    leaves the history of its finished epochs.
+    `config.json` is written before the first update; `last.pt` (a checkpoint), `steps.npz` and `history.json` after
+    every epoch; `best.pt` when an epoch was the best so far; `last.pt` also in between. Each file is replaced as a
+    whole, the checkpoint first: it has the history up to where it was made, and a run that goes on from it cuts the
+    files to that.
 
     Args:
         path: the folder; it is made where it doesn't exist.
         overwrite: replace a run that is there.
+        resume: go on with the run that is there: give `snapshot` to `run` as its `resume`.
+        checkpoint_every: how often `last.pt` is written within an epoch: a number of updates, a time ("90s", "10min",
+            "2h"), or None for never.
+
+    Attributes:
+        path: the folder.
+        snapshot: what a run goes on from; None where it was broken off before its first checkpoint, and for a new run.
 
     Raises:
-        InputError: when the folder can't be made, or has something in it that isn't to be overwritten.
+        InputError: when the folder can't be made or written to, another process uses it, it has something in it that
+            isn't to be overwritten, or no run that could go on.
     """
 
-    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        overwrite: bool = False,
+        resume: bool = False,
+        checkpoint_every: int | str | None = "5min",
+    ) -> None:
         self.path = Path(path)
+        self.resume = resume
+        self.snapshot: dict[str, Any] | None = None
+        self._pace = Pace(checkpoint_every)
+        self._setup: Setup | None = None
+        if resume:
+            self.config(path)
+        self._make(overwrite=overwrite or resume)
+        self._lock = self._locked()
+        if resume and (self.path / "last.pt").exists():
+            try:
+                self.snapshot = self.checkpoint(path)
+            except InputError:
+                self.close()
+                raise
+
+    def _make(self, *, overwrite: bool) -> None:
+        self._new = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            there = sorted(entry.name for entry in self.path.iterdir())
+            there = {entry.name for entry in self.path.iterdir()} - {_LOCK, *_LEFTOVERS}
         except OSError as error:
             raise InputError(f"the run folder {self.path} can't be made: {error.strerror}") from None
         if there and not overwrite:
             raise InputError(f"the run folder {self.path} isn't empty; choose another, or overwrite the run in it")
-        if there and "config.json" not in there:
+        if there and _CONFIG not in there:
             raise InputError(f"the folder {self.path} has files but no run, so nothing in it is overwritten")
-        if not os.access(self.path, os.W_OK):
-            raise InputError(f"the run folder {self.path} can't be written to")
-        for name in FILES:
-            (self.path / name).unlink(missing_ok=True)
+
+    def _locked(self) -> FileLock:
+        lock = FileLock(self.path / _LOCK, timeout=0, thread_local=False)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(f"the run folder {self.path} is in use by another process") from None
+        except OSError as error:
+            raise InputError(f"the run folder {self.path} can't be written to: {error.strerror}") from None
+        return lock
+
+    # --- while the run goes on --------------------------------------------------------------------
 
     def start(self, setup: Setup) -> None:
-        """Write the configuration."""
-        self._write_json("config.json", {"lrkit_run": FORMAT, **setup.made})
+        """Write the configuration; take away what isn't of this run, or lies beyond where it goes on."""
+        self._setup = setup
+        for name in _LEFTOVERS if self.snapshot else (*_LEFTOVERS, *_RESULTS):
+            (self.path / name).unlink(missing_ok=True)
+        self._write_json(_CONFIG, {"lrkit_run": FORMAT, **setup.made})
+        if setup.history is not None:
+            self._write_history(setup.history)
+            if setup.steps_done == setup.history.epochs[-1].step:  # it may have ended just before this was written
+                self._keep_best(setup.history)
+
+    def step(self, steps: int) -> None:
+        """Save a checkpoint when one is due."""
+        if self._pace.due(steps):
+            self.save()
 
     def epoch(self, history: History) -> None:
-        """Write the history so far."""
-        self._write("steps.npz", lambda file: np.savez(file, lrs=history.lrs, losses=history.losses))
+        """Save a checkpoint and the history so far."""
+        self.save()
+        self._write_history(history)
+        self._keep_best(history)
+
+    def stopped(self) -> None:
+        """Save a checkpoint."""
+        self.save()
+
+    def close(self) -> None:
+        """Let others use the folder; take it away again if it is new and no run was started in it."""
+        self._lock.release()
+        if self._setup is None and self._new:
+            (self.path / _LOCK).unlink(missing_ok=True)
+            self.path.rmdir()
+            self._new = False
+
+    def save(self) -> None:
+        """Write `last.pt`, unless a loss isn't finite: then the one before stays."""
+        self._save("last.pt")
+        self._pace.saved()
+
+    def _save(self, name: str) -> None:
+        assert self._setup is not None
+        snapshot = self._setup.snapshot()
+        if snapshot["finite"]:
+            save_checkpoint(self.path / name, snapshot)
+
+    def _keep_best(self, history: History) -> None:
+        """Write `best.pt` if the epoch that has just ended is the best."""
+        if best_epoch(history) == len(history.epochs):
+            self._save("best.pt")
+
+    def _write_history(self, history: History) -> None:
+        replace_file(self.path / "steps.npz", lambda file: np.savez(file, lrs=history.lrs, losses=history.losses))
         self._write_json("history.json", history.to_dict())
+
+    def _write_json(self, name: str, data: Any) -> None:
+        text = json.dumps(data, indent=1, allow_nan=False)
+        replace_file(self.path / name, lambda file: file.write(text.encode()))
+
+    # --- afterwards -------------------------------------------------------------------------------
 
     @staticmethod
     def load(path: str | Path) -> History:
@@ -65,8 +162,7 @@ class RunFolder(Observer):
             InputError: when there is no run, none of its epochs was finished, or its files can't be read.
         """
         folder = Path(path)
-        if not (folder / "config.json").is_file():
-            raise InputError(f"{folder} is not a run folder: it has no config.json")
+        RunFolder.config(folder)
         if not (folder / "history.json").is_file():
             raise InputError(f"the run in {folder} was broken off before its first epoch ended")
         try:
@@ -78,13 +174,31 @@ class RunFolder(Observer):
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"the run in {folder} can't be read: {error}") from None
 
-    def _write_json(self, name: str, data: Any) -> None:
-        text = json.dumps(data, indent=1, allow_nan=False)
-        self._write(name, lambda file: file.write(text.encode()))
+    @staticmethod
+    def config(path: str | Path) -> dict[str, Any]:
+        """How the run was made: what `History.made` says.
 
-    def _write(self, name: str, fill: Callable[[BinaryIO], Any]) -> None:
-        """Replace a file as a whole."""
-        fresh = self.path / f".{name}.new"
-        with fresh.open("wb") as file:
-            fill(file)
-        fresh.replace(self.path / name)
+        Raises:
+            InputError: when there is no run, or its configuration can't be read or is of a newer format.
+        """
+        file = Path(path) / _CONFIG
+        if not file.is_file():
+            raise InputError(f"{Path(path)} is not a run folder: it has no config.json")
+        try:
+            config = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"the configuration {file} can't be read: {error}") from None
+        if not isinstance(config, dict) or not isinstance(config.get("lrkit_run"), int):
+            raise InputError(f"{file} is not the configuration of a run")
+        if config["lrkit_run"] > FORMAT:
+            raise InputError(f"the run in {path} has format {config['lrkit_run']}, this lrkit reads up to {FORMAT}")
+        return config
+
+    @staticmethod
+    def checkpoint(path: str | Path, which: Literal["last", "best"] = "last") -> dict[str, Any]:
+        """A checkpoint of the run: its "model" is the model's state_dict, and `run(..., resume=)` goes on from it.
+
+        Raises:
+            InputError: when it is missing, damaged, something else, or of a newer format.
+        """
+        return load_checkpoint(Path(path) / f"{which}.pt")

@@ -1,5 +1,6 @@
 """The moving parts of a run: what one update does, what an epoch's end does, and all that a checkpoint needs."""
 
+import dataclasses
 import itertools
 import math
 import platform
@@ -15,7 +16,7 @@ from lrkit.schedules import Plan
 from lrkit.schedules.errors import InputError
 from lrkit.training.binding import Policy
 from lrkit.training.data import ORDER, Batches, make_batches
-from lrkit.training.history import History
+from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
 from lrkit.training.observer import Setup
 from lrkit.training.randomness import random_state, set_random_state
@@ -62,7 +63,7 @@ class RunState:
         done, task = len(self.record.epochs), self.task
         if self.steps >= self.setup.steps or (self.setup.epochs is not None and done >= self.setup.epochs):
             return True
-        return task.early_stopping is not None and _epochs_since_best(self.record) >= task.early_stopping
+        return task.early_stopping is not None and done - (best_of(self.record.epochs) or 0) >= task.early_stopping
 
     def updates(self) -> Iterator[Sequence[Any]]:
         """What is left of the epoch under way: for each update the batches that make it."""
@@ -179,6 +180,8 @@ class RunState:
         self.scaler.load_state_dict(dict(state["scaler"]))
         self.record.restore(state["record"], self.place)
         set_random_state(state["random"], self.place)
+        done = self.record.history() if self.record.epochs else None
+        self.setup = dataclasses.replace(self.setup, steps_done=self.steps, history=done)
 
     # --- setup ------------------------------------------------------------------------------------
 
@@ -214,11 +217,6 @@ class RunState:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         return Setup(steps, epoch_steps, epochs, plan, plan.over(steps, **sizes), made, self.snapshot)
-
-
-def _epochs_since_best(record: Record) -> int:
-    losses = [each.train_loss if each.valid_loss is None else each.valid_loss for each in record.epochs]
-    return len(losses) - 1 - int(np.argmin(np.nan_to_num(losses, nan=math.inf)))
 
 
 def _sizes(task: Task, epoch_steps: int | None) -> dict[str, Any]:

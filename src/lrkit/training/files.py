@@ -1,0 +1,44 @@
+"""Files that are replaced as a whole, so that whoever reads one finds the old or the new, never half."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from lrkit.schedules.errors import InputError
+
+__all__ = ["fresh_name", "replace_file"]
+
+
+def fresh_name(name: str) -> str:
+    """What a file is called while it is written; one that is left over came from a process that died."""
+    return f".{name}.new"
+
+
+def replace_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
+    """Write a file beside the old one, bring it to the disk, and put it in the old one's place.
+
+    Raises:
+        InputError: when it can't be written (a full disk, no permission); the old file is still there.
+    """
+    fresh = path.with_name(fresh_name(path.name))
+    try:
+        with fresh.open("wb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        fresh.unlink(missing_ok=True)
+        raise InputError(f"{path} can't be written: {error.strerror}; what was there before is still there") from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new name to the disk too, where folders can be opened (not on Windows)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
