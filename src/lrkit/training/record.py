@@ -1,5 +1,6 @@
 """A history while it grows; losses stay on the device until somebody asks."""
 
+import math
 import time
 from typing import Any
 
@@ -42,6 +43,11 @@ class Record:
         if not self._fresh:
             return np.zeros(0, dtype=np.float32)
         return torch.stack(self._fresh).float().cpu().numpy()
+
+    def is_finite(self) -> bool:
+        """Whether the losses of the epoch under way are finite, and the training loss of the one before."""
+        before = not self.epochs or math.isfinite(self.epochs[-1].train_loss)
+        return before and bool(np.isfinite(self.fresh_losses()).all())
 
     def end_epoch(self, valid_loss: float | None, metrics: dict[str, float]) -> History:
         """Close the epoch under way; returns the history so far."""

@@ -110,10 +110,7 @@ class RunState:
 
     def diverged(self) -> bool:
         """Whether a loss of this epoch isn't finite; looked at now and then."""
-        return self.record.updates_in_epoch % _CHECK_EVERY == 0 and not self._is_finite()
-
-    def _is_finite(self) -> bool:
-        return bool(np.isfinite(self.record.fresh_losses()).all())
+        return self.record.updates_in_epoch % _CHECK_EVERY == 0 and not self.record.is_finite()
 
     def end_epoch(self) -> History:
         """Validate, record, and report to a controller."""
@@ -157,7 +154,7 @@ class RunState:
             "scaler": self.scaler.state_dict(),
             "random": random_state(self.place),
             "record": self.record.state(),
-            "finite": self._is_finite(),
+            "finite": self.record.is_finite(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
