@@ -247,7 +247,7 @@ def test_an_optimizer_from_another_schedule_needs_a_policy_too():
     train(optimizer, scheduler, 50)
     fresh = sgd(0.1, 0.4)
     fresh.load_state_dict(optimizer.state_dict())
-    with pytest.raises(InputError, match="name what to do"):
+    with pytest.raises(InputError, match="name the policy"):
         lrkit.constant(0.5).bind(fresh)
     assert lrkit.constant(0.5).bind(fresh, policy="replace").get_last_lr() == [0.05, 0.2]
 

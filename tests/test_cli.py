@@ -128,8 +128,8 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["train"], "Missing argument 'task'"),
-        (["train", "mnits"], "unknown task 'mnits', did you mean 'mnist'? Known: mnist, mnist-wide"),
+        (["train"], "name a task (mnist, mnist-wide, mnist-cnn, chars, or file.py:task), or --resume FOLDER"),
+        (["train", "mnits"], "unknown task 'mnits', did you mean 'mnist'? Known: chars, mnist, mnist-cnn, mnist-wide"),
         (["trian", "mnist"], "No such command 'trian'"),
         (["train", "mnist", "--epoch", "3"], "No such option: --epoch"),
         (["train", "mnist", "--lr", "fast"], "Invalid value for '--lr'"),

@@ -95,7 +95,7 @@ def test_more_epochs_need_a_policy(tmp_path, policy, last):
     taken.folder = tmp_path
     lrkit.run(make(), PLANS[0], observers=[taken])
     longer = make(epochs=6)
-    with pytest.raises(InputError, match=r"over 20 steps, and .* over 30 steps is bound; name what to do"):
+    with pytest.raises(InputError, match=r"over 20 steps, and .* over 30 steps is bound; name the policy"):
         lrkit.run(longer, PLANS[0], resume=taken.snapshot)
     history = lrkit.run(longer, PLANS[0], resume=taken.snapshot, policy=policy)
     assert len(history.epochs) == 6

@@ -21,6 +21,7 @@ app = typer.Typer(
     help="The learning-rate toolkit for PyTorch: preview a schedule, train with it.",
 )
 
+BUILT_IN = ("mnist", "mnist-wide", "mnist-cnn", "chars")  # a test compares it with what there is; torch is slow to load
 SCHEDULE_HELP = (
     "For example 'plateau(patience=5)', 'warmup(5%) >> linear(to=0)', 'staircase(every=10ep, factor=0.1)', "
     "'every(1ep, exponential(factor=0.9))', or torch's names, counted in epochs: 'StepLR(step_size=10, gamma=0.1)', "
@@ -45,42 +46,71 @@ def root(
 
 @app.command()
 def train(
-    task: Annotated[str, typer.Argument(help="A built-in task: mnist or mnist-wide.")],
+    task: Annotated[
+        str | None,
+        typer.Argument(help=f"What to train: {', '.join(BUILT_IN)}, or your own: file.py:task or package.module:task."),
+    ] = None,
     schedule: Annotated[
         str | None, typer.Option(help=f"The schedule as text; by default plateau(patience=5). {SCHEDULE_HELP}")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="The base (peak) learning rate; by default the task's.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes through the data; by default the task's.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer updates, instead of --epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples in a batch; by default the task's.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the initial weights and the data order.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Of the initial weights and the data order; by default 0.")] = None,
     data: Annotated[
         Path | None, typer.Option(help="A folder in MNIST's IDX format, raw or gz, to train on instead of MNIST.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; by default a new one, runs/TASK-DATE-TIME.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Go on with the run in this folder, as it was made.")
+    ] = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            help="With --resume and another --epochs, --steps or --schedule: keep (the old schedule and horizon), "
+            "stretch (the old schedule over the new horizon) or replace (the new)."
+        ),
+    ] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="How often to save within an epoch: a number of updates, or 90s, 10min, 2h.")
+    ] = "5min",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU if there is one.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads on a CPU; by default torch's choice.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing while training.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when the task fails.")] = False,
 ) -> None:
     """Train a task while a schedule adjusts the learning rate.
 
-    Prints a line for each epoch and leaves a run folder: configuration, history, and the curves as a picture.
+    Prints a line for each epoch and leaves a run folder: configuration, checkpoints, history, and the curves as a
+    picture. Ctrl-C and SIGTERM finish the update and save; after them, or a crash, --resume goes on.
     """
     from lrkit.output.train_command import train_task
+    from lrkit.output.train_options import TrainOptions
 
     train_task(
-        task,
-        schedule=schedule,
-        lr=lr,
-        epochs=epochs,
-        batch_size=batch_size,
-        seed=seed,
-        data=data,
-        out=out,
-        overwrite=overwrite,
-        device=device,
-        as_json=json,
-        quiet=quiet,
+        TrainOptions(
+            task=task,
+            schedule=schedule,
+            lr=lr,
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            seed=seed,
+            data=data,
+            out=out,
+            overwrite=overwrite,
+            resume=resume,
+            policy=policy,
+            checkpoint_every=checkpoint_every,
+            device=device,
+            threads=threads,
+            json=json,
+            quiet=quiet,
+            debug=debug,
+        )
     )
 
 

@@ -45,7 +45,17 @@ class Progress(Observer):
 
         self._epochs = setup.epochs
         self._controlled = isinstance(setup.plan, Controller)
-        self._bar = tqdm(total=setup.steps, unit="step", leave=False, disable=None, dynamic_ncols=True, mininterval=0.2)
+        self._bar = tqdm(
+            total=setup.steps,
+            initial=setup.steps_done,
+            unit="step",
+            leave=False,
+            disable=None,
+            dynamic_ncols=True,
+            mininterval=0.2,
+        )
+        if setup.steps_done:
+            self._print(f"goes on after step {setup.steps_done} of {setup.steps}")
         self._print(HEADER)
 
     def step(self, steps: int) -> None:

@@ -1,76 +1,86 @@
-"""`lrkit train`: train a built-in task, show it, and leave a run folder."""
+"""`lrkit train`: train a task, show it, and leave a run folder that can go on."""
 
 import itertools
 import json
+import shlex
+import signal
 import time
+import traceback
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 import typer
 
 from lrkit.analysis.summary import reductions
+from lrkit.output.failures import explain
 from lrkit.output.plots import curves_figure, save
 from lrkit.output.progress import Progress
-from lrkit.schedules import parse
+from lrkit.output.signals import stop_on_signals
+from lrkit.output.train_options import Order, TrainOptions, order
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.shares import as_number
-from lrkit.training import tasks
 from lrkit.training.history import History, best_epoch
-from lrkit.training.loop import DivergedError, choose_device, run
-from lrkit.training.observer import Observer
+from lrkit.training.loop import DivergedError, StoppedError, run
+from lrkit.training.observer import Observer, Setup
 from lrkit.training.run_folder import RunFolder
+from lrkit.training.task import Task
 
 __all__ = ["train_task"]
 
 
-def train_task(
-    name: str,
-    *,
-    schedule: str | None,
-    lr: float | None,
-    epochs: int | None,
-    batch_size: int | None,
-    seed: int,
-    data: Path | None,
-    out: Path | None,
-    overwrite: bool,
-    device: str | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def train_task(options: TrainOptions) -> None:
     """Check everything that a person can get wrong, train, report."""
-    plan = parse(tasks.DEFAULT_SCHEDULE if schedule is None else schedule)
-    _check(lr, epochs, batch_size, seed)
-    task = tasks.get(name, data=data, batch_size=batch_size, epochs=epochs)
-    sizes = {"epoch_steps": -(-len(task.train[0]) // task.batch_size), "step_samples": task.batch_size}
-    # What can be refused is refused before there is a folder.
-    plan.over((task.epochs or 0) * sizes["epoch_steps"], **sizes)
-    place = choose_device(device)
-    folder = RunFolder(_new_folder(name) if out is None else out, overwrite=overwrite)
-    progress = Progress()
-    latest = _Latest()
-    observers: list[Observer] = [folder, latest, *([] if quiet or as_json else [progress])]
+    wanted = order(options)
+    if wanted.threads is not None:
+        torch.set_num_threads(wanted.threads)
+    try:
+        task = wanted.source.load()
+        _say_what_changed(wanted, task)
+        _train(task, wanted, _open(options, task), options)
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if options.debug:
+            traceback.print_exc()
+            raise typer.Exit(2) from None
+        sentence = explain(error, wanted.source.file, wanted.source.name)
+        if sentence is None:
+            raise
+        raise InputError(sentence) from error
+
+
+def _train(task: Task, wanted: Order, folder: RunFolder, options: TrainOptions) -> None:
+    progress, latest = Progress(), _Latest()
+    observers: list[Observer] = [folder, latest, *([] if options.quiet or options.json else [progress])]
     began = time.perf_counter()
     try:
-        run(task, plan, lr=lr, seed=seed, device=place, observers=observers)
-    except KeyboardInterrupt:
-        progress.close()
+        with stop_on_signals() as request:
+            run(
+                task,
+                wanted.plan,
+                lr=wanted.lr,
+                seed=wanted.seed,
+                device=wanted.place,
+                observers=observers,
+                resume=folder.snapshot,
+                policy=wanted.policy,
+                stop=request,
+            )
+    except (StoppedError, KeyboardInterrupt):
         _draw(folder, latest.history)
         _say(f"interrupted: {_kept(folder, latest.history)}")
-        raise typer.Exit(130) from None
+        raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
     except DivergedError as error:
-        progress.close()
         _draw(folder, latest.history)
         _say(f"diverged: {error}; {_kept(folder, latest.history)}")
         raise typer.Exit(3) from None
-    progress.close()
+    seconds = time.perf_counter() - began
     assert latest.history is not None
     _draw(folder, latest.history)
-    seconds = time.perf_counter() - began
-    if as_json:
+    if options.json:
         typer.echo(json.dumps(_as_dict(latest.history, folder, seconds), allow_nan=False))
-    elif not quiet:
+    elif not options.quiet:
         _report(latest.history, folder, seconds)
 
 
@@ -79,18 +89,18 @@ class _Latest(Observer):
 
     history: History | None = None
 
+    def start(self, setup: Setup) -> None:
+        self.history = setup.history
+
     def epoch(self, history: History) -> None:
         self.history = history
 
 
-def _check(lr: float | None, epochs: int | None, batch_size: int | None, seed: int) -> None:
-    if lr is not None:
-        as_number(lr, "--lr", low=0.0, low_open=True)
-    for name, value in (("--epochs", epochs), ("--batch-size", batch_size)):
-        if value is not None and value < 1:
-            raise InputError(f"{name} must be at least 1, not {value}")
-    if not 0 <= seed < 2**63:
-        raise InputError(f"--seed must be between 0 and 2^63 - 1, not {seed}")
+def _open(options: TrainOptions, task: Task) -> RunFolder:
+    if options.resume is not None:
+        return RunFolder(options.resume, resume=True, checkpoint_every=options.checkpoint_every)
+    path = _new_folder(task.name) if options.out is None else options.out
+    return RunFolder(path, overwrite=options.overwrite, checkpoint_every=options.checkpoint_every)
 
 
 def _new_folder(name: str) -> Path:
@@ -102,20 +112,33 @@ def _new_folder(name: str) -> Path:
     )
 
 
+# --- what is said ------------------------------------------------------------------------------------
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"lrkit: {sentence}", err=True)
+
+
+def _say_what_changed(wanted: Order, task: Task) -> None:
+    if wanted.versions:
+        _say(f"the run was made with {', '.join(wanted.versions)}, so the last digits may differ from here on")
+    now = (task.source or {}).get("sha256")
+    if wanted.sha256 is not None and now != wanted.sha256:
+        where = wanted.source.file or f"the data of {wanted.source.task}"
+        _say(f"{where} has changed since the run began; it goes on with what is there now")
+
+
 def _draw(folder: RunFolder, history: History | None) -> None:
     if history is not None:
         save(curves_figure(history), folder.path / "curves.png")
 
 
 def _kept(folder: RunFolder, history: History | None) -> str:
-    if history is None:
-        return f"no epoch was finished; {folder.path} has the configuration"
-    count = len(history.epochs)
-    return f"the history and curves of {count} epoch{'s' if count > 1 else ''} are in {folder.path}"
-
-
-def _say(sentence: str) -> None:
-    typer.echo(f"lrkit: {sentence}", err=True)
+    count = 0 if history is None else len(history.epochs)
+    what = f"{folder.path} has the configuration"
+    if count:
+        what = f"the history and curves of {count} epoch{'s' if count > 1 else ''} are in {folder.path}"
+    return f"{what}; to go on: lrkit train --resume {shlex.quote(str(folder.path))}"
 
 
 def _as_dict(history: History, folder: RunFolder, seconds: float) -> dict[str, Any]:

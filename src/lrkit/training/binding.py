@@ -306,8 +306,8 @@ class Scheduler(LRScheduler):
             saved = _describe(state["schedules"], state["horizon"])
             here = _describe(self._written(), self._horizon_dict())
             raise InputError(
-                f"this state was made with {saved}, and {here} is bound; name what to do: policy='keep' (the saved "
-                "schedule and horizon), 'stretch' (the saved schedule over the new horizon) or 'replace' (the new)"
+                f"this state was made with {saved}, and {here} is bound; name the policy: 'keep' (the saved schedule "
+                "and horizon), 'stretch' (the saved schedule over the new horizon) or 'replace' (the new)"
             )
         if policy == "replace":
             return

@@ -1,7 +1,8 @@
 """Batches of a task's data, in an order that depends on the seed and the epoch alone."""
 
 import itertools
-from collections.abc import Iterator, Sequence, Sized
+import signal
+from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
 
 from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.training.blame import blame
 
 __all__ = ["ORDER", "Batches", "make_batches"]
 
@@ -35,6 +37,7 @@ def make_batches(
     seed: int | None = None,
     in_memory: bool = False,
     workers: int = 0,
+    collate: Callable[[list[Any]], Any] | None = None,
     name: str = "train",
 ) -> Batches:
     """Batches of any data: from tensors by indexing where they are in memory, else through a DataLoader.
@@ -46,6 +49,7 @@ def make_batches(
         seed: shuffles anew each epoch; None keeps the data's own order.
         in_memory: read any dataset once and keep it as tensors.
         workers: processes of the DataLoader.
+        collate: makes a batch of a list of items; by default torch's `default_collate`.
         name: what errors call the data.
     """
     if isinstance(data, Sized) and len(data) == 0:
@@ -62,7 +66,8 @@ def make_batches(
         return _TensorBatches(tensors, batch_size, device, seed)
     if not isinstance(data, Dataset) and not hasattr(data, "__getitem__"):
         raise InputTypeError(f"{name} must be tensors or a dataset, not {type(data).__name__}")
-    return _LoaderBatches(data, batch_size, device, seed, workers)
+    options = {"batch_size": batch_size, "num_workers": workers, "collate_fn": collate}
+    return _LoaderBatches(data, device, seed, options)
 
 
 def shuffled(count: int, seed: int, epoch: int) -> Tensor:
@@ -92,13 +97,13 @@ class _TensorBatches:
 
 
 class _LoaderBatches:
-    def __init__(self, data: Any, batch_size: int, device: torch.device, seed: int | None, workers: int) -> None:
+    def __init__(self, data: Any, device: torch.device, seed: int | None, options: dict[str, Any]) -> None:
         self.data = data
         self.device = device
         self.seed = seed
-        self.options: dict[str, Any] = {"batch_size": batch_size, "num_workers": workers}
+        self.options = {**options, "worker_init_fn": _leave_interrupts_to_the_run}
         sized = isinstance(data, Sized)
-        self.count = -(-len(data) // batch_size) if sized else None
+        self.count = -(-len(data) // options["batch_size"]) if sized else None
         self.shuffles = sized and seed is not None and not isinstance(data, IterableDataset)
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
@@ -135,19 +140,29 @@ def _tensors(data: Any) -> Sequence[Tensor] | None:
 def _read_all(data: Any, name: str) -> Sequence[Tensor]:
     if not isinstance(data, Sized):
         raise InputError(f"{name} has no length, so it can't be kept in memory")
-    items = default_collate([data[index] for index in range(len(data))])  # type: ignore[index]
+    try:
+        items = default_collate([data[index] for index in range(len(data))])  # type: ignore[index]
+    except Exception as error:
+        blame(error, f"{name}, being read into memory")
+        raise
     tensors = _tensors(items)
     if tensors is None:
         raise InputTypeError(f"{name} can be kept in memory when its items are tuples of tensors or numbers")
     return tensors
 
 
+def _leave_interrupts_to_the_run(_: int) -> None:
+    """Ctrl-C reaches every process of a terminal; a worker that died of it couldn't serve the update under way."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def _to(batch: Any, device: torch.device) -> Any:
     """The batch with all its tensors on the device."""
-    if isinstance(batch, Tensor):
+    if callable(getattr(batch, "to", None)):
         return batch.to(device)
     if isinstance(batch, dict):
         return {name: _to(each, device) for name, each in batch.items()}
     if isinstance(batch, tuple | list):
-        return type(batch)(_to(each, device) for each in batch)
+        moved = [_to(each, device) for each in batch]
+        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
     return batch

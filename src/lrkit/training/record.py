@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from lrkit.schedules.errors import InputError
+from lrkit.training.blame import blame
 from lrkit.training.history import EpochRecord, History
 
 __all__ = ["Record"]
@@ -52,7 +53,9 @@ class Record:
     def end_epoch(self, valid_loss: float | None, metrics: dict[str, float]) -> History:
         """Close the epoch under way; returns the history so far."""
         if not self._fresh:
-            raise InputError("train has no samples")
+            error = InputError("train has no samples")
+            blame(error, "the data of train")
+            raise error
         fresh = self.fresh_losses()
         seconds = self._seconds + time.perf_counter() - self._since
         self.epochs.append(

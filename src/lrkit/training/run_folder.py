@@ -71,7 +71,7 @@ class RunFolder(Observer):
                 raise
 
     def _make(self, *, overwrite: bool) -> None:
-        self._new = not self.path.exists()
+        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             there = {entry.name for entry in self.path.iterdir()} - {_LOCK, *_LEFTOVERS}
@@ -123,10 +123,11 @@ class RunFolder(Observer):
     def close(self) -> None:
         """Let others use the folder; take it away again if it is new and no run was started in it."""
         self._lock.release()
-        if self._setup is None and self._new:
+        if self._setup is None and self._made:
             (self.path / _LOCK).unlink(missing_ok=True)
-            self.path.rmdir()
-            self._new = False
+            for folder in self._made:
+                folder.rmdir()
+            self._made = []
 
     def save(self) -> None:
         """Write `last.pt`, unless a loss isn't finite: then the one before stays."""

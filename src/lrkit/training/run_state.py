@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from lrkit.schedules import Plan
-from lrkit.schedules.errors import InputError
+from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.binding import Policy
+from lrkit.training.blame import blame
 from lrkit.training.data import ORDER, Batches, make_batches
 from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
@@ -36,8 +38,9 @@ class RunState:
     ) -> None:
         self.task = task
         self.place = place
-        self.model = task.model().to(place)
-        self.optimizer = task.optimizer(self.model.parameters())
+        self.policy = policy
+        self.model = _make_model(task).to(place)
+        self.optimizer = _make_optimizer(task, self.model)
         self.train = _batches(task, task.train, "train", place, seed)
         self.valid = None if task.valid is None else _batches(task, task.valid, "valid", place, None)
         self.scaler = torch.amp.GradScaler(place.type, enabled=task.precision == "float16")
@@ -46,7 +49,6 @@ class RunState:
         self.scheduler = plan.bind(
             self.optimizer, lr=lr, steps=self.setup.steps, policy=policy, **_sizes(task, self.setup.epoch_steps)
         )
-        self.policy = policy
         self.record = Record(self.setup.made)
 
     # --- going on ---------------------------------------------------------------------------------
@@ -73,7 +75,7 @@ class RunState:
         if done:
             set_random_state(before, self.place)  # as if what was skipped hadn't been read again
         left = self.setup.steps - self.steps
-        while left > 0 and (group := list(itertools.islice(batches, self.task.accumulate))):
+        while left > 0 and (group := _take(batches, self.task.accumulate)):
             yield group
             left = self.setup.steps - self.steps
 
@@ -94,12 +96,12 @@ class RunState:
     def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, int]:
         """Leave the gradients of the mean loss over all samples of the batches; return that loss, and their number."""
         if len(batches) == 1:
-            loss, samples, _ = self._measure(batches[0], with_metrics=False)
+            loss, samples = self._training_loss(batches[0])
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             return loss.detach(), samples
         total, samples = torch.zeros((), device=self.place), 0
         for batch in batches:
-            loss, n, _ = self._measure(batch, with_metrics=False)
+            loss, n = self._training_loss(batch)
             self.scaler.scale(loss * n).backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach() * n
             samples += n
@@ -107,6 +109,14 @@ class RunState:
             if parameter.grad is not None:
                 parameter.grad /= samples
         return total / samples, samples
+
+    def _training_loss(self, batch: Any) -> tuple[Tensor, int]:
+        loss, samples, _ = self._measure(batch, with_metrics=False)
+        if not loss.requires_grad:
+            error = InputError("the loss doesn't depend on any trainable parameter, so there is nothing to train")
+            blame(error, "the loss")
+            raise error
+        return loss, samples
 
     def diverged(self) -> bool:
         """Whether a loss of this epoch isn't finite; looked at now and then."""
@@ -127,21 +137,28 @@ class RunState:
         self.model.eval()
         sums: dict[str, list[Tensor]] = {}
         counts: list[int] = []
-        for batch in self.valid.epoch(0):
-            loss, n, metrics = self._measure(batch, with_metrics=True)
+        batches = self.valid.epoch(0)
+        while taken := _take(batches, 1, "valid"):
+            loss, n, metrics = self._measure(taken[0], with_metrics=True)
             counts.append(n)
             for name, value in {**metrics, "": loss}.items():
                 sums.setdefault(name, []).append(torch.as_tensor(value, dtype=torch.float64) * n)
         if not counts:
-            raise InputError("valid has no samples")
+            error = InputError("valid has no samples")
+            blame(error, "the data of valid")
+            raise error
         means = {name: float(torch.stack(values).sum()) / sum(counts) for name, values in sums.items()}
         return means.pop(""), means
 
     def _measure(self, batch: Any, *, with_metrics: bool) -> tuple[Tensor, int, Mapping[str, Tensor]]:
-        if self.task.precision == "float32":
-            return self.task.measure(self.model, batch, with_metrics=with_metrics)
-        with torch.autocast(self.place.type, dtype=getattr(torch, self.task.precision)):
-            return self.task.measure(self.model, batch, with_metrics=with_metrics)
+        try:
+            if self.task.precision == "float32":
+                return self.task.measure(self.model, batch, with_metrics=with_metrics)
+            with torch.autocast(self.place.type, dtype=getattr(torch, self.task.precision)):
+                return self.task.measure(self.model, batch, with_metrics=with_metrics)
+        except (InputError, InputTypeError) as error:
+            blame(error, "a batch", batch=batch)
+            raise
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -177,6 +194,7 @@ class RunState:
         self.scaler.load_state_dict(dict(state["scaler"]))
         self.record.restore(state["record"], self.place)
         set_random_state(state["random"], self.place)
+        self.setup.made["schedule"] = self.scheduler.state_dict()["schedules"]["lr"]  # "keep" may have changed it
         done = self.record.history() if self.record.epochs else None
         self.setup = dataclasses.replace(self.setup, steps_done=self.steps, history=done)
 
@@ -191,12 +209,16 @@ class RunState:
         elif epoch_steps is not None and task.epochs is not None:
             steps = task.epochs * epoch_steps
         else:
-            raise InputError("the training data has no length, so the task needs steps= instead of epochs=")
+            error = InputError("the training data has no length, so the task needs steps= instead of epochs=")
+            blame(error, "its length")
+            raise error
         epochs = None if epoch_steps is None else math.ceil(steps / epoch_steps)
         sizes = _sizes(task, epoch_steps)
         made = {
             "task": task.name,
+            "source": None if task.source is None else dict(task.source),
             "schedule": str(plan),
+            "policy": self.policy,
             "lr": base,
             "seed": seed,
             "steps": steps,
@@ -216,17 +238,55 @@ class RunState:
         return Setup(steps, epoch_steps, epochs, plan, plan.over(steps, **sizes), made, self.snapshot)
 
 
+def _make_model(task: Task) -> nn.Module:
+    try:
+        model: object = task.model()
+        if not isinstance(model, nn.Module):
+            raise InputTypeError(f"model() must return a torch.nn.Module, not {type(model).__name__}")
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            raise InputError("the model has no trainable parameter")
+    except Exception as error:
+        blame(error, "model()")
+        raise
+    return model
+
+
+def _make_optimizer(task: Task, model: nn.Module) -> Optimizer:
+    try:
+        optimizer: object = task.optimizer(model.parameters())
+        if not isinstance(optimizer, Optimizer):
+            raise InputTypeError(f"optimizer(parameters) must return a torch optimizer, not {type(optimizer).__name__}")
+    except Exception as error:
+        blame(error, "optimizer(parameters)")
+        raise
+    return optimizer
+
+
+def _take(batches: Iterator[Any], count: int, name: str = "train") -> list[Any]:
+    """The next batches, fewer at the end."""
+    try:
+        return list(itertools.islice(batches, count))
+    except Exception as error:
+        blame(error, f"the data of {name}")
+        raise
+
+
 def _sizes(task: Task, epoch_steps: int | None) -> dict[str, Any]:
     return {"epoch_steps": epoch_steps, "step_samples": task.batch_size * task.accumulate}
 
 
 def _batches(task: Task, data: Any, name: str, place: torch.device, seed: int | None) -> Batches:
-    return make_batches(
-        data,
-        task.batch_size if seed is not None else task.valid_batch_size,
-        place,
-        seed=seed,
-        in_memory=task.in_memory,
-        workers=task.workers,
-        name=name,
-    )
+    try:
+        return make_batches(
+            data,
+            task.batch_size if seed is not None else task.valid_batch_size,
+            place,
+            seed=seed,
+            in_memory=task.in_memory,
+            workers=task.workers,
+            collate=task.collate,
+            name=name,
+        )
+    except Exception as error:
+        blame(error, f"the data of {name}")
+        raise

@@ -4,16 +4,19 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias, get_args
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.lengths import as_length
 from lrkit.schedules.shares import as_number
+from lrkit.training.blame import blame, describe
 
 __all__ = ["Forward", "Metric", "Task", "accuracy"]
 
 Metric: TypeAlias = Callable[[Any, Any], Tensor]
+Loss: TypeAlias = Callable[[Any, Any], Tensor]
 Forward: TypeAlias = Callable[[nn.Module, Any], tuple[Tensor, int, Mapping[str, Tensor]]]
 
 
@@ -35,13 +38,16 @@ class Task:
         model: a factory; it is called once a run, after seeding.
         train: the training data: a tuple of tensors, a `TensorDataset`, or any dataset of `torch.utils.data`.
         optimizer: a factory that takes the model's parameters; the rate that it sets is the base of schedules.
-        loss: `loss(output, target)`, the mean over the batch; not needed with a `forward` of your own.
+        loss: `loss(output, target)`, the mean over the batch; or several by name, whose sum is minimised and each of
+            which is measured too; not needed with a `forward` of your own.
         batch_size: samples in a batch.
         epochs: the length in passes through the data, or
         steps: the length in optimizer updates; needed for data without a length.
         valid: data that is only measured, after every epoch.
         metrics: means over the validation data by name, each `metric(output, target)`, the mean over a batch.
         forward: `forward(model, batch) -> (mean loss, n, metrics)` for batches that aren't (input, target) pairs.
+        collate: makes a batch of a list of items; by default torch's `default_collate`. Batches of your own type are
+            brought to the device by their method `to(device)`.
         accumulate: batches whose gradients make one update; the result is that of one batch with all samples.
         valid_batch_size: samples measured at once; it changes nothing but speed.
         in_memory: read every item of a dataset once and keep it as tensors. Tensors and `TensorDataset` always are;
@@ -52,18 +58,20 @@ class Task:
         precision: "float32", or mixed precision in "bfloat16" or "float16" (with a gradient scaler).
         early_stopping: end after that many epochs without a better validation loss (else training loss).
         name: for the record.
+        source: where the task came from, for the record; JSON-able.
     """
 
     model: Callable[[], nn.Module]
     train: Any
     optimizer: Callable[[Iterable[Any]], Optimizer]
-    loss: Callable[[Any, Any], Tensor] | None = None
+    loss: Loss | Mapping[str, Loss] | None = None
     batch_size: int
     epochs: int | None = None
     steps: int | None = None
     valid: Any = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     forward: Forward | None = None
+    collate: Callable[[list[Any]], Any] | None = None
     accumulate: int = 1
     valid_batch_size: int = 1000
     in_memory: bool = False
@@ -72,6 +80,7 @@ class Task:
     precision: Literal["float32", "bfloat16", "float16"] = "float32"
     early_stopping: int | None = None
     name: str = "task"
+    source: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for name in ("model", "optimizer"):
@@ -91,20 +100,63 @@ class Task:
             raise InputError(
                 f"a task's length is either epochs or steps, not {'neither' if self.epochs is None else 'both'}"
             )
+        self._check_measures()
+
+    def _check_measures(self) -> None:
         if (self.loss is None) == (self.forward is None):
             raise InputError(f"a task has either loss or forward, not {'neither' if self.loss is None else 'both'}")
+        if isinstance(self.loss, Mapping) and not self.loss:
+            raise InputError("loss has no loss in it")
         if self.forward is not None and self.metrics:
             raise InputError("metrics come from forward where there is one; give either metrics or forward")
 
     def measure(self, model: nn.Module, batch: Any, *, with_metrics: bool) -> tuple[Tensor, int, Mapping[str, Tensor]]:
-        """Mean loss, number of samples, and metrics of a batch: `forward`, or its default for (input, target)."""
+        """Mean loss, number of samples, and metrics of a batch: `forward`, or its default for (input, target).
+
+        Raises:
+            InputError, InputTypeError: for a batch that is no pair where the task has no forward, for what isn't a
+                scalar loss, and for a forward that returns something else.
+        """
         if self.forward is not None:
-            return self.forward(model, batch)
-        assert self.loss is not None
+            return self._own_forward(model, batch)
         inputs, target = _pair(batch)
-        output = model(inputs)
-        metrics = {name: metric(output, target) for name, metric in self.metrics.items()} if with_metrics else {}
-        return self.loss(output, target), len(inputs), metrics
+        try:
+            output = model(inputs)
+        except Exception as error:
+            blame(error, "the model", input=inputs)
+            raise
+        part = "the loss"
+        try:
+            loss, losses = self._loss(output, target)
+            metrics: dict[str, Tensor] = {}
+            if with_metrics:
+                metrics.update(losses)
+                for name, metric in self.metrics.items():
+                    part = f"the metric {name!r}"
+                    metrics[name] = metric(output, target)
+        except Exception as error:
+            blame(error, part, output=output, target=target)
+            raise
+        return loss, len(inputs), metrics
+
+    def _loss(self, output: Any, target: Any) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss, and the several that it is the sum of."""
+        if isinstance(self.loss, Mapping):
+            losses = {name: _scalar(loss(output, target), f"the loss {name!r}") for name, loss in self.loss.items()}
+            return torch.stack(list(losses.values())).sum(), losses
+        assert self.loss is not None
+        return _scalar(self.loss(output, target), "the loss"), {}
+
+    def _own_forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, int, Mapping[str, Tensor]]:
+        assert self.forward is not None
+        try:
+            result: object = self.forward(model, batch)
+        except Exception as error:
+            blame(error, "forward", batch=batch)
+            raise
+        if not isinstance(result, tuple) or len(result) != 3 or not isinstance(result[2], Mapping):
+            raise InputTypeError(f"forward must return (mean loss, n, metrics), not {describe(result)}")
+        return _scalar(result[0], "the loss"), result[1], result[2]
 
 
 def _pair(batch: Any) -> tuple[Any, Any]:
@@ -113,6 +165,12 @@ def _pair(batch: Any) -> tuple[Any, Any]:
             f"a batch must be an (input, target) pair where the task has no forward, not {type(batch).__name__}"
         )
     return batch[0], batch[1]
+
+
+def _scalar(loss: Any, name: str) -> Tensor:
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise InputTypeError(f"{name} must be one number in a tensor, the mean over the batch, not {describe(loss)}")
+    return loss if loss.ndim == 0 else loss.reshape(())
 
 
 def _whole(value: object, name: str) -> None:

@@ -1,0 +1,145 @@
+"""What `lrkit train` is asked for, and the run that follows from it."""
+
+import platform
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast, get_args
+
+import numpy as np
+import torch
+
+from lrkit.schedules import Plan, parse
+from lrkit.schedules.errors import InputError
+from lrkit.schedules.shares import as_number
+from lrkit.training import tasks
+from lrkit.training.binding import Policy
+from lrkit.training.loop import choose_device
+from lrkit.training.run_folder import RunFolder
+from lrkit.training.task_source import TaskSource
+
+__all__ = ["Order", "TrainOptions", "order"]
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """What a person asked for; None where the task, or the run that goes on, decides."""
+
+    task: str | None
+    schedule: str | None
+    lr: float | None
+    epochs: int | None
+    steps: int | None
+    batch_size: int | None
+    seed: int | None
+    data: Path | None
+    out: Path | None
+    overwrite: bool
+    resume: Path | None
+    policy: str | None
+    device: str | None
+    threads: int | None
+    checkpoint_every: str
+    json: bool
+    quiet: bool
+    debug: bool
+
+
+@dataclass(frozen=True)
+class Order:
+    """A run as it is to be made."""
+
+    source: TaskSource
+    plan: Plan
+    lr: float | None
+    seed: int
+    place: torch.device
+    threads: int | None
+    policy: Policy | None = None
+    sha256: str | None = None  # of the task's file when the run began
+    versions: tuple[str, ...] = ()  # with which the run began, where this process has others
+
+
+def order(options: TrainOptions) -> Order:
+    """The run that the options ask for.
+
+    Raises:
+        InputError: for what a person can get wrong before anything is loaded.
+    """
+    _check(options)
+    return _new(options) if options.resume is None else _resumed(options, options.resume)
+
+
+def _check(options: TrainOptions) -> None:
+    if options.lr is not None:
+        as_number(options.lr, "--lr", low=0.0, low_open=True)
+    for name in ("epochs", "steps", "batch_size", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"{_flag(name)} must be at least 1, not {value}")
+    if options.epochs is not None and options.steps is not None:
+        raise InputError("a length is either --epochs or --steps, not both")
+    if options.seed is not None and not 0 <= options.seed < 2**63:
+        raise InputError(f"--seed must be between 0 and 2^63 - 1, not {options.seed}")
+    if options.policy is not None and options.policy not in get_args(Policy):
+        raise InputError(f"--policy must be {', '.join(get_args(Policy))}, not {options.policy!r}")
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _new(options: TrainOptions) -> Order:
+    if options.task is None:
+        raise InputError(f"name a task ({', '.join(tasks.TASKS)}, or file.py:task), or --resume FOLDER")
+    if options.policy is not None:
+        raise InputError("--policy is for a run that goes on with --resume")
+    source = TaskSource(
+        task=options.task,
+        data=None if options.data is None else str(options.data),
+        epochs=options.epochs,
+        steps=options.steps,
+        batch_size=options.batch_size,
+    )
+    return Order(
+        source=source,
+        plan=parse(tasks.DEFAULT_SCHEDULE if options.schedule is None else options.schedule),
+        lr=options.lr,
+        seed=options.seed or 0,
+        place=choose_device(options.device),
+        threads=options.threads,
+    )
+
+
+def _resumed(options: TrainOptions, path: Path) -> Order:
+    """The order that the run in a folder was given, with what may be changed."""
+    for name in ("task", "lr", "seed", "batch_size", "data", "out", "overwrite"):
+        if getattr(options, name):
+            what = "a task" if name == "task" else _flag(name)
+            raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it")
+    made = RunFolder.config(path)
+    if not isinstance(made.get("source"), dict):
+        raise InputError(
+            f"the run in {path} was started in Python, so go on there: folder = lrkit.RunFolder({str(path)!r}, "
+            "resume=True), and lrkit.run(task, ..., observers=[folder], resume=folder.snapshot)"
+        )
+    recorded = dict(made["source"])
+    digest = recorded.pop("sha256", None)
+    source = TaskSource(**recorded)
+    if options.epochs is not None or options.steps is not None:
+        source = replace(source, epochs=options.epochs, steps=options.steps)
+    return Order(
+        source=source,
+        plan=parse(made["schedule"] if options.schedule is None else options.schedule),
+        lr=made["lr"],
+        seed=made["seed"],
+        place=choose_device(made["device"] if options.device is None else options.device),
+        threads=made["threads"] if options.threads is None else options.threads,
+        policy=cast("Policy | None", made.get("policy") if options.policy is None else options.policy),
+        sha256=digest,
+        versions=_other_versions(made),
+    )
+
+
+def _other_versions(made: dict[str, Any]) -> tuple[str, ...]:
+    here = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    return tuple(f"{name} {made[name]} (now {version})" for name, version in here.items() if made[name] != version)
