@@ -11,23 +11,8 @@ import numpy as np
 import pytest
 
 from lrkit import RunFolder
-from lrkit.output.cli import main
 from lrkit.training.tasks import DEFAULT_SCHEDULE
 from test_idx import write_folder
-
-
-@pytest.fixture
-def lrkit(capsys, monkeypatch, tmp_path):
-    """Run the command line in-process, in an empty folder; returns status, output, errors."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as stopped:
-            main(list(map(str, arguments)))
-        captured = capsys.readouterr()
-        return stopped.value.code, captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 
 from lrkit import EpochRecord, History, InputError
 from lrkit.output.plots import curves_figure, save, schedule_figure
-from lrkit.output.progress import HEADER, epoch_line
+from lrkit.output.progress import epoch_line, header
 
 
 def history(rates, valid=True, accuracy=True):
@@ -79,8 +79,8 @@ def test_save_refuses_other_formats(tmp_path):
     assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_lines_are_aligned_and_dashes_stand_for_what_is_missing():
+def test_lines_are_aligned_and_a_dash_stands_for_what_is_missing():
     record = EpochRecord(12, 10, float("nan"), None, {}, 1.23456e-7, 1234.5)
     line = epoch_line(record, 100)
-    assert line.split() == ["12/100", "nan", "-", "-", "1.235e-07", "1234.5"]
-    assert len(line) == len(HEADER)
+    assert line.split() == ["12/100", "nan", "-", "1.235e-07", "1234.5"]
+    assert len(line) == len(header(record.metrics))

@@ -132,5 +132,9 @@ def test_reductions_are_falls_at_once():
     rates = [0.1] * 300 + [0.05] * 300 + [0.049] * 300
     assert [(r.step, r.before, r.after) for r in reductions(record(rates=rates))] == [(300, 0.1, 0.05)]
     assert reductions(record(rates=[0.1])) == ()
-    assert reductions(record(rates=lrkit.linear(100)(range(100)))) == ()
+    for steps in (100, 5000):
+        assert reductions(record(rates=lrkit.linear(steps)(range(steps)))) == ()
+    assert reductions(record(rates=[0.0] * 5)) == ()
+    halved = lrkit.linear(1000, to=0.5) * lrkit.milestones(at=[400], factor=0.5)
+    assert [r.step for r in reductions(record(rates=halved(range(1000))))] == [400]
     assert reductions(record(rates=0.5 ** np.arange(50.0))) == ()

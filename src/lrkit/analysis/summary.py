@@ -8,8 +8,6 @@ from lrkit.training.history import History
 
 __all__ = ["Reduction", "reductions"]
 
-_RARE = 0.01  # more falls than this share of the updates are a slope, not reductions
-
 
 @dataclass(frozen=True)
 class Reduction:
@@ -23,11 +21,13 @@ class Reduction:
 def reductions(history: History, at_least: float = 0.05) -> tuple[Reduction, ...]:
     """Where the rate of the first group fell at once.
 
-    A reduction is a fall between two updates by `at_least` that share of the rate. A schedule that falls so at more
-    than one update in a hundred (a steep ramp, the tail of a decay to zero) has a slope and no reductions.
+    A reduction is a fall between two updates by `at_least` that share of the rate, while the changes just before and
+    after it are less than a quarter of that: so the tail of a decay to zero is a slope, and has none.
     """
     rates = history.lr
-    falls = np.flatnonzero(rates[1:] < rates[:-1] * (1.0 - at_least)) + 1
-    if len(falls) > max(1.0, _RARE * len(rates)):
-        return ()
-    return tuple(Reduction(int(t), float(rates[t - 1]), float(rates[t])) for t in falls)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        fall = np.nan_to_num(1.0 - rates[1:] / rates[:-1])
+    beside = np.abs(np.pad(fall, 1))
+    alone = np.maximum(beside[:-2], beside[2:]) < fall / 4
+    found = np.flatnonzero((fall >= at_least) & alone) + 1
+    return tuple(Reduction(int(t), float(rates[t - 1]), float(rates[t])) for t in found)

@@ -1,34 +1,48 @@
 """What a person sees while a run goes on: a bar, and a line for each epoch."""
 
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 from lrkit.schedules import Controller
 from lrkit.training.history import EpochRecord, History
 from lrkit.training.observer import Observer, Setup
 
-__all__ = ["HEADER", "Progress", "epoch_line"]
+__all__ = ["Progress", "epoch_line", "header"]
 
-HEADER = f"{'epoch':>7}  {'train loss':>10}  {'valid loss':>10}  {'accuracy':>8}  {'lr':>10}  {'seconds':>7}"
+
+def header(metrics: Iterable[str]) -> str:
+    """What stands over the lines."""
+    columns = "".join(f"  {_column(name):>{_width(name)}}" for name in metrics)
+    return f"{'epoch':>7}  {'train loss':>10}  {'valid loss':>10}{columns}  {'lr':>10}  {'seconds':>7}"
 
 
 def epoch_line(record: EpochRecord, epochs: int | None, before: EpochRecord | None = None) -> str:
-    r"""A record as a line under `HEADER`: a dash for what there is none of, a word where the rate fell since `before`.
+    r"""A record as a line under its header: a dash for no validation, a word where the rate fell since `before`.
 
-    >>> record = EpochRecord(3, 300, 0.25, 0.2, {"accuracy": 0.975}, 0.01, 1.25)
-    >>> print(HEADER + "\n" + epoch_line(record, 25))
-      epoch  train loss  valid loss  accuracy          lr  seconds
-       3/25     0.25000     0.20000   97.50 %        0.01      1.2
+    >>> record = EpochRecord(3, 300, 0.25, 0.2, {"accuracy": 0.975, "entropy": 1.5}, 0.01, 1.25)
+    >>> print(header(record.metrics) + "\n" + epoch_line(record, 25))
+      epoch  train loss  valid loss  accuracy     entropy          lr  seconds
+       3/25     0.25000     0.20000   97.50 %     1.50000        0.01      1.2
     """
     number = f"{record.epoch}/{epochs}" if epochs else str(record.epoch)
     valid = "-" if record.valid_loss is None else f"{record.valid_loss:.5f}"
-    share = record.metrics.get("accuracy")
-    accuracy = "-" if share is None else f"{100 * share:.2f} %"
+    columns = "".join(f"  {_value(name, value):>{_width(name)}}" for name, value in record.metrics.items())
     fell = "  reduced" if before is not None and record.lr < 0.95 * before.lr else ""
-    return (
-        f"{number:>7}  {record.train_loss:>10.5f}  {valid:>10}  {accuracy:>8}  {record.lr:>10.4g}"
-        f"  {record.seconds:>7.1f}{fell}"
-    )
+    losses = f"{number:>7}  {record.train_loss:>10.5f}  {valid:>10}"
+    return f"{losses}{columns}  {record.lr:>10.4g}  {record.seconds:>7.1f}{fell}"
+
+
+def _column(name: str) -> str:
+    return name if len(name) <= 16 else f"{name[:15]}…"
+
+
+def _width(name: str) -> int:
+    return max(len(_column(name)), 8 if name == "accuracy" else 10)
+
+
+def _value(name: str, value: float) -> str:
+    return f"{100 * value:.2f} %" if name == "accuracy" else f"{value:.5f}"
 
 
 class Progress(Observer):
@@ -37,10 +51,11 @@ class Progress(Observer):
     def __init__(self) -> None:
         self._epochs: int | None = None
         self._controlled = False
+        self._headed = False
         self._bar: Any = None
 
     def start(self, setup: Setup) -> None:
-        """Print the header and open the bar."""
+        """Open the bar."""
         from tqdm.auto import tqdm
 
         self._epochs = setup.epochs
@@ -56,14 +71,17 @@ class Progress(Observer):
         )
         if setup.steps_done:
             self._print(f"goes on after step {setup.steps_done} of {setup.steps}")
-        self._print(HEADER)
+        self._headed = False
 
     def step(self, steps: int) -> None:
         """Move the bar."""
         self._bar.update(steps - self._bar.n)
 
     def epoch(self, history: History) -> None:
-        """Print the epoch's line."""
+        """Print the epoch's line, under a header the first time, when the metrics are known."""
+        if not self._headed:
+            self._print(header(history.epochs[-1].metrics))
+            self._headed = True
         before = history.epochs[-2] if self._controlled and len(history.epochs) > 1 else None
         self._print(epoch_line(history.epochs[-1], self._epochs, before))
 

@@ -1,0 +1,282 @@
+"""Tasks of one's own: where they come from, what they may be, and what is said when they fail."""
+
+import dataclasses
+import importlib
+import json
+import re
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import lrkit as package
+from lrkit import InputError, InputTypeError, RunFolder
+from lrkit.output.cli import BUILT_IN
+from lrkit.training import tasks
+from test_loop import X, Y, make
+
+ROOT = Path(__file__).parent.parent
+GOOD = (ROOT / "examples" / "spirals.py").read_text()
+
+
+# --- from the command line ---------------------------------------------------------------------------
+
+
+def test_the_readmes_task_is_the_example_and_short():
+    assert f"```python\n{GOOD}```" in (ROOT / "README.md").read_text()
+    assert len(GOOD.splitlines()) < 25
+
+
+@pytest.mark.parametrize("name", ["images", "text", "tabular"])
+def test_the_docs_examples_are_complete_and_learn(name, lrkit, tmp_path):
+    code = (ROOT / "examples" / f"{name}.py").read_text()
+    assert f"```python\n{code}```" in (ROOT / "docs" / "tasks.md").read_text()
+    status, out, err = lrkit("train", ROOT / "examples" / f"{name}.py", "--steps", 60, "--json")
+    assert (status, err) == (0, "")
+    result = json.loads(out)
+    assert result["task"] == name
+    losses = RunFolder.load(result["run_dir"]).losses
+    assert losses[-10:].mean() < 0.9 * losses[:10].mean()
+
+
+def test_options_change_the_task(lrkit, tmp_path):
+    (tmp_path / "own.py").write_text(GOOD.replace("epochs=10", "steps=100"))
+    results = [
+        json.loads(lrkit("train", "own.py:task", "--json", *options)[1])
+        for options in ([], ["--epochs", 3], ["--steps", 70, "--batch-size", 64, "--threads", 1])
+    ]
+    assert [each["steps"] for each in results] == [100, 150, 70]
+    assert [each["batch_size"] for each in results] == [32, 32, 64]
+    assert results[2]["threads"] == 1
+
+
+def test_a_function_a_module_and_a_neighbour(lrkit, tmp_path):
+    folder = tmp_path / "somewhere" / "pack"
+    folder.mkdir(parents=True)
+    (folder / "neighbour_of_one.py").write_text(GOOD)
+    (folder / "one.py").write_text("from neighbour_of_one import task\ndef small():\n    return task\n")
+    status, out, _ = lrkit("train", folder / "one.py:small", "--epochs", 1, "--json")
+    assert (status, json.loads(out)["task"]) == (0, "small")
+    (tmp_path / "pack_here").mkdir()
+    (tmp_path / "pack_here" / "two.py").write_text(GOOD)
+    importlib.invalidate_caches()
+    status, out, _ = lrkit("train", "pack_here.two:task", "--epochs", 1, "--json")
+    assert (status, json.loads(out)["task"]) == (0, "pack_here")
+    assert len(json.loads(out)["source"]["sha256"]) == 64
+
+
+def test_resume_from_the_command_line(lrkit, tmp_path):
+    (tmp_path / "own.py").write_text(GOOD)
+    whole = json.loads(lrkit("train", "own.py", "--epochs", 3, "--json", "--seed", 4, "--lr", 0.02)[1])
+    assert lrkit("train", "own.py", "--epochs", 2, "--quiet", "--out", "run", "--seed", 4, "--lr", 0.02)[0] == 0
+    status, _, err = lrkit("train", "--resume", "run", "--epochs", 3)
+    assert status == 2
+    assert "name the policy: 'keep'" in err
+    status, out, _ = lrkit("train", "--resume", "run", "--epochs", 3, "--policy", "stretch", "--json")
+    result = json.loads(out)
+    numbers = [[each["train_loss"] for each in made["epochs"]] for made in (result, whole)]
+    assert numbers[0] == numbers[1]  # the default schedule is no different over three epochs
+    assert lrkit("train", "--resume", "run")[1].startswith("goes on after step 150 of 150")
+    status, out, _ = lrkit("train", "--resume", "run", "--schedule", "constant(0.5)", "--policy", "replace", "--json")
+    assert (status, json.loads(out)["schedule"]) == (0, "constant(0.5)")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["own.py:tusk"], "unknown task in own.py 'tusk', did you mean 'task'? Known: task"),
+        (["own.py:x"], "own.py:x must be an lrkit.Task or a function that returns one, not Tensor"),
+        (["none.py"], "there is no file none.py"),
+        (["no.such.module:task"], "there is no module no.such.module"),
+        (["json:task"], "json has no task 'task'"),
+        ([":task"], "a task is a built-in name, 'file.py:task' or 'package.module:task', not ':task'"),
+        (["own.py", "--data", "."], "--data is for built-in tasks"),
+        (["chars", "--data", "."], "the task chars takes no --data"),
+        (["own.py", "--epochs", "2", "--steps", "3"], "either --epochs or --steps, not both"),
+        (["own.py", "--steps", "0"], "--steps must be at least 1, not 0"),
+        (["own.py", "--threads", "0"], "--threads must be at least 1, not 0"),
+        (["own.py", "--checkpoint-every", "often"], "checkpoint_every must be a number of updates, or a time"),
+        (["own.py", "--policy", "keep"], "--policy is for a run that goes on"),
+        (["--resume", "none"], "none is not a run folder"),
+        (["--resume", "none", "--policy", "maybe"], "--policy must be keep, stretch, replace, not 'maybe'"),
+        (["own.py", "--resume", "run"], "so a task can't be given with it"),
+        (["--resume", "run", "--lr", "0.3"], "so --lr can't be given with it"),
+        (["--resume", "run", "--batch-size", "3"], "so --batch-size can't be given with it"),
+    ],
+)
+def test_what_a_person_can_get_wrong_gets_one_line(lrkit, tmp_path, arguments, sentence):
+    (tmp_path / "own.py").write_text(GOOD)
+    status, _, err = lrkit("train", *arguments)
+    assert status == 2
+    assert err.startswith("lrkit: error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+TASK_LINE = "task = lrkit.Task("
+LOSS = "nn.functional.cross_entropy"
+FAILURES = [  # what stands there, what is put in its place, the line that is named, what is said
+    (
+        "% 2\n",
+        "% 3\n",
+        TASK_LINE,
+        r"in the loss, given output float32 .32, 2., target int64 .32,. from 0 to 2: Index",
+    ),
+    ("(64, 2)", "(63, 2)", TASK_LINE, r"in the model, given input float32 .32, 2.: RuntimeError: mat1 and mat2 shapes"),
+    (LOSS, "nn.CrossEntropyLoss(reduction='none')", TASK_LINE, "the loss must be one number .* not float32 .32,."),
+    (LOSS, "lambda output, target: 0.5", TASK_LINE, "the loss must be one number in a tensor"),
+    (LOSS, "lambda output, target: target.float().mean()", TASK_LINE, "doesn't depend on any trainable"),
+    ("x[:1600], y[:1600]", "x[:0], y[:0]", TASK_LINE, "train has no samples"),
+    ("x[1600:], y[1600:]", "x[:0], y[:0]", TASK_LINE, "valid has no samples"),
+    ("x[:1600], y[:1600]", "x[:1600], y[:3]", TASK_LINE, "train has tensors of different lengths: 1600, 3"),
+    ("x[:1600], y[:1600]", "x[:1600], y[:1600], y[:1600]", TASK_LINE, r"a batch must be an .input, target. pair"),
+    ("train=(x[:1600], y[:1600])", "train=iter(())", TASK_LINE, "train must be tensors or a dataset, not tuple_iter"),
+    ("nn.Sequential(", "nn.Sequentil(", "nn.Sequentil", r"in model\(\): AttributeError: module 'torch.nn' has no"),
+    ("nn.Linear(64, 2))", "nn.Linear(64, 2)).eval", TASK_LINE, r"model\(\) must return a torch.nn.Module, not method"),
+    ("nn.Sequential(", "nn.Sequential() if True else (", TASK_LINE, "the model has no trainable parameter"),
+    ("lr=0.01", "lr=-1", "lr=-1", r"in optimizer.parameters.: ValueError: Invalid learning rate: -1"),
+    ("torch.optim.AdamW(parameters, lr=0.01)", "None", TASK_LINE, "must return a torch optimizer, not NoneType"),
+    (
+        "lrkit.accuracy",
+        "lambda output, _: output.none",
+        "output.none",
+        "in the metric .accuracy., given output",
+    ),
+    ("batch_size=32", "batch_size=0", TASK_LINE, "batch_size must be positive, not 0"),
+    ("epochs=10,", "", TASK_LINE, "a task's length is either epochs or steps, not neither"),
+    ("import lrkit", "import lrkti", "import lrkti", "ModuleNotFoundError: No module named 'lrkti'"),
+    ("generator = torch", "generator = 1 / 0 or torch", "1 / 0", "ZeroDivisionError: division by zero"),
+    ("epochs=10,\n)", "epochs=10,\n", TASK_LINE, "SyntaxError: '.' was never closed"),
+]
+
+
+@pytest.mark.parametrize("case", FAILURES, ids=lambda case: case[3][:30])
+def test_a_task_that_fails_is_said_with_its_place(lrkit, tmp_path, case):
+    old, new, line, sentence = case
+    own = tmp_path / "own.py"
+    assert GOOD.count(old) == 1
+    own.write_text(GOOD.replace(old, new))
+    status, _, err = lrkit("train", "own.py", "--epochs", 1, "--quiet")
+    assert status == 2
+    place, said = re.fullmatch(rf"lrkit: error: {own}:(\d+): (.*)\n", err).groups()
+    assert re.search(sentence, said), said
+    assert line in own.read_text().splitlines()[int(place) - 1]
+    status, _, err = lrkit("train", "own.py", "--epochs", 1, "--quiet", "--debug")
+    assert status == 2
+    assert "Traceback (most recent call last)" in err
+
+
+def test_a_dataset_that_fails_late_is_said_and_what_was_recorded_stays(lrkit, tmp_path):
+    text = GOOD.replace("train=(x[:1600], y[:1600])", "train=Rows()").replace("task =", ROWS + "\ntask =")
+    (tmp_path / "own.py").write_text(text)
+    status, _, err = lrkit("train", "own.py", "--quiet", "--out", "run")
+    assert status == 2
+    assert re.search(r"own.py:\d+: in the data of train: OSError: the tape is torn", err)
+    assert len(RunFolder.load("run").epochs) == 2
+    assert "raise" in text.splitlines()[int(re.search(r"own.py:(\d+)", err)[1]) - 1]
+    (tmp_path / "own.py").write_text(text.replace("raise", "3 or"))
+    status, _, err = lrkit("train", "--resume", "run", "--quiet")
+    assert (status, len(RunFolder.load("run").epochs)) == (0, 10)
+    assert "has changed since the run began" in err
+
+
+ROWS = """
+class Rows(torch.utils.data.Dataset):
+    read = 0
+
+    def __len__(self):
+        return 1600
+
+    def __getitem__(self, index):
+        self.read += 1
+        if self.read > 4000:
+            raise OSError("the tape is torn")
+        return x[index], y[index]
+"""
+
+
+# --- what a task may be --------------------------------------------------------------------------------
+
+
+def test_every_built_in_task_is_named_in_the_help_and_trains():
+    assert set(BUILT_IN) == set(tasks.TASKS)
+    for name in tasks.TASKS:
+        task = tasks.get(name)
+        assert task.name == name
+        losses = package.run(_short(task), "constant()").losses
+        assert losses[-5:].mean() < losses[:5].mean()
+
+
+def _short(task):
+    return dataclasses.replace(task, epochs=None, steps=30, valid=tuple(each[:200] for each in task.valid))
+
+
+Pair = namedtuple("Pair", ["inputs", "target"])
+
+
+class Bundle:
+    """A batch of one's own."""
+
+    def __init__(self, items):
+        self.inputs = torch.stack([item[0] for item in items])
+        self.target = torch.stack([item[1] for item in items])
+
+    def to(self, device):
+        self.inputs, self.target = self.inputs.to(device), self.target.to(device)
+        return self
+
+
+@pytest.mark.parametrize(
+    "collate",
+    [
+        Bundle,
+        lambda items: Pair(torch.stack([each[0] for each in items]), torch.stack([each[1] for each in items])),
+        None,
+    ],
+)
+def test_batches_of_any_type(collate):
+    rows = [Pair(x, y) for x, y in zip(X, Y, strict=True)]
+
+    def forward(model, batch):
+        output = model(batch.inputs)
+        metrics = {"accuracy": package.accuracy(output, batch.target)}
+        return nn.functional.cross_entropy(output, batch.target), len(output), metrics
+
+    own = make(train=rows, valid=rows[:33], loss=None, metrics={}, forward=forward, collate=collate)
+    assert package.run(own, "linear()") == package.run(make(), "linear()")
+
+
+def test_several_losses_are_summed_and_each_is_measured():
+    def second(output, target):
+        return 0.25 * output.square().mean()
+
+    def both(output, target):
+        return nn.functional.cross_entropy(output, target) + second(output, target)
+
+    several = package.run(make(loss={"first": nn.functional.cross_entropy, "second": second}), "linear()")
+    assert several == package.run(
+        make(loss=both, metrics={"first": nn.functional.cross_entropy, "second": second, "accuracy": package.accuracy}),
+        "linear()",
+    )
+    record = several.epochs[-1]
+    assert record.valid_loss == pytest.approx(record.metrics["first"] + record.metrics["second"])
+    with pytest.raises(InputError, match="loss has no loss in it"):
+        make(loss={})
+
+
+@pytest.mark.parametrize("result", [None, 3, (torch.ones(()), 4), (torch.ones(()), 4, None)])
+def test_a_forward_that_returns_something_else_is_refused(result):
+    own = make(loss=None, metrics={}, forward=lambda model, batch: result)
+    with pytest.raises(InputTypeError, match=r"forward must return \(mean loss, n, metrics\), not"):
+        package.run(own, "linear()")
+
+
+def test_an_exception_of_a_task_stays_what_it_was_and_says_where():
+    with pytest.raises(IndexError) as caught:
+        package.run(make(train=(X, Y + 5)), "linear()")
+    assert caught.value.__notes__ == [
+        "lrkit: in the loss, given output float32 (16, 2), target int64 (16,) from 5 to 6"
+    ]
