@@ -5,18 +5,18 @@ The public names of kinds are lower case, the same in Python and in text; inside
 
 from lrkit.schedules.algebra import Every as every
 from lrkit.schedules.controllers import Plateau as plateau
+from lrkit.schedules.decays import Milestones as milestones
+from lrkit.schedules.decays import Staircase as staircase
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.json_form import from_json, to_json
-from lrkit.schedules.kinds import Constant as constant
-from lrkit.schedules.kinds import Exponential as exponential
-from lrkit.schedules.kinds import Linear as linear
-from lrkit.schedules.kinds import Milestones as milestones
-from lrkit.schedules.kinds import Staircase as staircase
-from lrkit.schedules.kinds import Warmup as warmup
 from lrkit.schedules.lengths import Horizon, Length
 from lrkit.schedules.plan import Controller, Plan, Schedule, State
+from lrkit.schedules.ramps import Constant as constant
+from lrkit.schedules.ramps import Exponential as exponential
+from lrkit.schedules.ramps import Linear as linear
 from lrkit.schedules.shares import Absolute, absolute
 from lrkit.schedules.text import parse
+from lrkit.schedules.warmups import Warmup as warmup
 
 __all__ = [
     "Absolute",

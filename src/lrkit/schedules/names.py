@@ -5,9 +5,11 @@ from typing import Any
 
 from lrkit.schedules.algebra import Every
 from lrkit.schedules.controllers import Plateau
-from lrkit.schedules.kinds import Constant, Exponential, Linear, Milestones, Staircase, Warmup
+from lrkit.schedules.decays import Milestones, Staircase
 from lrkit.schedules.plan import Plan
+from lrkit.schedules.ramps import Constant, Exponential, Linear
 from lrkit.schedules.shares import absolute
+from lrkit.schedules.warmups import Warmup
 
 __all__ = ["CALLS", "KINDS", "TORCH_NAMES"]
 

@@ -1,0 +1,62 @@
+"""What every kind that isn't composed of others has: checked fields, and the helpers of its formula."""
+
+from dataclasses import dataclass, fields
+from typing import ClassVar
+
+import numpy as np
+
+from lrkit.schedules.lengths import LengthLike, as_length
+from lrkit.schedules.plan import Array, Schedule
+from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
+
+__all__ = ["Leaf", "entry_or", "inside", "lerp", "whole_steps"]
+
+
+@dataclass(frozen=True, repr=False)
+class Leaf(Schedule):
+    """A schedule that isn't composed of others: it checks its fields and has a shape."""
+
+    needs_steps: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        optional = {field.name for field in fields(self) if field.default is None}
+        for name in ("steps", "every"):
+            value = getattr(self, name, None)
+            if hasattr(self, name) and not (value is None and name in optional):
+                self._set(name, as_length(value, name))
+        for name in ("start", "to"):
+            value = getattr(self, name, None)
+            if value is not None:
+                self._set(name, as_share(value, name))
+        factor = getattr(self, "factor", None)
+        if factor is not None:
+            self._set("factor", as_number(factor, "factor", low=0.0, low_open=True))
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+    def _open(self) -> str | None:
+        if self.needs_steps and getattr(self, "steps", None) is None:
+            return "its length, which was left out"
+        return super()._open()
+
+
+def entry_or(share: ShareLike | None, base: Array, entry: Array) -> Array:
+    """Where a ramp or decay begins: at its named start, else where the segment before ended."""
+    return entry if share is None else at_base(share, base)
+
+
+def lerp(start: Array, to: Array, position: Array) -> Array:
+    """From `start` at position 0 to `to` at 1, exact at both ends."""
+    return start * (1.0 - position) + to * position
+
+
+def whole_steps(length: LengthLike | None) -> int:
+    """A length that `over` has made an int; `require_resolved` has made sure of that."""
+    assert isinstance(length, int)
+    return length
+
+
+def inside(t: Array, steps: LengthLike | None) -> Array:
+    """The step, held at the last one: what falls at the very end belongs to the next segment."""
+    return t if steps is None else np.minimum(t, whole_steps(steps) - 1)
