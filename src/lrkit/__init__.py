@@ -16,8 +16,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "lrkit.schedules": [
         "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Schedule",
-        "absolute", "constant", "every", "exponential", "from_json", "linear", "milestones", "parse", "plateau",
-        "staircase", "to_json", "warmup",
+        "absolute", "constant", "cooldown", "cosine", "every", "exponential", "from_json", "hyperbolic",
+        "inverse_sqrt", "inverse_time", "linear", "milestones", "parse", "plateau", "polynomial", "power",
+        "radam_warmup", "rex", "staircase", "tanh", "to_json", "untuned_warmup", "warmup",
     ],
     "lrkit.training.binding": ["BoundController", "BoundSchedule", "Scheduler", "bind"],
     "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],

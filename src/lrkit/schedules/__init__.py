@@ -5,17 +5,28 @@ The public names of kinds are lower case, the same in Python and in text; inside
 
 from lrkit.schedules.algebra import Every as every
 from lrkit.schedules.controllers import Plateau as plateau
+from lrkit.schedules.cooldowns import Cooldown as cooldown
+from lrkit.schedules.cooldowns import Hyperbolic as hyperbolic
+from lrkit.schedules.cooldowns import Rex as rex
+from lrkit.schedules.cooldowns import Tanh as tanh
+from lrkit.schedules.decays import InverseSqrt as inverse_sqrt
+from lrkit.schedules.decays import InverseTime as inverse_time
 from lrkit.schedules.decays import Milestones as milestones
+from lrkit.schedules.decays import Power as power
 from lrkit.schedules.decays import Staircase as staircase
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.json_form import from_json, to_json
 from lrkit.schedules.lengths import Horizon, Length
 from lrkit.schedules.plan import Controller, Plan, Schedule, State
 from lrkit.schedules.ramps import Constant as constant
+from lrkit.schedules.ramps import Cosine as cosine
 from lrkit.schedules.ramps import Exponential as exponential
 from lrkit.schedules.ramps import Linear as linear
+from lrkit.schedules.ramps import Polynomial as polynomial
 from lrkit.schedules.shares import Absolute, absolute
 from lrkit.schedules.text import parse
+from lrkit.schedules.warmups import RAdamWarmup as radam_warmup
+from lrkit.schedules.warmups import UntunedWarmup as untuned_warmup
 from lrkit.schedules.warmups import Warmup as warmup
 
 __all__ = [
@@ -30,14 +41,25 @@ __all__ = [
     "State",
     "absolute",
     "constant",
+    "cooldown",
+    "cosine",
     "every",
     "exponential",
     "from_json",
+    "hyperbolic",
+    "inverse_sqrt",
+    "inverse_time",
     "linear",
     "milestones",
     "parse",
     "plateau",
+    "polynomial",
+    "power",
+    "radam_warmup",
+    "rex",
     "staircase",
+    "tanh",
     "to_json",
+    "untuned_warmup",
     "warmup",
 ]
