@@ -5,6 +5,9 @@ The public names of kinds are lower case, the same in Python and in text; inside
 
 from lrkit.schedules.algebra import Every as every
 from lrkit.schedules.controllers import Plateau as plateau
+from lrkit.schedules.cycles import CosineRestarts as cosine_restarts
+from lrkit.schedules.cycles import OneCycle as one_cycle
+from lrkit.schedules.cycles import Triangular as triangular
 from lrkit.schedules.decays import Milestones as milestones
 from lrkit.schedules.decays import Staircase as staircase
 from lrkit.schedules.errors import InputError, InputTypeError
@@ -30,14 +33,17 @@ __all__ = [
     "State",
     "absolute",
     "constant",
+    "cosine_restarts",
     "every",
     "exponential",
     "from_json",
     "linear",
     "milestones",
+    "one_cycle",
     "parse",
     "plateau",
     "staircase",
     "to_json",
+    "triangular",
     "warmup",
 ]

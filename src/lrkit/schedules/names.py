@@ -5,6 +5,7 @@ from typing import Any
 
 from lrkit.schedules.algebra import Every
 from lrkit.schedules.controllers import Plateau
+from lrkit.schedules.cycles import CosineRestarts, OneCycle, Triangular
 from lrkit.schedules.decays import Milestones, Staircase
 from lrkit.schedules.plan import Plan
 from lrkit.schedules.ramps import Constant, Exponential, Linear
@@ -14,7 +15,11 @@ from lrkit.schedules.warmups import Warmup
 __all__ = ["CALLS", "KINDS", "TORCH_NAMES"]
 
 KINDS: dict[str, type[Plan]] = {
-    cls.kind: cls for cls in (Constant, Warmup, Linear, Exponential, Staircase, Milestones, Plateau, Every)
+    cls.kind: cls
+    for cls in (
+        *(Constant, Warmup, Linear, Exponential, Staircase, Milestones, Plateau, Every),
+        *(Triangular, CosineRestarts, OneCycle),
+    )
 }
 
 
