@@ -11,10 +11,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.leaf import Leaf, inside, lerp, whole_steps
+from lrkit.schedules.leaf import Leaf, as_choice, held, inside, travel, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length
 from lrkit.schedules.plan import Array, State
-from lrkit.schedules.shapes import as_choice, ask, half_cosine, through
+from lrkit.schedules.shapes import ask, half_cosine, through
 from lrkit.schedules.shares import Absolute, ShareLike, as_number, as_share, at_base, power, show_number
 
 __all__ = ["CosineRestarts", "OneCycle", "Triangular"]
@@ -93,15 +93,14 @@ class Triangular(Leaf):
         down = up if self.down is None else whole_steps(self.down)
         cycle, since = _cycle_at(t, self.steps, up + down)
         rise = np.where(since < up, since / up, (up + down - since) / down)
-        value = lerp(at_base(self.low, base), at_base(self.peak, base), rise * self._amplitude(t, cycle))
+        value = travel(at_base(self.peak, base), at_base(self.low, base), rise * self._amplitude(t, cycle))
         return np.maximum(value, 0.0)
 
     def _amplitude(self, t: Array, cycle: Array) -> Array:
         if self.scale is not None:
             counted = cycle if self.per == "cycle" else inside(t, self.steps)
             return ask(self.scale, counted, "scale", self.per)
-        held = t if self.steps is None else np.minimum(t, whole_steps(self.steps))
-        return power(self.factor, cycle if self.per == "cycle" else held)
+        return power(self.factor, cycle if self.per == "cycle" else held(t, self.steps))
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,7 +167,7 @@ class CosineRestarts(Leaf):
         else:
             cycle, position = _growing_cycle_at(t, self.steps, _begins_and_lengths(self.growth, period, self.limit))
         to = at_base(self.to, base)
-        return lerp(to, base * power(self.decay, cycle), half_cosine(np.minimum(position, 1.0)))
+        return travel(base * power(self.decay, cycle), to, half_cosine(np.minimum(position, 1.0)))
 
 
 @dataclass(frozen=True, repr=False)
@@ -266,7 +265,7 @@ class OneCycle(Leaf):
         first = max(i for i, (at, _) in enumerate(points) if at <= 0)
         last = min(i for i, (at, _) in enumerate(points) if at >= steps)
         at, values = zip(*points[first : last + 1], strict=True)
-        return through(np.minimum(t, steps), base, at, values, self.shape)
+        return through(held(t, steps), base, at, values, self.shape)
 
 
 def _momenta(low: float, high: float) -> tuple[Absolute, Absolute]:
@@ -284,23 +283,23 @@ def _cycle_at(t: Array, steps: LengthLike | None, period: int, limit: int | None
 
     The end of the whole, and of the last cycle, belongs to the cycle that ends there.
     """
-    held = t if steps is None else np.minimum(t, whole_steps(steps))
-    cycle = np.floor(held / period)
+    at = held(t, steps)
+    cycle = np.floor(at / period)
     if steps is not None:
         cycle = np.minimum(cycle, (whole_steps(steps) - 1) // period)
     if limit is not None:
         cycle = np.minimum(cycle, limit - 1)
-    return cycle, np.maximum(held - cycle * period, 0.0)
+    return cycle, np.maximum(at - cycle * period, 0.0)
 
 
 def _growing_cycle_at(t: Array, steps: LengthLike | None, cycles: tuple[Array, Array]) -> tuple[Array, Array]:
     """Which of the growing cycles each step is in, and at which position from 0 to 1 (past 1 after the last)."""
     begins, lengths = cycles
-    held = t if steps is None else np.minimum(t, whole_steps(steps))
-    index = np.searchsorted(begins, held, side="right") - 1
+    at = held(t, steps)
+    index = np.searchsorted(begins, at, side="right") - 1
     if steps is not None:
         index = np.minimum(index, np.searchsorted(begins, whole_steps(steps), side="left") - 1)
-    return index.astype(np.float64), (held - begins[index]) / lengths[index]
+    return index.astype(np.float64), (at - begins[index]) / lengths[index]
 
 
 @functools.lru_cache

@@ -1,28 +1,28 @@
 """The way from one point to the next, and the way that is called for each step."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.leaf import lerp
+from lrkit.schedules.leaf import travel
 from lrkit.schedules.plan import Array
 from lrkit.schedules.shares import Absolute, ShareLike
 
-__all__ = ["BENDS", "as_choice", "ask", "half_cosine", "through"]
+__all__ = ["BENDS", "ask", "half_cosine", "through"]
 
 
-def half_cosine(position: Array) -> Array:
-    """Half a cosine wave, from 1 at position 0 to 0 at 1, exact at both ends."""
-    wave: Array = (1.0 + np.cos(np.pi * position)) / 2.0
+def half_cosine(x: Array) -> Array:
+    """Half a period of a cosine, from 1 at position 0 to 0 at 1, exact at both ends."""
+    wave: Array = (1.0 + np.cos(np.pi * x)) / 2.0
     return wave
 
 
-# How far the way from one point to the next has come at each share of the distance.
+# What is left of the way from one point to the next at position x, from 1 at 0 to 0 at 1.
 BENDS: dict[str, Callable[[Array], Array]] = {
-    "hold": np.floor,
-    "linear": lambda position: position,
-    "cosine": lambda position: 1.0 - half_cosine(position),
+    "hold": lambda x: np.ceil(1.0 - x),
+    "linear": lambda x: 1.0 - x,
+    "cosine": half_cosine,
 }
 
 
@@ -39,7 +39,7 @@ def through(t: Array, base: Array, at: Sequence[float], values: Sequence[ShareLi
     distance = places[after] - places[before]
     position = np.where(distance > 0, (t - places[before]) / np.where(distance > 0, distance, 1.0), 0.0)
     start, to = (np.where(is_absolute[i], numbers[i], numbers[i] * base) for i in (before, after))
-    return lerp(start, to, BENDS[between](position))
+    return travel(start, to, BENDS[between](position))
 
 
 def ask(function: Callable[..., object], t: Array, who: str, counted: str = "step") -> Array:
@@ -75,11 +75,3 @@ def _number(function: Callable[..., object], at: float, who: str, counted: str) 
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         raise InputTypeError(f"{who} must give numbers, not {value!r} at {counted} {at}") from None
-
-
-def as_choice(value: object, name: str, allowed: Iterable[str]) -> str:
-    """One of the words that are allowed."""
-    words = list(allowed)
-    if not isinstance(value, str) or value not in words:
-        raise InputError(f"{name} must be {', '.join(map(repr, words[:-1]))} or {words[-1]!r}, not {value!r}")
-    return value
