@@ -91,7 +91,7 @@ class Plan(ABC):
             if isinstance(value, Length) and name != "steps":
                 found[name] = horizon.steps_in(value)
             elif isinstance(value, tuple) and any(isinstance(each, Length) for each in value):
-                found[name] = tuple(horizon.steps_in(each) for each in value)
+                found[name] = tuple(horizon.steps_in(each) if isinstance(each, Length) else each for each in value)
         return replace(self, **found)
 
     def _open(self) -> str | None:
