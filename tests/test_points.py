@@ -193,7 +193,7 @@ def test_a_callable_says_what_it_cannot():
         lrkit.to_json(schedule)
     with pytest.raises(InputTypeError, match="can't be pickled, because function is a Python function"):
         pickle.dumps(schedule)
-    assert copy.deepcopy(schedule) == schedule
+    assert copy.deepcopy(schedule) == copy.copy(schedule) == schedule
 
 
 # --- noise -----------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ class Plan(ABC):
         # what s(array of t) has there, to the bit.
         flat = np.ascontiguousarray(steps).ravel()
         peaks = np.ascontiguousarray(peak).ravel()
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             values = np.array(self._curve(np.maximum(flat, 0.0), peaks, peaks, state))
         if not np.isfinite(values).all():
             step = flat[np.flatnonzero(~np.isfinite(values))[0]]
