@@ -15,15 +15,16 @@ __version__ = "0.1.0"
 # a plotting library. `__init__.pyi` is the same list for type checkers.
 _HOMES = {
     "lrkit.schedules": [
-        "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Schedule",
-        "absolute", "constant", "every", "exponential", "from_json", "linear", "milestones", "parse", "plateau",
-        "staircase", "to_json", "warmup",
+        "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Plans",
+        "Schedule", "Target", "absolute", "constant", "every", "exponential", "from_json", "linear", "milestones",
+        "parse", "plateau", "staircase", "to_json", "warmup",
     ],
-    "lrkit.training.binding": ["BoundController", "BoundSchedule", "Scheduler", "bind"],
+    "lrkit.training.binding": ["bind"],
     "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],
     "lrkit.training.loop": ["DivergedError", "StoppedError", "run"],
     "lrkit.training.observer": ["Observer", "Setup"],
     "lrkit.training.run_folder": ["RunFolder"],
+    "lrkit.training.scheduler": ["BoundController", "BoundSchedule", "Scheduler"],
     "lrkit.training.task": ["Task", "accuracy"],
     "lrkit.analysis.summary": ["reductions"],
 }  # fmt: skip

@@ -11,6 +11,7 @@ from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.json_form import from_json, to_json
 from lrkit.schedules.lengths import Horizon, Length
 from lrkit.schedules.plan import Controller, Plan, Schedule, State
+from lrkit.schedules.plans import Plans, Target
 from lrkit.schedules.ramps import Constant as constant
 from lrkit.schedules.ramps import Exponential as exponential
 from lrkit.schedules.ramps import Linear as linear
@@ -26,8 +27,10 @@ __all__ = [
     "InputTypeError",
     "Length",
     "Plan",
+    "Plans",
     "Schedule",
     "State",
+    "Target",
     "absolute",
     "constant",
     "every",
