@@ -191,16 +191,9 @@ class Plan(ABC):
         0.07500000000000001
         0.05
         """
-        from lrkit.schedules.plans import Plans  # made of plans
+        from lrkit.schedules.plans import gather  # it is made of plans
 
-        others = {} if hypers is None else dict(hypers)
-        for name, given in (("lr", self), ("momentum", momentum)):
-            if given is None:
-                continue
-            if name in others:
-                raise InputError(f"hypers has {name}, which {'is bound' if name == 'lr' else 'is given'} already")
-            others[name] = given
-        return Plans(others, groups).bind(
+        return gather(self, momentum, hypers, groups).bind(
             optimizer,
             lr=lr,
             steps=steps,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from lrkit.training.scheduler import Policy, Scheduler
 
-__all__ = ["Plans", "Target"]
+__all__ = ["Plans", "Target", "gather"]
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -160,6 +160,20 @@ class Plans:
 
     def __repr__(self) -> str:
         return str(self)
+
+
+def gather(
+    lr: Plan,
+    momentum: Plan | None,
+    hypers: Mapping[str, Plan] | None,
+    groups: Mapping[int | str, Plan | Mapping[str, Plan]] | None,
+) -> Plans:
+    """What `Plan.bind` is given, as one value."""
+    others = {} if hypers is None else dict(_mapping(hypers, "hypers"))
+    given = {"lr": lr} if momentum is None else {"lr": lr, "momentum": momentum}
+    for name in given.keys() & others.keys():
+        raise InputError(f"hypers has {name}, which is given already")
+    return Plans({**given, **others}, groups)
 
 
 def _mapping(value: Mapping[Any, Any], name: str) -> Mapping[Any, Any]:

@@ -116,10 +116,8 @@ def _read(name: str, text: str) -> tuple[Target, Plan]:
     try:
         plans = parse(f"{name}: {text}")
     except InputError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"the saved schedule {text!r} can't be read back, so only 'replace' is left: {reason}"
-        ) from None
+        why = str(error).splitlines()[0]
+        raise InputError(f"the saved schedule {text!r} can't be read, so only 'replace' is left: {why}") from None
     assert isinstance(plans, Plans)
     return plans.parts[0]
 
