@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrkit
-from lrkit import InputError, InputTypeError, Plans, Target
+from lrkit import InputError, InputTypeError, Plans
 from optimizers import HYPERS, OPTIONS, cases, expected, held, make, mixed_cases
 
 
@@ -495,12 +495,3 @@ def test_a_binding_that_is_refused_leaves_the_one_before():
     optimizer.step()
     assert scheduler.steps == 1
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.09)
-
-
-# --- the value -------------------------------------------------------------------------------------------------------
-
-
-def test_the_parts_are_in_order():
-    given = {Target("eps"): half, Target("lr", "b"): half, Target("lr", 10): half, Target("lr", 9): half}
-    plans = Plans.of(given | {Target("lr"): half})
-    assert [str(target) for target, _ in plans.parts] == ["lr", "lr[9]", "lr[10]", "lr[b]", "eps"]
