@@ -53,7 +53,8 @@ def train(
     schedule: Annotated[
         str | None,
         typer.Option(
-            help=f"The schedule as text; by default plateau(patience=5). {SCHEDULE_HELP} Several hyper-parameters: 'lr: linear(to=0); momentum: linear(to=0.5)'."
+            help=f"The schedule as text; by default plateau(patience=5). {SCHEDULE_HELP} Several hyper-parameters: "
+            "'lr: linear(to=0); momentum: linear(to=0.5)'."
         ),
     ] = None,
     lr: Annotated[float | None, typer.Option(help="The base (peak) learning rate; by default the task's.")] = None,
