@@ -84,6 +84,7 @@ def resume(case, saved, for_optimizer, for_scheduler):
 
 
 @given(mixed_cases, st.integers(0, 20), st.sampled_from(SAVED))
+@settings(max_examples=60)
 def test_resumed_anywhere_is_never_interrupted(case, at, saved):
     optimizer = case.make()
     whole = train(optimizer, case.plans.bind(optimizer), 25)
@@ -370,6 +371,15 @@ def test_a_saved_schedule_that_cannot_be_read_leaves_replace():
     with pytest.raises(InputError, match="can't be read, so only 'replace' is left"):
         scheduler.load_state_dict(state, policy="keep")
     scheduler.load_state_dict(state, policy="replace")
+
+
+def test_a_refusal_says_what_differs():
+    _, scheduler = bound("every(1ep, exponential(factor=0.9))", 100, epoch_steps=10)
+    _, other = bound("every(1ep, exponential(factor=0.9))", 100, epoch_steps=20)
+    with pytest.raises(
+        InputError, match=r"over 100 steps, epoch_steps=10, and .* over 100 steps, epoch_steps=20 "
+    ):
+        other.load_state_dict(scheduler.state_dict())
 
 
 def test_a_controllers_state_survives_another_horizon():
