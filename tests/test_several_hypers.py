@@ -376,9 +376,7 @@ def test_a_saved_schedule_that_cannot_be_read_leaves_replace():
 def test_a_refusal_says_what_differs():
     _, scheduler = bound("every(1ep, exponential(factor=0.9))", 100, epoch_steps=10)
     _, other = bound("every(1ep, exponential(factor=0.9))", 100, epoch_steps=20)
-    with pytest.raises(
-        InputError, match=r"over 100 steps, epoch_steps=10, and .* over 100 steps, epoch_steps=20 "
-    ):
+    with pytest.raises(InputError, match=r"over 100 steps, epoch_steps=10, and .* over 100 steps, epoch_steps=20 "):
         other.load_state_dict(scheduler.state_dict())
 
 
