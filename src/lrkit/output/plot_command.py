@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from lrkit.output.chart import chart
 from lrkit.output.plots import SUFFIXES, save, schedule_figure
-from lrkit.schedules import Controller, Plan, Schedule, parse
+from lrkit.schedules import Controller, Plan, Schedule
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_number
+from lrkit.schedules.text import parse_plan
 
 __all__ = ["plot_schedule"]
 
@@ -44,7 +45,7 @@ def plot_schedule(
     as_json: bool,
 ) -> None:
     """Draw the schedule in the terminal, and into a file where one is named."""
-    plan = parse(text)
+    plan = parse_plan(text)
     if lr is not None:
         as_number(lr, "--lr", low=0.0, low_open=True)
     if out is not None and out.suffix.lower() not in SUFFIXES:
