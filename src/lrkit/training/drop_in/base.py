@@ -1,19 +1,32 @@
 """What every drop-in does: it checks its hyper-parameters, takes in added groups, and loads states that fit."""
 
-import numbers
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
+import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrkit.schedules.errors import InputError, InputTypeError
 
-__all__ = ["Checked", "DropIn", "Rate", "copy", "held_rates", "load", "one_for_all", "require_own", "whole", "write_rate"]
+__all__ = [
+    "Checked",
+    "DropIn",
+    "Group",
+    "Rate",
+    "copy",
+    "held_rates",
+    "load",
+    "one_for_all",
+    "require_own",
+    "whole",
+    "write_rate",
+]
 
+Group: TypeAlias = dict[str, Any]
 Rate: TypeAlias = float | Tensor
 T = TypeVar("T")
 
@@ -38,6 +51,16 @@ HYPER_PARAMETERS: dict[str, frozenset[str]] = {
 _ALL = frozenset().union(*HYPER_PARAMETERS.values())
 
 
+class Restorable(Protocol):
+    """What `load` asks of a scheduler."""
+
+    optimizer: Optimizer
+
+    def get_last_lr(self) -> list[Rate]: ...
+    def _check(self) -> None: ...
+    def _bring_momentum(self) -> None: ...
+
+
 class Checked(LRScheduler, ABC):
     """The last parent of each class: torch's constructor comes here before it touches the optimizer.
 
@@ -55,8 +78,6 @@ class Checked(LRScheduler, ABC):
 
 class DropIn(Checked):
     """A scheduler of torch's whose rates are ours."""
-
-    drop_in_for: ClassVar[str]
 
     @abstractmethod
     def _rates(self) -> list[Rate]:
@@ -80,8 +101,11 @@ class DropIn(Checked):
             self._admit_group(group)
             self.base_lrs = [*self.base_lrs, copy(group["initial_lr"])]
 
-    def _admit_group(self, group: dict[str, Any]) -> None:
+    def _admit_group(self, group: Group) -> None:
         """Extend what else there is one of for each group."""
+
+    def _bring_momentum(self) -> None:
+        """Write the momentum of `last_epoch`, where there is one."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state, torch's or ours, with the hyper-parameters that it has.
@@ -94,19 +118,20 @@ class DropIn(Checked):
         load(self, state_dict, super().load_state_dict)
 
 
-def load(scheduler: Checked, state: dict[str, Any], plainly: Callable[[dict[str, Any]], None]) -> None:
+def load(scheduler: Restorable, state: dict[str, Any], plainly: Callable[[dict[str, Any]], None]) -> None:
     """Load a state that fits by torch's own method, and bring the rates back if the optimizer didn't.
 
     The groups of an optimizer that wasn't restored still hold what the scheduler wrote when it was made.
     """
     require_own(scheduler, state)
     before, written = dict(vars(scheduler)), scheduler.get_last_lr()
-    groups = scheduler.optimizer.param_groups
-    untouched = len(written) == len(groups) and all(map(_equal, written, held_rates(scheduler.optimizer)))
+    groups, held = scheduler.optimizer.param_groups, _Held(scheduler.optimizer)
+    untouched = len(written) == len(groups) and all(map(_equal, written, held.rates))
     try:
         plainly(dict(state))  # torch's CyclicLR takes a key out of the state that it is given
         scheduler._check()
     except BaseException:
+        held.put_back()
         vars(scheduler).clear()
         vars(scheduler).update(before)
         raise
@@ -114,9 +139,12 @@ def load(scheduler: Checked, state: dict[str, Any], plainly: Callable[[dict[str,
     if untouched and len(saved) == len(groups):
         for group, rate in zip(groups, saved, strict=True):
             write_rate(group, rate)
+        scheduler._bring_momentum()
+    else:  # a child may have taken the groups for untouched
+        held.put_back()
 
 
-def require_own(scheduler: LRScheduler, state: dict[str, Any]) -> None:
+def require_own(scheduler: Any, state: dict[str, Any]) -> None:
     """Refuse the state of another scheduler, or of more groups than the optimizer has."""
     name = next((each.__name__ for each in type(scheduler).__mro__ if each.__name__ in HYPER_PARAMETERS), "")
     own = HYPER_PARAMETERS.get(name, frozenset())
@@ -142,7 +170,7 @@ def one_for_all(values: Sequence[T], name: str) -> T:
 
 def whole(value: object, name: str, low: int = 1) -> int:
     """A whole number of at least `low`; torch's users write `epochs / 2` for a length, so 50.0 is one too."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+    if isinstance(value, bool) or not isinstance(value, int | float | np.integer | np.floating):
         raise InputTypeError(f"{name} must be a whole number, not {value!r} ({type(value).__name__})")
     if not float(value).is_integer() or value < low:
         raise InputError(f"{name} must be a whole number of at least {low}, not {value}")
@@ -159,12 +187,29 @@ def held_rates(optimizer: Optimizer) -> list[Rate]:
     return [copy(group["lr"]) for group in optimizer.param_groups]
 
 
-def write_rate(group: dict[str, Any], rate: Rate) -> None:
+def write_rate(group: Group, rate: Rate) -> None:
     """Give a group its rate, in place where it is a tensor."""
     if isinstance(group["lr"], Tensor):
         group["lr"].fill_(float(rate))
     else:
-        group["lr"] = float(rate)
+        group["lr"] = float(rate) if isinstance(rate, Tensor) else rate
+
+
+class _Held:
+    """What the groups hold of that which schedulers change."""
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.groups = optimizer.param_groups
+        self.rates = held_rates(optimizer)
+        self.momenta: list[Group] = [
+            {key: group[key] for key in ("momentum", "betas") if key in group} for group in self.groups
+        ]
+
+    def put_back(self) -> None:
+        """Make the groups hold it again."""
+        for group, rate, momenta in zip(self.groups, self.rates, self.momenta, strict=True):
+            write_rate(group, rate)
+            group.update(momenta)
 
 
 def _equal(one: Rate, other: Rate) -> bool:

@@ -1,6 +1,7 @@
 """The drop-ins that drive others: SequentialLR and ChainedScheduler, in each other to any depth."""
 
 import itertools
+from abc import ABC, abstractmethod
 from bisect import bisect_right
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +15,10 @@ from lrkit.training.drop_in.base import Rate, copy, held_rates, load, require_ow
 __all__ = ["ChainedScheduler", "SequentialLR"]
 
 
-class _Driving(LRScheduler):
+class _Driving(LRScheduler, ABC):
     """What the two have in common: children, which begin and are restored as one."""
 
-    _schedulers: Sequence[LRScheduler]
+    _schedulers: Any  # a list in one of torch's two, any sequence in the other
 
     def _check(self) -> None:
         """The children have checked themselves."""
@@ -37,8 +38,13 @@ class _Driving(LRScheduler):
             _rewind(child)
         self._begin()
 
+    @abstractmethod
     def _begin(self) -> None:
-        raise NotImplementedError
+        """The first step of those that begin now."""
+
+    @abstractmethod
+    def _bring_momentum(self) -> None:
+        """Write the momentum of now, where there is one."""
 
 
 class SequentialLR(_Driving, lr_scheduler.SequentialLR):
@@ -98,6 +104,9 @@ class SequentialLR(_Driving, lr_scheduler.SequentialLR):
         child._initial_step()
         self._last_lr = child.get_last_lr()
 
+    def _bring_momentum(self) -> None:
+        _bring_momentum(self._turn()[0])
+
     def _turn(self) -> tuple[LRScheduler, int]:
         """The scheduler whose turn it is, and its own epoch."""
         index = bisect_right(self._milestones, self.last_epoch)
@@ -133,6 +142,10 @@ class ChainedScheduler(_Driving, lr_scheduler.ChainedScheduler):
                 child._update_lr()
         self._last_lr = held_rates(self.optimizer)
 
+    def _bring_momentum(self) -> None:
+        for child in self._schedulers:
+            _bring_momentum(child)
+
     def _begin(self) -> None:
         for child in self._schedulers:
             child._initial_step()
@@ -158,6 +171,11 @@ def _alone(scheduler: LRScheduler) -> list[Rate] | None:
         return _alone(scheduler._turn()[0])
     closed_form = getattr(scheduler, "_get_closed_form_lr", None)
     return None if closed_form is None else [copy(rate) for rate in closed_form()]
+
+
+def _bring_momentum(scheduler: LRScheduler) -> None:
+    if hasattr(scheduler, "_bring_momentum"):
+        scheduler._bring_momentum()
 
 
 def _rewind(scheduler: LRScheduler) -> None:

@@ -60,6 +60,9 @@ class ReduceLROnPlateau(lr_scheduler.ReduceLROnPlateau):
     def _check(self) -> None:
         _ = self.controller
 
+    def _bring_momentum(self) -> None:
+        """It has none."""
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from a state, torch's or ours, with the hyper-parameters that it has.
 
