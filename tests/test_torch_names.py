@@ -221,6 +221,12 @@ def test_the_curve_is_a_schedule(name, arguments, text):
     assert_same(walked, schedule(range(9), base))
 
 
+def test_the_curve_of_a_function_is_a_schedule():
+    assert_same(ours.LambdaLR(sgd(), halve).schedule(range(9)), 0.5 ** np.arange(9))
+    with pytest.raises(InputError, match="each group has a function of its own"):
+        _ = ours.LambdaLR(sgd(), [halve, shrink]).schedule
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_attributes_are_torchs(name):
     arguments = next((arguments for each, arguments, _ in CASES if each == name), {})

@@ -6,7 +6,8 @@ from typing import Any
 
 from torch.optim import lr_scheduler
 
-from lrkit.schedules.errors import InputTypeError
+from lrkit.schedules import Schedule, from_callable
+from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.drop_in.base import Checked, DropIn, Rate, held_rates, one_for_all
 
 __all__ = ["LambdaLR", "MultiplicativeLR"]
@@ -37,7 +38,17 @@ class _ByFunction(DropIn):
 
 
 class LambdaLR(_ByFunction, lr_scheduler.LambdaLR, Checked):
-    """torch's LambdaLR: the base times a function of the epoch."""
+    """torch's LambdaLR: `from_callable(lr_lambda)`, the base times a function of the epoch.
+
+    The function is called once a step for each group, with the epoch.
+    """
+
+    @property
+    def schedule(self) -> Schedule:
+        """`from_callable(lr_lambda)`, where all groups have the same function."""
+        if any(function is not self.lr_lambdas[0] for function in self.lr_lambdas):
+            raise InputError("each group has a function of its own, and so a schedule: from_callable(lr_lambdas[i])")
+        return from_callable(self.lr_lambdas[0])
 
     def _rates(self) -> list[Rate]:
         return [base * factor for base, factor in zip(self.base_lrs, self._factors(), strict=True)]
