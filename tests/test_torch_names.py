@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler as theirs
 
+import lrkit
 from lrkit import InputError
 from lrkit import torch_names as ours
 
@@ -451,6 +452,62 @@ def test_last_epoch_resumes(name, arguments, others):
 def test_last_epoch_needs_an_initial_lr():
     with pytest.raises(KeyError, match=r"param 'initial_lr' is not specified in param_groups\[0\]"):
         ours.StepLR(sgd(), 3, last_epoch=1)
+
+
+# --- in text ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("ConstantLR()", "every(1ep, piecewise(at=[0, 5], values=[0.3333333333333333, 1], between=hold))"),
+        (
+            "LinearLR(start_factor=0.1, total_iters=4)",
+            "every(1ep, piecewise(at=[0, 4], values=[0.1, 1]))",
+        ),
+        ("PolynomialLR(10)", "every(1ep, piecewise(at=[0, 10], values=[1, 0]))"),
+        ("PolynomialLR(13, power=0.9)", "every(1ep, polynomial(13, to=0, exponent=0.9))"),
+        (
+            "CosineAnnealingLR(T_max=12, eta_min=0.01)",
+            "every(1ep, piecewise(at=[0, 12], values=[1, absolute(0.01)], between=cosine))",
+        ),
+        ("CosineAnnealingLR(T_max=90)", "every(1ep, piecewise(at=[0, 90], values=[1, 0], between=cosine))"),
+        ("CosineAnnealingWarmRestarts(T_0=3, T_mult=2)", "every(1ep, cosine_restarts(3, growth=2))"),
+        ("CyclicLR(base_lr=0.1, max_lr=1, step_size_up=4, step_size_down=2)", None),
+        ("CyclicLR(base_lr=0.1, max_lr=1, step_size_up=4, mode=triangular2)", None),
+        ("CyclicLR(base_lr=0.1, max_lr=1, step_size_up=4, mode=exp_range, gamma=0.9, cycle_momentum=False)", None),
+        ("OneCycleLR(max_lr=1, total_steps=13)", None),
+        ("OneCycleLR(max_lr=1, epochs=2, steps_per_epoch=7, anneal_strategy=linear, three_phase=True)", None),
+    ],
+)
+def test_torchs_names_in_text_give_torchs_rates(text, written):
+    """Counted in epochs, and in updates where torch's users step after each batch."""
+    name, arguments = text[:-1].split("(")
+    words = {"triangular2": "'triangular2'", "exp_range": "'exp_range'", "linear": "'linear'"}
+    for word, quoted in words.items():
+        arguments = arguments.replace(f"={word}", f"={quoted}")
+    optimizer = sgd()
+    scheduler = eval(f"theirs.{name}(optimizer, {arguments})")
+    walked = walk(optimizer, scheduler, 12)[:, 2]
+    plan = lrkit.parse(text)
+    assert written is None or str(plan) == written
+    each = 5 if written else 1
+    assert_same(plan.over(13 * each, epoch_steps=5)(range(13 * each), 2.0), np.repeat(walked, each))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("CyclicLR(0.1, 1, mode=up)", "mode must be triangular, triangular2 or exp_range, not 'up'"),
+        ("CyclicLR(0.1, 1, cycle_momentum=True)", "CyclicLR is the rate alone in text, and momentum has a schedule"),
+        ("OneCycleLR(max_lr=1)", "OneCycleLR needs total_steps, or epochs and steps_per_epoch"),
+        ("OneCycleLR(max_lr=1, total_steps=9, anneal_strategy=sine)", "anneal_strategy must be cos or linear"),
+        ("OneCycleLR(max_lr=1, total_steps=9, div_factor=0)", "div_factor must be finite and above 0"),
+    ],
+)
+def test_torchs_names_in_text_refuse_what_cannot_work(text, sentence):
+    with pytest.raises(InputError, match=sentence):
+        lrkit.parse(text)
 
 
 # --- manners --------------------------------------------------------------------------------------
