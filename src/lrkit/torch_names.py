@@ -7,7 +7,8 @@ checkpoints load and their hyper-parameters are adopted, and ours load into torc
 schedule, which `schedule` shows. What differs is what torch gets wrong; docs/torch_names.md has the list.
 
 Some of what torch does looks wrong and is kept, since torch's own tests ask for it: the base of a scheduler is the
-`initial_lr` that an earlier one left in the group, and MultiStepLR takes its milestones in any order.
+`initial_lr` that an earlier one left in the group, even where the rate was changed since, and a cosine rises again
+past `T_max`. MultiStepLR takes its milestones in any order, which harms nobody.
 """
 
 from torch.optim.lr_scheduler import EPOCH_DEPRECATION_WARNING, LRScheduler

@@ -54,6 +54,7 @@ class SequentialLR(_Driving, lr_scheduler.SequentialLR):
     ChainedScheduler the part that the others have in the rates survives that.
 
     >>> import torch
+    >>> from lrkit.torch_names import ExponentialLR, LinearLR
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     >>> parts = [LinearLR(optimizer, 0.5, total_iters=2), ExponentialLR(optimizer, 0.5)]
     >>> scheduler, rates = SequentialLR(optimizer, parts, milestones=[2]), []

@@ -1,16 +1,17 @@
 """The drop-ins that set a rate whatever the group holds: warm restarts, cycles, and the one cycle."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Literal
 
 from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
 from lrkit.schedules import Schedule, absolute, constant, cosine, cosine_restarts, one_cycle, triangular
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.shares import as_number
+from lrkit.schedules.shares import ShareLike, as_number
 from lrkit.training.drop_in.base import Checked, DropIn, Group, Rate, copy, one_for_all, whole, write_rate
 
 __all__ = ["CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"]
@@ -190,19 +191,9 @@ class OneCycleLR(DropIn, lr_scheduler.OneCycleLR, Checked):
         start, peak, end = (float(group[name]) for name in ("initial_lr", "max_lr", "min_lr"))
         return self._cycle(start / peak, 1.0, end / peak) if peak else constant(0.0)
 
-    def _cycle(self, start: Any, peak: Any, end: Any) -> Schedule:
+    def _cycle(self, start: ShareLike, peak: ShareLike, end: ShareLike) -> Schedule:
         turn = float(self._schedule_phases[0]["end_step"])
-        if self.total_steps == 1:
-            return constant(end if turn < 0 else peak)
-        return one_cycle(
-            self.total_steps - 1,
-            turn=turn,
-            start=start,
-            peak=peak,
-            to=end,
-            shape=self._shape(),
-            three_phase=len(self._schedule_phases) == 3,
-        )
+        return _cycle(self.total_steps, turn, (start, peak, end), self._shape(), len(self._schedule_phases) == 3)
 
     def _shape(self) -> Literal["cosine", "linear"]:
         kind = getattr(self, "_anneal_func_type", None)
@@ -226,14 +217,28 @@ class OneCycleLR(DropIn, lr_scheduler.OneCycleLR, Checked):
 
     def _at(self, group: Group, start: str, peak: str, end: str) -> float:
         """Where the cycle through the three values that stand in the group is now."""
-        ends = [absolute(float(group[name])) for name in (start, peak, end)]
-        return float(self._cycle(*ends)(self.last_epoch))
+        first, top, last = (absolute(float(group[name])) for name in (start, peak, end))
+        return float(self._cycle(first, top, last)(self.last_epoch))
 
     def _admit_group(self, group: Group) -> None:
         others = self.optimizer.param_groups[: len(self.base_lrs)]
         momenta = ("max_momentum", "base_momentum") if self.cycle_momentum else ()
         for name in ("initial_lr", "max_lr", "min_lr", *momenta):
             group[name] = copy(one_for_all([other[name] for other in others], name))
+
+
+@functools.lru_cache  # the same at every step, and made of many parts
+def _cycle(
+    total_steps: int,
+    turn: float,
+    ends: tuple[ShareLike, ShareLike, ShareLike],
+    shape: Literal["cosine", "linear"],
+    three_phase: bool,
+) -> Schedule:
+    start, peak, end = ends
+    if total_steps == 1:
+        return constant(end if turn < 0 else peak)
+    return one_cycle(total_steps - 1, turn=turn, start=start, peak=peak, to=end, shape=shape, three_phase=three_phase)
 
 
 @contextmanager

@@ -149,23 +149,24 @@ class CosineAnnealingLR(Compounding, lr_scheduler.CosineAnnealingLR, Checked):
         """`cosine(T_max, to=absolute(eta_min))`, one way."""
         return cosine(whole(self.T_max, "T_max"), to=absolute(as_number(self.eta_min, "eta_min", low=0.0)))
 
-    def _left(self, epoch: float) -> float:
-        """How much of the way from `eta_min` to the base a group is at that epoch."""
+    def _left(self, *epochs: float) -> list[float]:
+        """How much of the way from `eta_min` to the base a group is at these epochs."""
         period = 2 * self.T_max
-        past = epoch % period
-        return float(cosine(whole(self.T_max, "T_max"), to=0.0)(min(past, period - past)))
+        folded = [min(epoch % period, period - epoch % period) for epoch in epochs]
+        left: list[float] = cosine(whole(self.T_max, "T_max"), to=0.0)(folded).tolist()
+        return left
 
     def _rates(self) -> list[Rate]:
         if self._is_initial or self.last_epoch == 0:
             return held_rates(self.optimizer)
-        before, now = self._left(self.last_epoch - 1), self._left(self.last_epoch)
+        before, now = self._left(self.last_epoch - 1, self.last_epoch)
         groups = zip(self.base_lrs, self.optimizer.param_groups, strict=True)
         if before == 0.0:  # the trough: what the groups hold says nothing of where they came from
             return [group["lr"] + (base - self.eta_min) * now for base, group in groups]
         return [self.eta_min + (group["lr"] - self.eta_min) * (now / before) for _, group in groups]
 
     def _get_closed_form_lr(self) -> list[Rate]:
-        left = self._left(self.last_epoch)
+        [left] = self._left(self.last_epoch)
         return [copy(base) if left == 1.0 else self.eta_min + (base - self.eta_min) * left for base in self.base_lrs]
 
 
