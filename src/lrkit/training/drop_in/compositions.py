@@ -62,7 +62,7 @@ class SequentialLR(_Driving, lr_scheduler.SequentialLR):
     ...     rates += scheduler.get_last_lr()
     ...     optimizer.step()
     ...     scheduler.step()
-    >>> rates
+    >>> [round(rate, 3) for rate in rates]
     [0.05, 0.075, 0.1, 0.05, 0.025]
     """
 

@@ -155,7 +155,7 @@ class OneCycleLR(DropIn, lr_scheduler.OneCycleLR, Checked):
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
     >>> scheduler = OneCycleLR(optimizer, max_lr=1.0, total_steps=100)
     >>> scheduler.schedule
-    one_cycle(99, start=0.04, to=4e-06, turn=29)
+    one_cycle(99, turn=29)
     """
 
     def __init__(
