@@ -26,6 +26,7 @@ _HOMES = {
     "lrkit.training.run_folder": ["RunFolder"],
     "lrkit.training.task": ["Task", "accuracy"],
     "lrkit.analysis.summary": ["reductions"],
+    "lrkit.output.plots": ["plot"],
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,4 +1,5 @@
 from lrkit.analysis.summary import reductions as reductions
+from lrkit.output.plots import plot as plot
 from lrkit.schedules import Absolute as Absolute
 from lrkit.schedules import Controller as Controller
 from lrkit.schedules import Horizon as Horizon

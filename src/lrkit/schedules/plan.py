@@ -3,6 +3,7 @@
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from collections.abc import Sequence as Series
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsFloat, TypeAlias, final, overload
@@ -15,6 +16,9 @@ from lrkit.schedules.lengths import Horizon, Length, LengthLike, round_half_up, 
 from lrkit.schedules.shares import show_number
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from matplotlib.figure import Figure
     from torch.optim import Optimizer
 
     from lrkit.training.binding import Policy, Scheduler
@@ -193,6 +197,44 @@ class Plan(ABC):
         else:
             raise InputError("epoch_steps, step_tokens and step_samples are given without steps, the horizon")
         return lrkit.bind(self, optimizer, horizon, lr=lr, momentum=momentum, groups=groups, policy=policy)
+
+    # --- looking at it ----------------------------------------------------------------------------
+
+    def plot(
+        self,
+        *others: "Plan",
+        steps: int | None = None,
+        epoch_steps: int | None = None,
+        step_tokens: int | None = None,
+        step_samples: int | None = None,
+        base: "float | Series[float] | Mapping[str, float]" = 1.0,
+        out: "str | Path | None" = None,
+    ) -> "Figure":
+        """Draw this plan, and others for comparison, in one picture; nothing is trained.
+
+        Args:
+            others: more plans, each in a colour of its own.
+            steps: the horizon; by default the length of the longest plan that has one, else 1000.
+            epoch_steps: steps in an epoch, as in `over`; the axis then counts epochs.
+            step_tokens: tokens that a step consumes.
+            step_samples: samples that a step consumes.
+            base: the peak rate; a list gives a curve for each, a mapping a curve for each named param group.
+            out: a .png, .svg or .pdf file to write too.
+
+        Returns:
+            A matplotlib figure, which shows itself in a notebook; a controller's is for a metric that never improves.
+
+        Raises:
+            InputError: when a length can't be resolved, a base isn't positive, or the file can't be written.
+
+        >>> from lrkit import exponential, linear
+        >>> figure = linear(to=0).plot(exponential(to=0.01), steps=100)
+        >>> [line.get_label() for line in figure.axes[0].get_lines()]
+        ['linear(to=0)', 'exponential(to=0.01)']
+        """
+        import lrkit  # as in `bind`: drawing needs matplotlib and lives in output
+
+        return lrkit.plot([self, *others], Horizon(steps, epoch_steps, step_tokens, step_samples), base=base, out=out)
 
     # --- text -------------------------------------------------------------------------------------
 
