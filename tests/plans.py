@@ -17,8 +17,13 @@ def leaves(lengths, share=levels):
     lower = positive.map(lrkit.absolute) | positive if share is levels else positive
     return st.one_of(
         st.builds(lrkit.constant, share, steps=lengths),
-        st.builds(lrkit.warmup, lengths, start=share),
+        st.builds(
+            lrkit.warmup, lengths, start=share, to=share, shape=st.sampled_from(["linear", "cosine", "exponential"])
+        ),
         st.builds(lrkit.linear, lengths, to=share, start=maybe_start),
+        st.builds(lrkit.cosine, lengths, to=share, start=maybe_start, exponent=positive, k=positive),
+        st.builds(lrkit.polynomial, lengths, to=share, start=maybe_start, exponent=positive),
+        st.builds(lrkit.inverse_sqrt, lengths, timescale=steps, start=maybe_start),
         st.builds(lrkit.exponential, lengths, to=lower, start=maybe_start),
         st.builds(lrkit.exponential, lengths, factor=st.floats(0.5, 1.0)),
         st.builds(lrkit.staircase, lengths, every=steps, factor=positive),

@@ -10,13 +10,16 @@ from lrkit.schedules import Plan as Plan
 from lrkit.schedules import Schedule as Schedule
 from lrkit.schedules import absolute as absolute
 from lrkit.schedules import constant as constant
+from lrkit.schedules import cosine as cosine
 from lrkit.schedules import every as every
 from lrkit.schedules import exponential as exponential
 from lrkit.schedules import from_json as from_json
+from lrkit.schedules import inverse_sqrt as inverse_sqrt
 from lrkit.schedules import linear as linear
 from lrkit.schedules import milestones as milestones
 from lrkit.schedules import parse as parse
 from lrkit.schedules import plateau as plateau
+from lrkit.schedules import polynomial as polynomial
 from lrkit.schedules import staircase as staircase
 from lrkit.schedules import to_json as to_json
 from lrkit.schedules import warmup as warmup

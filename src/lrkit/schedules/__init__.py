@@ -5,6 +5,7 @@ The public names of kinds are lower case, the same in Python and in text; inside
 
 from lrkit.schedules.algebra import Every as every
 from lrkit.schedules.controllers import Plateau as plateau
+from lrkit.schedules.decays import InverseSqrt as inverse_sqrt
 from lrkit.schedules.decays import Milestones as milestones
 from lrkit.schedules.decays import Staircase as staircase
 from lrkit.schedules.errors import InputError, InputTypeError
@@ -12,8 +13,10 @@ from lrkit.schedules.json_form import from_json, to_json
 from lrkit.schedules.lengths import Horizon, Length
 from lrkit.schedules.plan import Controller, Plan, Schedule, State
 from lrkit.schedules.ramps import Constant as constant
+from lrkit.schedules.ramps import Cosine as cosine
 from lrkit.schedules.ramps import Exponential as exponential
 from lrkit.schedules.ramps import Linear as linear
+from lrkit.schedules.ramps import Polynomial as polynomial
 from lrkit.schedules.shares import Absolute, absolute
 from lrkit.schedules.text import parse
 from lrkit.schedules.warmups import Warmup as warmup
@@ -30,13 +33,16 @@ __all__ = [
     "State",
     "absolute",
     "constant",
+    "cosine",
     "every",
     "exponential",
     "from_json",
+    "inverse_sqrt",
     "linear",
     "milestones",
     "parse",
     "plateau",
+    "polynomial",
     "staircase",
     "to_json",
     "warmup",

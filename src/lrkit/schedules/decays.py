@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.leaf import Leaf, entry_or, inside, whole_steps
+from lrkit.schedules.leaf import Leaf, entry_or, held, inside, whole_steps
 from lrkit.schedules.lengths import Length, LengthLike, as_length
 from lrkit.schedules.plan import Array, State
 from lrkit.schedules.shares import ShareLike, power
 
-__all__ = ["Milestones", "Staircase"]
+__all__ = ["InverseSqrt", "Milestones", "Staircase"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -78,6 +78,36 @@ class Milestones(Leaf):
         at = np.sort(np.array([whole_steps(each) for each in self.at], dtype=np.float64))
         passed = np.searchsorted(at, inside(t, self.steps), side="right")
         return entry_or(self.start, base, entry) * power(self.factor, passed.astype(np.float64))
+
+
+@dataclass(frozen=True, repr=False)
+class InverseSqrt(Leaf):
+    """Decay with the inverse square root of the step.
+
+    value(t) = start · sqrt(timescale / (t + timescale))
+
+    Args:
+        steps: how long it lasts; where it has a length it holds what it reaches there.
+        timescale: after so many steps the value is divided by √2; a length. Behind a warmup of as many steps, as in
+            `warmup(4000) >> inverse_sqrt(timescale=4000)`, the value is peak · sqrt(4000 / step).
+        start: where it begins; else where the segment before ended, or at the base.
+
+    Source: transformer training (arXiv 1706.03762); transformers' `get_inverse_sqrt_schedule`.
+
+    >>> InverseSqrt(timescale=4)([0, 5, 12]).round(6).tolist()
+    [1.0, 0.666667, 0.5]
+    """
+
+    kind: ClassVar[str] = "inverse_sqrt"
+
+    steps: LengthLike | None = None
+    _: KW_ONLY
+    timescale: LengthLike
+    start: ShareLike | None = None
+
+    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
+        timescale = whole_steps(self.timescale)
+        return entry_or(self.start, base, entry) * np.sqrt(timescale / (held(t, self.steps) + timescale))
 
 
 def _unit(length: LengthLike) -> str:

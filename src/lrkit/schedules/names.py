@@ -5,16 +5,23 @@ from typing import Any
 
 from lrkit.schedules.algebra import Every
 from lrkit.schedules.controllers import Plateau
-from lrkit.schedules.decays import Milestones, Staircase
+from lrkit.schedules.decays import InverseSqrt, Milestones, Staircase
 from lrkit.schedules.plan import Plan
-from lrkit.schedules.ramps import Constant, Exponential, Linear
+from lrkit.schedules.ramps import Constant, Cosine, Exponential, Linear, Polynomial
 from lrkit.schedules.shares import absolute
 from lrkit.schedules.warmups import Warmup
 
 __all__ = ["CALLS", "KINDS", "TORCH_NAMES"]
 
 KINDS: dict[str, type[Plan]] = {
-    cls.kind: cls for cls in (Constant, Warmup, Linear, Exponential, Staircase, Milestones, Plateau, Every)
+    cls.kind: cls
+    for cls in (
+        *(Constant, Linear, Cosine, Polynomial, Exponential),
+        *(Staircase, Milestones, InverseSqrt),
+        Warmup,
+        Plateau,
+        Every,
+    )
 }
 
 
