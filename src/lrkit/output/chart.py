@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["chart", "sparkline"]
+__all__ = ["chart", "column_means", "sparkline"]
 
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 
@@ -31,7 +31,7 @@ def chart(
     margin = 9
     columns = max(1, min(width - margin - 2, max(len(values), 1)))
     top = (float(values.max()) if top is None else top) or 1.0
-    eighths = np.rint(_means(values, columns) / top * height * 8).astype(int)
+    eighths = np.rint(column_means(values, columns) / top * height * 8).astype(int)
     lines = []
     for row in range(height - 1, -1, -1):
         label = f"{top:.4g}" if row == height - 1 else "0" if row == 0 else ""
@@ -49,12 +49,12 @@ def sparkline(values: NDArray[np.float64], columns: int = 40) -> str:
     >>> sparkline(np.array([0.0, 0.01, 0.25, 0.5, 0.75, 1.0]), columns=6)
     ' ▁▂▄▆█'
     """
-    means = _means(values, min(columns, len(values)))
+    means = column_means(values, min(columns, len(values)))
     eighths = np.rint(means / (means.max() or 1.0) * 8).astype(int)
     return "".join(_BLOCKS[max(int(each), 1 if mean > 0 else 0)] for each, mean in zip(eighths, means, strict=True))
 
 
-def _means(values: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
+def column_means(values: NDArray[np.float64], columns: int) -> NDArray[np.float64]:
     """The mean of each column's part of the values."""
     edges = np.linspace(0, len(values), columns + 1)
     return np.array([values[int(a) : max(int(b), int(a) + 1)].mean() for a, b in itertools.pairwise(edges)])

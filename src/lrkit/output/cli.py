@@ -164,6 +164,27 @@ def plot(
     )
 
 
+@app.command()
+def schedules(
+    name: Annotated[
+        str | None, typer.Argument(help="One of them, to see it in full: everything about it, an example, its curve.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help='Print one JSON object instead: "schedules" has an entry for each.')
+    ] = False,
+) -> None:
+    """List every kind of schedule: its arguments, its formula, and what it looks like.
+
+    They compose: a >> b is one after the other, a * b the product. lrkit plot draws any text.
+    """
+    from lrkit.output.schedules_command import list_schedules, show_schedule
+
+    if name is None:
+        list_schedules(as_json=json)
+    else:
+        show_schedule(name, as_json=json)
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 2 bad input, 3 the training diverged, 130 interrupted.
 

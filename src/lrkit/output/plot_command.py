@@ -116,7 +116,7 @@ def _steps_at(texts: Sequence[str], horizon: Horizon) -> list[_Chosen]:
         except InputError as error:
             raise InputError(f"{error}{_hint(str(error))}") from None
         if step > horizon.steps:
-            raise InputError(f"--at must be at most {horizon.steps}, the last step's end, not {asked}")
+            raise InputError(f"--at must be at most {horizon.steps}, where the preview ends, not {asked}")
         found.append(_Chosen(asked, step))
     return found
 

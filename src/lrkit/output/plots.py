@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
     from lrkit.output.picture import Picture
 
-__all__ = ["SUFFIXES", "curves_figure", "plot", "preview_figure", "save", "thin"]
+__all__ = ["COLOURS", "SUFFIXES", "curves_figure", "plot", "preview_figure", "save", "thin"]
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 # Okabe and Ito's colours, told apart by colour-blind people too.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
-_COLOURS = (_BLUE, _ORANGE, _GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # not the yellow: pale on white
+COLOURS = (_BLUE, _ORANGE, _GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # not the yellow: pale on white
 _DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
 _LEGEND_WIDTH = 115  # in characters
 _MOST_POINTS = 4000
@@ -94,7 +94,7 @@ def plot(
     >>> import lrkit
     >>> figure = lrkit.plot([{"lr": lrkit.linear(to=0), "momentum": lrkit.constant(0.9)}], lrkit.Horizon(100))
     >>> [axes.get_ylabel() for axes in figure.axes]
-    ['share of the base', 'momentum, share of its base']
+    ['share of the base', 'momentum (base 1)']
     """
     given: Sequence[object] = runs
     for each in given:
@@ -122,8 +122,8 @@ def preview_figure(preview: Preview) -> "Picture":
 
     labels = preview.labels
     styles = {label: _style(number) for number, label in enumerate(labels)}
-    if len(labels) > len(_COLOURS) * len(_DASHES):
-        raise InputError(f"a picture has at most {len(_COLOURS) * len(_DASHES)} curves, not {len(labels)}")
+    if len(labels) > len(COLOURS) * len(_DASHES):
+        raise InputError(f"a picture has at most {len(COLOURS) * len(_DASHES)} curves, not {len(labels)}")
     columns = _columns(labels)
     rows = -(-len(labels) // columns) if len(labels) > 1 else 0
     figure = Picture(figsize=(8, 1.2 + 2.8 * len(preview.panels) + 0.19 * rows), layout="constrained")
@@ -181,7 +181,7 @@ def _in_epochs(history: History) -> NDArray[np.float64]:
 
 def _style(number: int) -> tuple[str, Any]:
     """The colour and the dashes of a curve: colours first, and dashes once they are used up."""
-    return _COLOURS[number % len(_COLOURS)], _DASHES[number // len(_COLOURS) % len(_DASHES)]
+    return COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)]
 
 
 def _columns(labels: Sequence[str]) -> int:
@@ -192,7 +192,7 @@ def _columns(labels: Sequence[str]) -> int:
 def _y_label(hyper: str, preview: Preview) -> str:
     if hyper == "lr":
         return "share of the base" if preview.in_shares else "learning rate"
-    return f"{hyper}, share of its base"
+    return f"{hyper} (base 1)"
 
 
 def _panel(axes: "Axes", position: Array, panel: Panel, styles: Mapping[str, tuple[str, Any]]) -> None:

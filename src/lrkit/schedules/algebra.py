@@ -69,6 +69,7 @@ class Composition(Plan):
 @dataclass(frozen=True, repr=False)
 class _InSequence(Composition):
     kind: ClassVar[str] = "sequence"
+    example: ClassVar[str] = "warmup(10%) >> constant(steps=60%) >> cosine(to=0)"
 
     def __str__(self) -> str:
         return " >> ".join(map(str, self.parts))
@@ -163,6 +164,7 @@ class ControlledSequence(_InSequence, Controller):
 @dataclass(frozen=True, repr=False)
 class _InProduct(Composition):
     kind: ClassVar[str] = "product"
+    example: ClassVar[str] = "staircase(every=2ep, factor=0.6) * (warmup(10%) >> constant())"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -234,6 +236,7 @@ class Every(Schedule):
     """
 
     kind: ClassVar[str] = "every"
+    example: ClassVar[str] = "every(1ep, exponential(factor=0.7))"
     positional: ClassVar[int] = 2
 
     period: LengthLike

@@ -49,6 +49,7 @@ class Plateau(Controller):
     """
 
     kind: ClassVar[str] = "plateau"
+    example: ClassVar[str] = "plateau(patience=2, factor=0.5)"
 
     steps: LengthLike | None = None
     _: KW_ONLY

@@ -29,6 +29,7 @@ class Staircase(Leaf):
     """
 
     kind: ClassVar[str] = "staircase"
+    example: ClassVar[str] = "staircase(every=3ep, factor=0.5)"
 
     steps: LengthLike | None = None
     _: KW_ONLY
@@ -55,6 +56,7 @@ class Milestones(Leaf):
     """
 
     kind: ClassVar[str] = "milestones"
+    example: ClassVar[str] = "milestones(at=[50%, 75%], factor=0.3)"
 
     steps: LengthLike | None = None
     _: KW_ONLY
@@ -99,6 +101,7 @@ class InverseSqrt(Leaf):
     """
 
     kind: ClassVar[str] = "inverse_sqrt"
+    example: ClassVar[str] = "warmup(10%) >> inverse_sqrt(timescale=10%)"
 
     steps: LengthLike | None = None
     _: KW_ONLY

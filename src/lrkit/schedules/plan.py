@@ -38,6 +38,7 @@ class Plan(ABC):
     """
 
     kind: ClassVar[str]
+    example: ClassVar[str] = ""  # a text that shows the kind over 1000 steps; the catalogue draws it
     positional: ClassVar[int] = 1  # how many fields the text form writes without their name
     always: ClassVar[tuple[str, ...]] = ()  # fields that it writes even when they have their default
 

@@ -47,6 +47,7 @@ class Warmup(Leaf):
     """
 
     kind: ClassVar[str] = "warmup"
+    example: ClassVar[str] = "warmup(20%) >> constant()"
 
     steps: LengthLike
     _: KW_ONLY
