@@ -10,6 +10,13 @@ positive = st.floats(1e-3, 2.0).map(lambda x: round(x, 5))
 levels = shares | positive.map(lrkit.absolute)
 steps = st.integers(1, 60)
 maybe_start = st.none() | positive
+bends = st.sampled_from(["linear", "cosine"])
+
+
+def one_cycle(steps, percent, **fields):
+    """A cycle that fits its length: it turns between two steps where it hasn't the length for whole ones."""
+    turn = steps * percent / 100 / (2 if fields["three_phase"] else 1)
+    return lrkit.one_cycle(steps, **({"up": int(turn)} if percent % 2 and turn >= 1 else {"turn": turn}), **fields)
 
 
 def leaves(lengths, share=levels):
@@ -27,6 +34,28 @@ def leaves(lengths, share=levels):
         st.builds(lrkit.exponential, lengths, to=lower, start=maybe_start),
         st.builds(lrkit.exponential, lengths, factor=st.floats(0.5, 1.0)),
         st.builds(lrkit.staircase, lengths, every=steps, factor=positive),
+        st.builds(
+            lrkit.triangular,
+            steps,
+            steps,
+            low=share,
+            peak=share,
+            factor=st.floats(0.1, 1.05),
+            per=st.sampled_from(["cycle", "step"]),
+            steps=lengths,
+        ),
+        st.builds(
+            lrkit.cosine_restarts,
+            steps,
+            growth=st.just(1) | st.floats(1.01, 4),
+            to=share,
+            decay=positive,
+            limit=st.none() | st.integers(1, 4),
+            steps=lengths,
+        ),
+        st.builds(
+            one_cycle, lengths, st.integers(1, 99), start=share, to=share, shape=bends, three_phase=st.booleans()
+        ),
         st.builds(lrkit.milestones, lengths, at=st.lists(steps, min_size=1, max_size=3).map(sorted)),
     )
 
@@ -73,4 +102,8 @@ RELATIVE = [
     "(warmup(10) >> constant()) * exponential(to=0.1)",
     "constant(0.6, steps=50%) >> exponential(to=0.01, start=0.3)",
     "plateau(mode=max, threshold=0, threshold_mode=abs)",
+    "triangular(2ep, 10%, low=absolute(0.001), peak=0.5, factor=0.5, per=step, steps=50%) >> one_cycle(up=10%)",
+    "cosine_restarts(10%, growth=1.5, to=0.1, decay=0.5, limit=3) >> linear(to=0)",
+    "one_cycle(up=2ep, start=0.1, to=absolute(1e-05), shape=linear, three_phase=True)",
+    "one_cycle(999, turn=-0.7)",
 ]

@@ -16,8 +16,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "lrkit.schedules": [
         "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Schedule",
-        "absolute", "constant", "cosine", "every", "exponential", "from_json", "inverse_sqrt", "linear", "milestones",
-        "parse", "plateau", "polynomial", "staircase", "to_json", "warmup",
+        "absolute", "constant", "cosine", "cosine_restarts", "every", "exponential", "from_json", "inverse_sqrt",
+        "linear", "milestones", "one_cycle", "parse", "plateau", "polynomial", "staircase", "to_json", "triangular",
+        "warmup",
     ],
     "lrkit.training.binding": ["BoundController", "BoundSchedule", "Scheduler", "bind"],
     "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],

@@ -5,6 +5,9 @@ The public names of kinds are lower case, the same in Python and in text; inside
 
 from lrkit.schedules.algebra import Every as every
 from lrkit.schedules.controllers import Plateau as plateau
+from lrkit.schedules.cycles import CosineRestarts as cosine_restarts
+from lrkit.schedules.cycles import OneCycle as one_cycle
+from lrkit.schedules.cycles import Triangular as triangular
 from lrkit.schedules.decays import InverseSqrt as inverse_sqrt
 from lrkit.schedules.decays import Milestones as milestones
 from lrkit.schedules.decays import Staircase as staircase
@@ -34,16 +37,19 @@ __all__ = [
     "absolute",
     "constant",
     "cosine",
+    "cosine_restarts",
     "every",
     "exponential",
     "from_json",
     "inverse_sqrt",
     "linear",
     "milestones",
+    "one_cycle",
     "parse",
     "plateau",
     "polynomial",
     "staircase",
     "to_json",
+    "triangular",
     "warmup",
 ]

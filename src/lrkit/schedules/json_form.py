@@ -8,7 +8,7 @@ from lrkit.schedules.algebra import chain, multiply
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.lengths import Length
 from lrkit.schedules.names import KINDS
-from lrkit.schedules.plan import Plan
+from lrkit.schedules.plan import Plan, show
 from lrkit.schedules.shares import Absolute
 
 __all__ = ["from_json", "to_json"]
@@ -54,6 +54,8 @@ def _encode(value: Any) -> Any:
         return {"absolute": value.value}
     if isinstance(value, tuple):
         return [_encode(each) for each in value]
+    if callable(value):
+        raise InputTypeError(f"a Python function can't be written as JSON: {show(value)}")
     return str(value) if isinstance(value, Length) else value
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
-from lrkit.schedules.errors import InputError
+from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.lengths import LengthLike, as_length
 from lrkit.schedules.plan import Array, Schedule
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
@@ -37,6 +37,15 @@ class Leaf(Schedule):
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, object]:
+        for name, value in self._items():
+            if callable(value):
+                raise InputTypeError(f"{self} can't be pickled, because {name} is a Python function")
+        return vars(self)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
 
     def _open(self) -> str | None:
         if self.needs_steps and getattr(self, "steps", None) is None:

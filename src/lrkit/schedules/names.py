@@ -5,6 +5,7 @@ from typing import Any
 
 from lrkit.schedules.algebra import Every
 from lrkit.schedules.controllers import Plateau
+from lrkit.schedules.cycles import CosineRestarts, OneCycle, Triangular
 from lrkit.schedules.decays import InverseSqrt, Milestones, Staircase
 from lrkit.schedules.plan import Plan
 from lrkit.schedules.ramps import Constant, Cosine, Exponential, Linear, Polynomial
@@ -18,6 +19,7 @@ KINDS: dict[str, type[Plan]] = {
     for cls in (
         *(Constant, Linear, Cosine, Polynomial, Exponential),
         *(Staircase, Milestones, InverseSqrt),
+        *(Triangular, CosineRestarts, OneCycle),
         Warmup,
         Plateau,
         Every,

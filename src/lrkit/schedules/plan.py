@@ -365,6 +365,8 @@ def show(value: object) -> str:
         return show_number(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(show, value))}]"
+    if callable(value) and not isinstance(value, Plan):
+        return str(getattr(value, "__name__", type(value).__name__)).strip("<>")
     return str(value)
 
 
