@@ -53,7 +53,7 @@ def page() -> str:
 def section(group: Group) -> str:
     """A group's heading, its picture and its kinds."""
     picture = f"![The curves of the examples](images/{picture_name(group)})\n"
-    return "\n".join([f"## {group.title}\n", f"{wrapped(group.about)}\n", picture, *map(entry_text, group.entries)])
+    return "\n".join([f"## {group.title}\n", f"{group.about}\n", picture, *map(entry_text, group.entries)])
 
 
 def entry_text(entry: Entry) -> str:
@@ -84,7 +84,7 @@ def wrapped(text: str, indent: str = "") -> str:
 
 def picture_name(group: Group) -> str:
     """The file of a group's picture."""
-    return f"schedules-{group.name}.png"
+    return f"schedules-{group.title.lower()}.png"
 
 
 def sheet(group: Group) -> Figure:

@@ -3,7 +3,6 @@
 import functools
 import inspect
 import re
-import sys
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,16 +20,19 @@ __all__ = ["HORIZON", "Entry", "Group", "find", "groups", "reflow", "torchs"]
 # Where the curves of the examples are taken: long enough for every unit.
 HORIZON = Horizon(steps=1000, epoch_steps=100, step_tokens=1000, step_samples=32)
 
-_TITLES = {
-    "ramps": "Ramps",
-    "decays": "Decays",
-    "cooldowns": "Cooldowns",
-    "warmups": "Warmups",
-    "cycles": "Cycles",
-    "points": "Points",
-    "algebra": "Compositions",
-    "controllers": "Controllers",
-    "recipes": "Recipes",
+# The groups in order, what they have in common, and the modules whose kinds stand there.
+_GROUPS = {
+    "Ramps": ("They go from where the segment before ended to `to`, over their length.", ("ramps", "cooldowns")),
+    "Decays": ("They fall by a rule of the step alone; most need no length.", ("decays",)),
+    "Warmups": ("They rise, and their first update isn't wasted where they start.", ("warmups",)),
+    "Cycles": ("Up and down, once or again and again.", ("cycles", "restarts")),
+    "Points": ("Values that are given: tables, functions of one's own, noise.", ("points", "callables", "noises")),
+    "Compositions": (
+        "They are made of other schedules.",
+        ("algebra", "composition", "sequence", "product", "periods", "repetition", "bounds", "shifts"),
+    ),
+    "Controllers": ("They depend on a metric too, which is reported while training.", ("controllers",)),
+    "Recipes": ("Compositions that have a name.", ("recipes",)),
 }
 _SIGNS: dict[Callable[..., Any], str] = {Sequence: "a >> b", Product: "a * b"}
 
@@ -94,9 +96,8 @@ class Entry:
 
 @dataclass(frozen=True)
 class Group:
-    """Kinds that belong together: those of one module."""
+    """Kinds that belong together."""
 
-    name: str
     title: str
     about: str
     entries: tuple[Entry, ...]
@@ -108,16 +109,16 @@ def groups() -> list[Group]:
     >>> [entry.name for entry in groups()[0].entries][:2]
     ['constant', 'linear']
     """
-    kinds: dict[str, Callable[..., Any]] = {**KINDS, "sequence": Sequence, "product": Product}
-    recipes = {name: call for name, call in CALLS.items() if _module(call) == "recipes"}
-    found: dict[str, list[Entry]] = {}
-    modules: dict[str, str] = {}
+    kinds: dict[str, Callable[..., Any]] = {"sequence": Sequence, "product": Product, **KINDS}
+    recipes = {name: call for name, call in CALLS.items() if _title(call) == "Recipes"}
+    found: dict[str, list[Entry]] = {title: [] for title in _GROUPS}
     for name, call in {**kinds, **recipes}.items():
-        module = _module(call)
-        modules[module] = call.__module__
-        found.setdefault(module, []).append(_entry(name, call))
-    order = sorted(found, key=[*_TITLES, *found].index)
-    return [Group(name, _title(name), _about(sys.modules[modules[name]].__doc__), tuple(found[name])) for name in order]
+        found.setdefault(_title(call), []).append(_entry(name, call))
+    return [
+        Group(title, _GROUPS[title][0] if title in _GROUPS else "", tuple(entries))
+        for title, entries in found.items()
+        if entries
+    ]
 
 
 def find(name: str) -> Entry:
@@ -171,9 +172,8 @@ def _reflowed(paragraph: str, width: int) -> str:
 
 
 def _entry(name: str, call: Callable[..., Any]) -> Entry:
-    module = _module(call)
     signature = _SIGNS.get(call) or f"{name}({_parameters(call)})"
-    return Entry(name, _title(module), signature, inspect.getdoc(call) or "", _example(name, call))
+    return Entry(name, _title(call), signature, inspect.getdoc(call) or "", _example(name, call))
 
 
 def _torchs(name: str) -> Entry:
@@ -204,18 +204,10 @@ def _parameters(call: Callable[..., Any]) -> str:
     return ", ".join(written)
 
 
-def _module(call: Callable[..., Any]) -> str:
-    return call.__module__.rpartition(".")[2]
-
-
-def _title(module: str) -> str:
-    return _TITLES.get(module, module.capitalize())
-
-
-def _about(doc: str | None) -> str:
-    """A module's first sentence without the word that is the group's title anyway."""
-    sentence = next(iter((doc or "").strip().splitlines()), "").rpartition(": ")[2]
-    return sentence[:1].upper() + sentence[1:]
+def _title(call: Callable[..., Any]) -> str:
+    """The group of a kind: that of its module, which also heads a group of its own where it is in none."""
+    module = call.__module__.rpartition(".")[2]
+    return next((title for title, (_, modules) in _GROUPS.items() if module in modules), module.capitalize())
 
 
 def _joined(paragraph: str) -> str:

@@ -54,6 +54,7 @@ class Triangular(Leaf):
     """
 
     kind: ClassVar[str] = "triangular"
+    example: ClassVar[str] = "triangular(10%, low=0.2, factor=0.7)"
     positional: ClassVar[int] = 2
 
     up: LengthLike
@@ -128,6 +129,7 @@ class CosineRestarts(Leaf):
     """
 
     kind: ClassVar[str] = "cosine_restarts"
+    example: ClassVar[str] = "cosine_restarts(15%, growth=1.5, decay=0.8)"
 
     period: LengthLike
     _: KW_ONLY
@@ -202,6 +204,7 @@ class OneCycle(Leaf):
     """
 
     kind: ClassVar[str] = "one_cycle"
+    example: ClassVar[str] = "one_cycle()"
     always: ClassVar[tuple[str, ...]] = ("up",)  # its default is a length, which `over` resolves
     needs_steps: ClassVar[bool] = True
 
