@@ -136,7 +136,7 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path):
         (["plot", "linear()", "--out", "x.gif"], "--out must end in .png, .svg, .pdf, not 'x.gif'"),
         (["plot", "linear()", "--out", "no/such/x.png"], "the picture no/such/x.png can't be written"),
         (["plot", "linear()", "--lr", "-3"], "--lr must be finite and above 0"),
-        (["plot"], "Missing argument 'SCHEDULE...'"),
+        (["plot"], "Missing argument 'SCHEDULE'"),
         (["plot", "linear()", "--at", "soon"], "--at must be a whole number of steps, or text such as '5%'"),
         (["plot", "linear()", "--at", "-1"], "--at must be a whole number of steps"),
         (["plot", "linear()", "--at", "0,,5"], "--at must be a whole number of steps"),

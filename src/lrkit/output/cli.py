@@ -116,7 +116,7 @@ def train(
 
 @app.command()
 def plot(
-    texts: Annotated[list[str], typer.Argument(metavar="SCHEDULE...", help=f"Schedules as text. {SCHEDULE_HELP}")],
+    texts: Annotated[list[str], typer.Argument(metavar="SCHEDULE", help=f"Schedules as text. {SCHEDULE_HELP}")],
     total: Annotated[
         int | None, typer.Option(help="How many steps to draw; by default the longest schedule's own length, or 1000.")
     ] = None,
@@ -167,7 +167,8 @@ def plot(
 @app.command()
 def schedules(
     name: Annotated[
-        str | None, typer.Argument(help="One of them, to see it in full: everything about it, an example, its curve.")
+        str | None,
+        typer.Argument(metavar="NAME", help="Show one of them in full: its arguments, an example, its curve."),
     ] = None,
     json: Annotated[
         bool, typer.Option("--json", help='Print one JSON object instead: "schedules" has an entry for each.')

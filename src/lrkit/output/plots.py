@@ -1,5 +1,6 @@
 """Pictures: results in, matplotlib figures out. Nothing global is touched."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,10 @@ SUFFIXES = (".png", ".svg", ".pdf")
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
 COLOURS = (_BLUE, _ORANGE, _GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # not the yellow: pale on white
 _DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
-_LEGEND_WIDTH = 115  # in characters
+_LEGEND_WIDTH, _LINE_WIDTH = 115, 95  # in characters
 _MOST_POINTS = 4000
 _PIECES = 1000
-_JUMPS = 200
+_JUMPS, _VISIBLE = 200, 1e-3
 _MUCH = 0.25
 
 
@@ -131,8 +132,8 @@ def preview_figure(preview: Preview) -> "Picture":
     for axes, panel in zip(panes, preview.panels, strict=True):
         _panel(axes, preview.position, panel, styles)
         axes.set_ylabel(_y_label(panel.hyper, preview))
-    remark = f"\n({preview.remark})" if preview.remark else ""
-    panes[-1].set_xlabel(("epoch" if preview.horizon.epoch_steps else "step") + remark)
+    remark = textwrap.wrap(f"({preview.remark})", _LINE_WIDTH) if preview.remark else []
+    panes[-1].set_xlabel("\n".join(["epoch" if preview.horizon.epoch_steps else "step", *remark]))
     if preview.title:
         panes[0].set_title(_cut(preview.title), fontsize=11)
     if rows:
@@ -243,7 +244,8 @@ def thin(values: Array) -> NDArray[np.intp]:
     pieces = np.pad(values, (0, -count % size), mode="edge").reshape(-1, size)
     begins = np.arange(len(pieces)) * size
     steps = np.abs(np.diff(values))
-    jumps = np.argpartition(steps, -_JUMPS)[-_JUMPS:]
+    jumps = np.flatnonzero(steps > _VISIBLE * np.ptp(values))
+    jumps = jumps[np.argsort(steps[jumps])[-_JUMPS:]]
     ends = begins + size - 1
     found = [begins, ends, begins + pieces.argmin(axis=1), begins + pieces.argmax(axis=1), jumps, jumps + 1]
     return np.unique(np.minimum(np.concatenate(found), count - 1))
