@@ -78,6 +78,13 @@ def train(
     ] = "5min",
     device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU if there is one.")] = None,
     threads: Annotated[int | None, typer.Option(help="Threads on a CPU; by default torch's choice.")] = None,
+    compiled: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile each update: slower for a minute, then faster; pays for long runs of small models.",
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing while training.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when the task fails.")] = False,
@@ -107,6 +114,7 @@ def train(
             checkpoint_every=checkpoint_every,
             device=device,
             threads=threads,
+            compiled=compiled,
             json=json,
             quiet=quiet,
             debug=debug,

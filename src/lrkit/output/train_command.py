@@ -65,6 +65,7 @@ def _train(task: Task, wanted: Order, folder: RunFolder, options: TrainOptions) 
                 observers=observers,
                 resume=folder.snapshot,
                 policy=wanted.policy,
+                compiled=wanted.compiled,
                 stop=request,
             )
     except (StoppedError, KeyboardInterrupt):
@@ -174,4 +175,8 @@ def _report(history: History, folder: RunFolder, seconds: float) -> None:
     typer.echo(f"best epoch {number}: loss {loss:.5f}{accuracy}; {seconds:.1f} s in all")
     for each in reductions(history):
         typer.echo(f"learning rate {each.before:.4g} -> {each.after:.4g} at step {each.step}")
+    if history.made["compiled"]:
+        typer.echo(
+            f"{history.made['compiled_updates']} of {len(history.lr)} updates were compiled: those with whole batches"
+        )
     typer.echo(f"run folder {folder.path}, curves {folder.path / 'curves.png'}")

@@ -38,6 +38,7 @@ class TrainOptions:
     policy: str | None
     device: str | None
     threads: int | None
+    compiled: bool
     checkpoint_every: str
     json: bool
     quiet: bool
@@ -54,6 +55,7 @@ class Order:
     seed: int
     place: torch.device
     threads: int | None
+    compiled: bool
     policy: Policy | None = None
     sha256: str | None = None  # of the task's file when the run began
     versions: tuple[str, ...] = ()  # with which the run began, where this process has others
@@ -107,14 +109,15 @@ def _new(options: TrainOptions) -> Order:
         seed=options.seed or 0,
         place=choose_device(options.device),
         threads=options.threads,
+        compiled=options.compiled,
     )
 
 
 def _resumed(options: TrainOptions, path: Path) -> Order:
     """The order that the run in a folder was given, with what may be changed."""
-    for name in ("task", "lr", "seed", "batch_size", "data", "out", "overwrite"):
+    for name in ("task", "lr", "seed", "batch_size", "data", "out", "overwrite", "compiled"):
         if getattr(options, name):
-            what = "a task" if name == "task" else _flag(name)
+            what = {"task": "a task", "compiled": "--compile"}.get(name, _flag(name))
             raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it")
     made = RunFolder.config(path)
     if not isinstance(made.get("source"), dict):
@@ -134,6 +137,7 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
         seed=made["seed"],
         place=choose_device(made["device"] if options.device is None else options.device),
         threads=made["threads"] if options.threads is None else options.threads,
+        compiled=made.get("compiled", False),
         policy=cast("Policy | None", made.get("policy") if options.policy is None else options.policy),
         sha256=digest,
         versions=_other_versions(made),

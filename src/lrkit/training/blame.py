@@ -1,10 +1,12 @@
 """Which part of a task was at work when an exception came: a note on it, for whoever reads the traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
-__all__ = ["blame", "blamed", "describe"]
+__all__ = ["blame", "blamed", "blaming", "describe"]
 
 _MARK = "lrkit: in "
 
@@ -13,6 +15,16 @@ def blame(error: Exception, part: str, **given: Any) -> None:
     """Note the part of the task, and what it was given; of nested parts the innermost stays first."""
     shapes = ", ".join(f"{name} {describe(value)}" for name, value in given.items())
     error.add_note(f"{_MARK}{part}{f', given {shapes}' if shapes else ''}")
+
+
+@contextmanager
+def blaming(part: str) -> Iterator[None]:
+    """Blame the part for what is raised inside."""
+    try:
+        yield
+    except Exception as error:
+        blame(error, part)
+        raise
 
 
 def blamed(error: BaseException) -> str | None:

@@ -37,6 +37,7 @@ def run(
     observers: Iterable[Observer] = (),
     resume: Mapping[str, Any] | None = None,
     policy: Policy | None = None,
+    compiled: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> History:
     """Train a task with a schedule or controller, and record it.
@@ -53,6 +54,8 @@ def run(
         resume: a snapshot of a run of this task, as `RunFolder.checkpoint` reads it: go on from there.
         policy: what to do when the snapshot was made with another schedule or horizon, as in
             `Scheduler.load_state_dict`.
+        compiled: make each update one compiled graph. That takes some seconds first, so it pays for a small model that
+            is trained for tens of thousands of updates. The numbers differ from the eager run's by rounding.
         stop: asked after every update; when it says True, the run ends there.
 
     Raises:
@@ -72,7 +75,7 @@ def run(
     place = choose_device(device)
     watchers = tuple(observers)
     with seeded(seed, place), _closing(watchers):
-        state = RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy)
+        state = RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy, compiled=compiled)
         if resume is not None:
             state.restore(resume)
         for watcher in watchers:

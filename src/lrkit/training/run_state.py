@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 from lrkit.schedules import Plan
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.binding import Policy
-from lrkit.training.blame import blame
+from lrkit.training.blame import blame, blaming
+from lrkit.training.compiled import CompiledUpdate
 from lrkit.training.data import ORDER, Batches, make_batches
 from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
@@ -34,13 +35,22 @@ class RunState:
     """Model, optimizer, scheduler, data and record of a run under way; random state must be seeded around it."""
 
     def __init__(
-        self, task: Task, plan: Plan, *, lr: float | None, seed: int, place: torch.device, policy: Policy | None = None
+        self,
+        task: Task,
+        plan: Plan,
+        *,
+        lr: float | None,
+        seed: int,
+        place: torch.device,
+        policy: Policy | None = None,
+        compiled: bool = False,
     ) -> None:
         self.task = task
         self.place = place
         self.policy = policy
         self.model = _make_model(task).to(place)
         self.optimizer = _make_optimizer(task, self.model)
+        self.compiled = _make_compiled(task, self.model, self.optimizer) if compiled else None
         self.train = _batches(task, task.train, "train", place, seed)
         self.valid = None if task.valid is None else _batches(task, task.valid, "valid", place, None)
         self.scaler = torch.amp.GradScaler(place.type, enabled=task.precision == "float16")
@@ -81,8 +91,13 @@ class RunState:
 
     def update(self, batches: Sequence[Any]) -> None:
         """One optimizer update, recorded with the rates that it used."""
-        loss, samples = self._gradients(batches)
         lrs = [read(group, "lr") for group in self.optimizer.param_groups]
+        if self.compiled is not None and self.compiled.fits(batches):
+            self.record.update(lrs, *self.compiled(batches))
+            return
+        loss, samples = self._gradients(batches)
+        if self.compiled is not None:
+            self.compiled.learn(batches, samples)
         if self.task.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
@@ -91,24 +106,24 @@ class RunState:
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.scheduler.steps > before:  # not one that the gradient scaler skipped
-            self.record.update(lrs, loss, samples)
+            self.record.update(lrs, loss, sum(samples))
 
-    def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, int]:
-        """Leave the gradients of the mean loss over all samples of the batches; return that loss, and their number."""
+    def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, list[int]]:
+        """Leave the gradients of the mean loss over all samples; return that loss, and the samples of each batch."""
         if len(batches) == 1:
-            loss, samples = self._training_loss(batches[0])
+            loss, n = self._training_loss(batches[0])
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            return loss.detach(), samples
-        total, samples = torch.zeros((), device=self.place), 0
+            return loss.detach(), [n]
+        total, samples = torch.zeros((), device=self.place), []
         for batch in batches:
             loss, n = self._training_loss(batch)
             self.scaler.scale(loss * n).backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach() * n
-            samples += n
+            samples.append(n)
         for parameter in self.model.parameters():
             if parameter.grad is not None:
-                parameter.grad /= samples
-        return total / samples, samples
+                parameter.grad /= sum(samples)
+        return total / sum(samples), samples
 
     def _training_loss(self, batch: Any) -> tuple[Tensor, int]:
         loss, samples, _ = self._measure(batch, with_metrics=False)
@@ -124,6 +139,8 @@ class RunState:
 
     def end_epoch(self) -> History:
         """Validate, record, and report to a controller."""
+        if self.compiled is not None:
+            self.setup.made["compiled_updates"] = self.compiled.count
         valid_loss, metrics = self._validate()
         history = self.record.end_epoch(valid_loss, metrics)
         self.scheduler.step(history.epochs[-1].train_loss if valid_loss is None else valid_loss)
@@ -169,6 +186,7 @@ class RunState:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
+            "compiled": None if self.compiled is None else self.compiled.state(),
             "random": random_state(self.place),
             "record": self.record.state(),
             "finite": self.record.is_finite(),
@@ -192,6 +210,8 @@ class RunState:
             raise InputError(f"the checkpoint doesn't fit the task: {error}") from None
         self.scheduler.load_state_dict(dict(state["scheduler"]), policy=self.policy)
         self.scaler.load_state_dict(dict(state["scaler"]))
+        if self.compiled is not None and state.get("compiled") is not None:
+            self.compiled.restore(state["compiled"])
         self.record.restore(state["record"], self.place)
         set_random_state(state["random"], self.place)
         self.setup.made["schedule"] = self.scheduler.state_dict()["schedules"]["lr"]  # "keep" may have changed it
@@ -227,6 +247,7 @@ class RunState:
             "batch_size": task.batch_size,
             "accumulate": task.accumulate,
             "precision": task.precision,
+            "compiled": self.compiled is not None,
             "data_order": ORDER,
             "device": str(self.place),
             "threads": torch.get_num_threads(),
@@ -239,27 +260,26 @@ class RunState:
 
 
 def _make_model(task: Task) -> nn.Module:
-    try:
+    with blaming("model()"):
         model: object = task.model()
         if not isinstance(model, nn.Module):
             raise InputTypeError(f"model() must return a torch.nn.Module, not {type(model).__name__}")
         if not any(parameter.requires_grad for parameter in model.parameters()):
             raise InputError("the model has no trainable parameter")
-    except Exception as error:
-        blame(error, "model()")
-        raise
-    return model
+        return model
 
 
 def _make_optimizer(task: Task, model: nn.Module) -> Optimizer:
-    try:
+    with blaming("optimizer(parameters)"):
         optimizer: object = task.optimizer(model.parameters())
         if not isinstance(optimizer, Optimizer):
             raise InputTypeError(f"optimizer(parameters) must return a torch optimizer, not {type(optimizer).__name__}")
-    except Exception as error:
-        blame(error, "optimizer(parameters)")
-        raise
-    return optimizer
+        return optimizer
+
+
+def _make_compiled(task: Task, model: nn.Module, optimizer: Optimizer) -> CompiledUpdate:
+    with blaming("the compiled update"):
+        return CompiledUpdate(task, model, optimizer)
 
 
 def _take(batches: Iterator[Any], count: int, name: str = "train") -> list[Any]:
@@ -276,7 +296,7 @@ def _sizes(task: Task, epoch_steps: int | None) -> dict[str, Any]:
 
 
 def _batches(task: Task, data: Any, name: str, place: torch.device, seed: int | None) -> Batches:
-    try:
+    with blaming(f"the data of {name}"):
         return make_batches(
             data,
             task.batch_size if seed is not None else task.valid_batch_size,
@@ -287,6 +307,3 @@ def _batches(task: Task, data: Any, name: str, place: torch.device, seed: int | 
             collate=task.collate,
             name=name,
         )
-    except Exception as error:
-        blame(error, f"the data of {name}")
-        raise

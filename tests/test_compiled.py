@@ -1,0 +1,212 @@
+"""A compiled update is the update: the same rule, the same record, the same way to go on."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lrkit
+from lrkit import InputError, Observer
+from lrkit.training.rules import hyper_of, rule_of
+from test_loop import make
+from test_resume import Taken
+
+OPTIMIZERS = {
+    "SGD": lambda p: torch.optim.SGD(p, lr=0.05),
+    "SGD, momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=0.01, dampening=0.2),
+    "SGD, Nesterov": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
+    "Adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
+    "AdamW": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.8, 0.95)),
+    "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.01, weight_decay=0.01),
+    "RMSprop, momentum": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9),
+    "Adagrad": lambda p: torch.optim.Adagrad(p, lr=0.1, lr_decay=0.01, initial_accumulator_value=0.1),
+    "Adamax": lambda p: torch.optim.Adamax(p, lr=0.01, weight_decay=0.01),
+    "NAdam": lambda p: torch.optim.NAdam(p, lr=0.01, weight_decay=0.01),
+    "NAdam, decoupled": lambda p: torch.optim.NAdam(p, lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_rule_does_what_torchs_optimizer_does(name, dtype):
+    generator = torch.Generator().manual_seed(1)
+    parameter = nn.Parameter(torch.randn(4, 3, generator=generator, dtype=dtype))
+    optimizer = OPTIMIZERS[name]([parameter])
+    rule, group = rule_of(optimizer), optimizer.param_groups[0]
+    value, state = parameter.detach().clone(), {}
+    for step in range(20):
+        group["lr"] *= 0.97
+        gradient = torch.randn(4, 3, generator=generator, dtype=dtype) * 10.0 ** (step % 3)
+        parameter.grad = gradient.clone()
+        optimizer.step()
+        value, state = rule.update(value, gradient, state, hyper_of(group))
+        kept = {name: each for name, each in optimizer.state[parameter].items() if isinstance(each, torch.Tensor)}
+        assert set(state) == set(kept)
+        exact = 1e-13 if dtype == torch.float64 else 1e-6
+        torch.testing.assert_close(value, parameter.detach(), rtol=exact, atol=exact)
+        value = parameter.detach().clone()
+        state = {name: each.clone() for name, each in kept.items()}
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "sentence"),
+    [
+        (
+            torch.optim.LBFGS,
+            "there is no rule for the optimizer LBFGS; there are rules for Adagrad, Adam,",
+        ),
+        (lambda p: torch.optim.Adam(p, amsgrad=True), "the rule of Adam has no amsgrad=True"),
+        (lambda p: torch.optim.SGD(p, lr=0.1, maximize=True), "the rule of SGD has no maximize=True"),
+    ],
+)
+def test_what_there_is_no_rule_for_is_refused_before_it_trains(optimizer, sentence):
+    with pytest.raises(InputError, match=sentence):
+        lrkit.run(make(optimizer=optimizer), "constant()", compiled=True)
+
+
+def close(one, other, tolerance):
+    assert one.lrs.tolist() == other.lrs.tolist()
+    np.testing.assert_allclose(one.losses, other.losses, rtol=tolerance, atol=tolerance)
+    for mine, theirs in zip(one.epochs, other.epochs, strict=True):
+        assert mine.valid_loss == pytest.approx(theirs.valid_loss, rel=tolerance)
+
+
+NETWORK = {
+    "model": lambda: nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5), nn.ReLU(), nn.Linear(5, 2)).double(),
+    "train": tuple(each.double() if each.is_floating_point() else each for each in make().train),
+    "valid": tuple(each.double() if each.is_floating_point() else each for each in make().valid),
+}
+
+
+def groups(parameters):
+    first, *others = parameters
+    return torch.optim.AdamW([{"params": [first], "lr": 0.001, "weight_decay": 0.3}, {"params": others}], lr=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": groups, "clip_norm": 0.5},
+        {"accumulate": 2, "batch_size": 8, "optimizer": lambda p: torch.optim.SGD(p, lr=0.1)},
+        {"precision": "bfloat16", "model": lambda: nn.Linear(6, 2), "train": make().train, "valid": make().valid},
+    ],
+    ids=["batch norm, momentum", "param groups, clipping", "accumulation", "bfloat16"],
+)
+def test_compiled_and_eager_runs_agree(changes):
+    task = make(**{**NETWORK, **changes})
+    eager, compiled = (lrkit.run(task, "warmup(3) >> linear(to=0)", compiled=each) for each in (False, True))
+    close(compiled, eager, 1e-2 if "precision" in changes else 1e-6)
+    assert (eager.made["compiled"], compiled.made["compiled"]) == (False, True)
+    assert compiled.made["compiled_updates"] == 15  # of 20: all but the first, and each epoch's last, which is smaller
+
+
+@pytest.mark.slow
+def test_a_compiled_run_resumes_to_the_bit(tmp_path):
+    task = make(batch_size=10, epochs=3)  # with dropout
+    taken = Taken(9)
+    taken.folder = tmp_path
+    whole = lrkit.run(task, "plateau(patience=0, factor=0.5, threshold=0.3)", compiled=True, observers=[taken])
+    again = Taken()
+    resumed = lrkit.run(
+        task, "plateau(patience=0, factor=0.5, threshold=0.3)", compiled=True, observers=[again], resume=taken.snapshot
+    )
+    assert resumed == whole
+    assert resumed.made["compiled_updates"] == whole.made["compiled_updates"] == 20
+    assert all(map(torch.equal, again.weights, taken.weights))
+
+
+def test_new_rates_compile_nothing_anew(monkeypatch):
+    graphs = []
+
+    def backend(graph, inputs):
+        graphs.append(graph)
+        return graph
+
+    compile_ = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda f, **options: compile_(f, fullgraph=True, dynamic=False, backend=backend)
+    )
+    lrkit.run(make(), "warmup(3) >> linear(to=0)", compiled=True)
+    assert len(graphs) == 1
+
+
+class Scaled(nn.Linear):
+    scale = 1.0
+
+    def forward(self, inputs):
+        return self.scale * super().forward(inputs)
+
+
+@pytest.mark.slow
+def test_a_value_that_the_model_changes_is_seen():
+    def history(compiled):
+        class Faded(Observer):
+            def step(self, steps):
+                model.scale = 0.5 if steps > 10 else 1.0
+
+        model = Scaled(6, 2, dtype=torch.float64)
+        return lrkit.run(
+            make(**{**NETWORK, "model": lambda: model}), "linear(to=0)", compiled=compiled, observers=[Faded()]
+        )
+
+    torch.manual_seed(0)
+    eager = history(compiled=False)
+    torch.manual_seed(0)
+    close(history(compiled=True), eager, 1e-9)
+
+
+class Branching(nn.Linear):
+    def forward(self, inputs):
+        output = super().forward(inputs)
+        if output.mean() > 0:
+            output = output * 2
+        return output
+
+
+def test_what_torch_can_not_compile_is_said_with_its_place():
+    with pytest.raises(
+        InputError, match=r"the task can't be compiled \(.*, at .*test_compiled.py:\d+\); train it without"
+    ):
+        lrkit.run(make(model=lambda: Branching(6, 2)), "constant()", compiled=True)
+
+
+TASK = """
+import torch
+from test_loop import make
+
+task = make(epochs=2)
+unknown = make(optimizer=lambda parameters: torch.optim.Rprop(parameters))
+"""
+
+
+@pytest.mark.slow
+def test_the_command_line_compiles_says_so_and_goes_on_compiled(lrkit, tmp_path):
+    (tmp_path / "own.py").write_text(TASK)
+    status, out, _ = lrkit("train", "own.py", "--compile", "--out", "run")
+    assert status == 0
+    assert "7 of 10 updates were compiled: those with whole batches" in out
+    status, out, err = lrkit("train", "--resume", "run", "--epochs", 3, "--policy", "keep")
+    assert status == 0, err
+    assert "11 of 15 updates were compiled" in out
+    status, _, err = lrkit("train", "--resume", "run", "--compile")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "--compile can't be given with it" in err
+    status, _, err = lrkit("train", "own.py:unknown", "--compile", "--out", "other")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "own.py:6: there is no rule for the optimizer Rprop; there are rules for Adagrad" in err
+
+
+def test_a_gradient_scaler_is_refused():
+    with pytest.raises(InputError, match="a compiled update has no gradient scaler"):
+        lrkit.run(make(precision="float16"), "constant()", compiled=True)
+
+
+def test_batches_of_other_shapes_stay_eager():
+    x, y = make().train
+    rows = [(x[i : i + 1 + i % 3].sum(dim=0), y[i]) for i in range(60)]
+    task = dataclasses.replace(make(), train=rows, valid=None, epochs=1, batch_size=60)
+    assert lrkit.run(task, "constant()", compiled=True).made["compiled_updates"] == 0
