@@ -16,9 +16,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "lrkit.schedules": [
         "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Schedule",
-        "absolute", "constant", "cosine", "cosine_restarts", "every", "exponential", "from_json", "inverse_sqrt",
-        "linear", "milestones", "one_cycle", "parse", "plateau", "polynomial", "staircase", "to_json", "triangular",
-        "warmup",
+        "absolute", "constant", "cosine", "cosine_restarts", "every", "exponential", "from_callable", "from_json",
+        "inverse_sqrt", "linear", "milestones", "noise", "one_cycle", "parse", "piecewise", "plateau", "polynomial",
+        "staircase", "table", "to_json", "triangular", "warmup",
     ],
     "lrkit.training.binding": ["BoundController", "BoundSchedule", "Scheduler", "bind"],
     "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],

@@ -26,7 +26,7 @@ _GROUPS = {
     "Decays": ("They fall by a rule of the step alone; most need no length.", ("decays",)),
     "Warmups": ("They rise, and their first update isn't wasted where they start.", ("warmups",)),
     "Cycles": ("Up and down, once or again and again.", ("cycles", "restarts")),
-    "Points": ("Values that are given: tables, functions of one's own, noise.", ("points", "callables", "noises")),
+    "Points": ("Values that are given: tables, functions of one's own, noise.", ("points", "callables", "noise")),
     "Compositions": (
         "They are made of other schedules.",
         ("algebra", "composition", "sequence", "product", "periods", "repetition", "bounds", "shifts"),

@@ -4,8 +4,8 @@ The public names of kinds are lower case, the same in Python and in text; inside
 """
 
 from lrkit.schedules.algebra import Every as every
+from lrkit.schedules.callables import FromCallable as from_callable
 from lrkit.schedules.controllers import Plateau as plateau
-from lrkit.schedules.cycles import CosineRestarts as cosine_restarts
 from lrkit.schedules.cycles import OneCycle as one_cycle
 from lrkit.schedules.cycles import Triangular as triangular
 from lrkit.schedules.decays import InverseSqrt as inverse_sqrt
@@ -14,12 +14,16 @@ from lrkit.schedules.decays import Staircase as staircase
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.json_form import from_json, to_json
 from lrkit.schedules.lengths import Horizon, Length
+from lrkit.schedules.noise import Noise as noise
 from lrkit.schedules.plan import Controller, Plan, Schedule, State
+from lrkit.schedules.points import Piecewise as piecewise
+from lrkit.schedules.points import Table as table
 from lrkit.schedules.ramps import Constant as constant
 from lrkit.schedules.ramps import Cosine as cosine
 from lrkit.schedules.ramps import Exponential as exponential
 from lrkit.schedules.ramps import Linear as linear
 from lrkit.schedules.ramps import Polynomial as polynomial
+from lrkit.schedules.restarts import CosineRestarts as cosine_restarts
 from lrkit.schedules.shares import Absolute, absolute
 from lrkit.schedules.text import parse
 from lrkit.schedules.warmups import Warmup as warmup
@@ -40,15 +44,19 @@ __all__ = [
     "cosine_restarts",
     "every",
     "exponential",
+    "from_callable",
     "from_json",
     "inverse_sqrt",
     "linear",
     "milestones",
+    "noise",
     "one_cycle",
     "parse",
+    "piecewise",
     "plateau",
     "polynomial",
     "staircase",
+    "table",
     "to_json",
     "triangular",
     "warmup",

@@ -290,4 +290,5 @@ def _has_absolute(plan: Plan) -> bool:
         return any(map(_has_absolute, plan.parts))
     if isinstance(plan, Every):
         return _has_absolute(plan.schedule)
-    return any(isinstance(value, Absolute) for _, value in plan._items())
+    listed = (value if isinstance(value, tuple) else (value,) for _, value in plan._items())
+    return any(isinstance(each, Absolute) for values in listed for each in values)

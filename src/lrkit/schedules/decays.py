@@ -1,6 +1,5 @@
 """Decays: kinds that fall by a rule of the step alone, with or without an end."""
 
-import itertools
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
@@ -9,7 +8,7 @@ import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.leaf import Leaf, entry_or, held, inside, whole_steps
-from lrkit.schedules.lengths import Length, LengthLike, as_length
+from lrkit.schedules.lengths import LengthLike, as_length, require_ascending
 from lrkit.schedules.plan import Array, State
 from lrkit.schedules.shares import ShareLike, power
 
@@ -71,9 +70,7 @@ class Milestones(Leaf):
         at = tuple(as_length(each, "at") for each in self.at)
         if not at:
             raise InputError("at must have at least one step, not []")
-        for before, after in itertools.pairwise(at):
-            if _amount(before) > _amount(after) and _unit(before) == _unit(after):
-                raise InputError(f"at must ascend, but {before} stands before {after}")
+        require_ascending(at, "at")
         self._set("at", at)
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
@@ -111,11 +108,3 @@ class InverseSqrt(Leaf):
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         timescale = whole_steps(self.timescale)
         return entry_or(self.start, base, entry) * np.sqrt(timescale / (held(t, self.steps) + timescale))
-
-
-def _unit(length: LengthLike) -> str:
-    return length.unit if isinstance(length, Length) else "step"
-
-
-def _amount(length: LengthLike) -> float:
-    return float(length.amount if isinstance(length, Length) else length)

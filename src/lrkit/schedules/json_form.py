@@ -4,6 +4,8 @@ import json
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from lrkit.schedules.algebra import chain, multiply
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.lengths import Length
@@ -54,6 +56,8 @@ def _encode(value: Any) -> Any:
         return {"absolute": value.value}
     if isinstance(value, tuple):
         return [_encode(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if callable(value):
         raise InputTypeError(f"a Python function can't be written as JSON: {show(value)}")
     return str(value) if isinstance(value, Length) else value

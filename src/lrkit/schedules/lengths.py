@@ -1,15 +1,17 @@
 """How long something lasts: in steps, or in a unit that a horizon turns into steps."""
 
+import itertools
 import math
 import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import SupportsIndex, TypeAlias
 
 from lrkit.schedules.errors import InputError, InputTypeError
 
-__all__ = ["Horizon", "Length", "LengthLike", "as_length", "round_half_up", "show_steps"]
+__all__ = ["Horizon", "Length", "LengthLike", "as_length", "require_ascending", "round_half_up", "show_steps"]
 
 _PATTERN = re.compile(r"(?P<amount>\d{1,18}(?:\.\d{1,18})?)(?P<prefix>[kMGT]?)(?P<unit>%|ep|tok|samples|steps?)?")
 _PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
@@ -123,6 +125,23 @@ def as_length(value: object, name: str = "length") -> int | Length:
     if amount == 0:
         raise InputError(f"{name} must be positive, not {value!r}")
     return Length(amount, unit)
+
+
+def require_ascending(lengths: Sequence[int | Length], name: str) -> None:
+    """Raise an `InputError` where a length stands before a shorter one of the same unit.
+
+    >>> require_ascending([10, as_length("1ep"), 10], "at")
+    >>> require_ascending([as_length("2ep"), as_length("1ep")], "at")
+    Traceback (most recent call last):
+        ...
+    lrkit.schedules.errors.InputError: at must ascend, but 2ep stands before 1ep
+    """
+    for before, after in itertools.pairwise(lengths):
+        (unit, amount), (other, next_amount) = (
+            (each.unit, each.amount) if isinstance(each, Length) else ("step", each) for each in (before, after)
+        )
+        if unit == other and amount > next_amount:
+            raise InputError(f"{name} must ascend, but {before} stands before {after}")
 
 
 def round_half_up(value: Fraction) -> int:

@@ -4,11 +4,16 @@ from collections.abc import Callable
 from typing import Any
 
 from lrkit.schedules.algebra import Every
+from lrkit.schedules.callables import FromCallable
 from lrkit.schedules.controllers import Plateau
-from lrkit.schedules.cycles import CosineRestarts, OneCycle, Triangular
+from lrkit.schedules.cycles import OneCycle, Triangular
 from lrkit.schedules.decays import InverseSqrt, Milestones, Staircase
+from lrkit.schedules.errors import InputError
+from lrkit.schedules.noise import Noise
 from lrkit.schedules.plan import Plan
+from lrkit.schedules.points import Piecewise, Table
 from lrkit.schedules.ramps import Constant, Cosine, Exponential, Linear, Polynomial
+from lrkit.schedules.restarts import CosineRestarts
 from lrkit.schedules.shares import absolute
 from lrkit.schedules.warmups import Warmup
 
@@ -20,6 +25,7 @@ KINDS: dict[str, type[Plan]] = {
         *(Constant, Linear, Cosine, Polynomial, Exponential),
         *(Staircase, Milestones, InverseSqrt),
         *(Triangular, CosineRestarts, OneCycle),
+        *(Piecewise, Table, FromCallable, Noise),
         Warmup,
         Plateau,
         Every,
@@ -69,4 +75,11 @@ TORCH_NAMES: dict[str, Callable[..., Plan]] = {
     "ReduceLROnPlateau": _reduce_lr_on_plateau,
 }
 
-CALLS: dict[str, Callable[..., Any]] = {**KINDS, **TORCH_NAMES, "absolute": absolute}
+
+def _table(values: Any, _digest: Any = None, *, steps: Any = None) -> Table:
+    if _digest is not None or not isinstance(values, tuple):
+        raise InputError("a table's text has its length and a digest, not its values; its JSON form has them")
+    return Table(values, steps)
+
+
+CALLS: dict[str, Callable[..., Any]] = {**KINDS, **TORCH_NAMES, "table": _table, "absolute": absolute}

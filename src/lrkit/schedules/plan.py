@@ -78,7 +78,7 @@ class Plan(ABC):
     def length(self) -> int | None:
         """How many steps the plan lasts, or None while that is open."""
         measured = self._measure(Horizon())
-        return None if measured is None else int(measured)
+        return None if measured is None else round_half_up(measured)
 
     def _measure(self, horizon: Horizon) -> Fraction | None:
         """The plan's own length in steps, unrounded; None when it takes what remains."""
@@ -354,9 +354,12 @@ class Controller(Plan):
 
 def _numbers(value: ArrayLike, name: str) -> Array:
     try:
-        return np.asarray(value, dtype=np.float64)
+        numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputTypeError(f"{name} must be a number or an array of numbers, not {value!r}") from None
+    if np.isnan(numbers).any():
+        raise InputError(f"{name} must be a number or an array of numbers, not nan")
+    return numbers
 
 
 def show(value: object) -> str:
