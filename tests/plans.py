@@ -24,16 +24,11 @@ def leaves(lengths, share=levels):
     lower = positive.map(lrkit.absolute) | positive if share is levels else positive
     return st.one_of(
         st.builds(lrkit.constant, share, steps=lengths),
-        st.builds(
-            lrkit.warmup, lengths, start=share, to=share, shape=st.sampled_from(["linear", "cosine", "exponential"])
-        ),
-        st.builds(lrkit.linear, lengths, to=share, start=maybe_start),
-        st.builds(lrkit.cosine, lengths, to=share, start=maybe_start, exponent=positive, k=positive),
-        st.builds(lrkit.polynomial, lengths, to=share, start=maybe_start, exponent=positive),
-        st.builds(lrkit.inverse_sqrt, lengths, timescale=steps, start=maybe_start),
+        *ramps(lengths, share),
+        *decays(lengths),
+        *warmups(lengths, share),
         st.builds(lrkit.exponential, lengths, to=lower, start=maybe_start),
         st.builds(lrkit.exponential, lengths, factor=st.floats(0.5, 1.0)),
-        st.builds(lrkit.staircase, lengths, every=steps, factor=positive),
         st.builds(
             lrkit.triangular,
             steps,
@@ -56,8 +51,38 @@ def leaves(lengths, share=levels):
         st.builds(
             one_cycle, lengths, st.integers(1, 99), start=share, to=share, shape=bends, three_phase=st.booleans()
         ),
-        st.builds(lrkit.milestones, lengths, at=st.lists(steps, min_size=1, max_size=3).map(sorted)),
     )
+
+
+def ramps(lengths, share):
+    ends = {"to": share, "start": st.none() | share}
+    yield st.builds(lrkit.linear, lengths, **ends)
+    yield st.builds(lrkit.cosine, lengths, exponent=positive, k=positive, **ends)
+    yield st.builds(lrkit.polynomial, lengths, exponent=positive, **ends)
+    yield st.builds(lrkit.cooldown, lengths, shape=choice("linear", "one_minus_sqrt", "sqrt", "square"), **ends)
+    yield st.builds(lrkit.cooldown, lengths, shape=choice("lowered_linear"), factor=st.floats(0.1, 1.0), **ends)
+    yield st.builds(lrkit.rex, lengths, **ends)
+    yield st.builds(lrkit.tanh, lengths, lower=st.floats(-30, 1), upper=st.floats(2, 30), **ends)
+    yield st.builds(lrkit.hyperbolic, lengths, bound=st.integers(60, 100), **ends)
+
+
+def decays(lengths):
+    yield st.builds(lrkit.staircase, lengths, every=steps, factor=positive, start=maybe_start)
+    yield st.builds(lrkit.milestones, lengths, at=st.lists(steps, min_size=1, max_size=3).map(sorted))
+    yield st.builds(lrkit.inverse_sqrt, lengths, timescale=steps, start=maybe_start)
+    yield st.builds(lrkit.inverse_time, lengths, timescale=steps, start=maybe_start)
+    yield st.builds(lrkit.power, lengths, exponent=positive, timescale=steps, start=maybe_start)
+    yield st.builds(lrkit.power, lengths, exponent=positive, scale=positive, start=maybe_start)
+
+
+def warmups(lengths, share):
+    yield st.builds(lrkit.warmup, lengths, start=share, to=share, shape=choice("linear", "cosine", "exponential"))
+    yield st.builds(lrkit.untuned_warmup, lengths, beta2=st.floats(0, 0.999), shape=choice("linear", "exponential"))
+    yield st.builds(lrkit.radam_warmup, lengths, beta2=st.floats(0.61, 0.9999))
+
+
+def choice(*words):
+    return st.sampled_from(words)
 
 
 multipliers = leaves(steps, shares)
@@ -106,4 +131,38 @@ RELATIVE = [
     "cosine_restarts(10%, growth=1.5, to=0.1, decay=0.5, limit=3) >> linear(to=0)",
     "one_cycle(up=2ep, start=0.1, to=absolute(1e-05), shape=linear, three_phase=True)",
     "one_cycle(999, turn=-0.7)",
+]
+
+# Every kind of schedule, 40 steps long, with arguments that differ from their defaults.
+EXAMPLES = [
+    "constant(0.6, steps=40)",
+    "linear(40, to=0.1)",
+    "cosine(40, to=0.1)",
+    "cosine(40, to=0.1, exponent=2)",
+    "cosine(40, to=0.1, exponent=1.7, k=0.6)",
+    "polynomial(40, to=0.1)",
+    "polynomial(40, to=0.1, exponent=0.9)",
+    "exponential(40, to=0.1)",
+    "exponential(40, factor=0.97)",
+    "cooldown(40, to=0.1)",
+    "cooldown(40, to=0.1, shape=linear)",
+    "cooldown(40, to=0.1, shape=sqrt)",
+    "cooldown(40, to=0.1, shape=square)",
+    "cooldown(40, to=0.1, shape=lowered_linear, factor=0.8)",
+    "rex(40, to=0.1)",
+    "tanh(40, to=0.1, lower=-7, upper=4)",
+    "hyperbolic(40, to=0.1, bound=100)",
+    "staircase(40, every=7, factor=0.3)",
+    "milestones(40, at=[7, 19])",
+    "inverse_sqrt(40, timescale=7)",
+    "inverse_time(40, timescale=7)",
+    "power(40, exponent=0.51, timescale=7)",
+    "power(40, exponent=0.51, scale=2.3)",
+    "warmup(40, start=0.01)",
+    "warmup(40, shape=cosine)",
+    "warmup(40, shape=exponential)",
+    "untuned_warmup(40, beta2=0.9)",
+    "untuned_warmup(40, beta2=0.9, shape=exponential)",
+    "radam_warmup(40, beta2=0.9)",
+    "every(7, linear(6, to=0), steps=40)",
 ]

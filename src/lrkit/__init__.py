@@ -16,9 +16,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "lrkit.schedules": [
         "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Schedule",
-        "absolute", "constant", "cosine", "cosine_restarts", "every", "exponential", "from_callable", "from_json",
-        "inverse_sqrt", "linear", "milestones", "noise", "one_cycle", "parse", "piecewise", "plateau", "polynomial",
-        "staircase", "table", "to_json", "triangular", "warmup",
+        "absolute", "constant", "cooldown", "cosine", "cosine_restarts", "every", "exponential", "from_callable",
+        "from_json", "hyperbolic", "inverse_sqrt", "inverse_time", "linear", "milestones", "noise", "one_cycle",
+        "parse", "piecewise", "plateau", "polynomial", "power", "radam_warmup", "rex", "staircase", "table", "tanh",
+        "to_json", "triangular", "untuned_warmup", "warmup",
     ],
     "lrkit.training.binding": ["BoundController", "BoundSchedule", "Scheduler", "bind"],
     "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],

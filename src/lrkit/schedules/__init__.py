@@ -6,10 +6,16 @@ The public names of kinds are lower case, the same in Python and in text; inside
 from lrkit.schedules.algebra import Every as every
 from lrkit.schedules.callables import FromCallable as from_callable
 from lrkit.schedules.controllers import Plateau as plateau
+from lrkit.schedules.cooldowns import Cooldown as cooldown
+from lrkit.schedules.cooldowns import Hyperbolic as hyperbolic
+from lrkit.schedules.cooldowns import Rex as rex
+from lrkit.schedules.cooldowns import Tanh as tanh
 from lrkit.schedules.cycles import OneCycle as one_cycle
 from lrkit.schedules.cycles import Triangular as triangular
 from lrkit.schedules.decays import InverseSqrt as inverse_sqrt
+from lrkit.schedules.decays import InverseTime as inverse_time
 from lrkit.schedules.decays import Milestones as milestones
+from lrkit.schedules.decays import Power as power
 from lrkit.schedules.decays import Staircase as staircase
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.json_form import from_json, to_json
@@ -26,6 +32,8 @@ from lrkit.schedules.ramps import Polynomial as polynomial
 from lrkit.schedules.restarts import CosineRestarts as cosine_restarts
 from lrkit.schedules.shares import Absolute, absolute
 from lrkit.schedules.text import parse
+from lrkit.schedules.warmups import RAdamWarmup as radam_warmup
+from lrkit.schedules.warmups import UntunedWarmup as untuned_warmup
 from lrkit.schedules.warmups import Warmup as warmup
 
 __all__ = [
@@ -40,13 +48,16 @@ __all__ = [
     "State",
     "absolute",
     "constant",
+    "cooldown",
     "cosine",
     "cosine_restarts",
     "every",
     "exponential",
     "from_callable",
     "from_json",
+    "hyperbolic",
     "inverse_sqrt",
+    "inverse_time",
     "linear",
     "milestones",
     "noise",
@@ -55,9 +66,14 @@ __all__ = [
     "piecewise",
     "plateau",
     "polynomial",
+    "power",
+    "radam_warmup",
+    "rex",
     "staircase",
     "table",
+    "tanh",
     "to_json",
     "triangular",
+    "untuned_warmup",
     "warmup",
 ]

@@ -1,5 +1,6 @@
 """Decays: kinds that fall by a rule of the step alone, with or without an end."""
 
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
@@ -10,9 +11,9 @@ from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.leaf import Leaf, entry_or, held, inside, whole_steps
 from lrkit.schedules.lengths import LengthLike, as_length, require_ascending
 from lrkit.schedules.plan import Array, State
-from lrkit.schedules.shares import ShareLike, power
+from lrkit.schedules.shares import ShareLike, as_number, power
 
-__all__ = ["InverseSqrt", "Milestones", "Staircase"]
+__all__ = ["Decay", "InverseSqrt", "InverseTime", "Milestones", "Power", "Staircase"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,16 +81,35 @@ class Milestones(Leaf):
 
 
 @dataclass(frozen=True, repr=False)
-class InverseSqrt(Leaf):
+class Decay(Leaf):
+    """What falls from where it begins by a rule of the step alone; where it has a length it holds what it reached.
+
+    value(t) = start · share(t)
+    """
+
+    steps: LengthLike | None = None
+    _: KW_ONLY
+    start: ShareLike | None = None
+
+    @abstractmethod
+    def _share(self, t: Array) -> Array:
+        """What of the start is left at step `t`."""
+
+    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
+        return entry_or(self.start, base, entry) * self._share(held(t, self.steps))
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class InverseSqrt(Decay):
     """Decay with the inverse square root of the step.
 
-    value(t) = start · sqrt(timescale / (t + timescale))
+    value(t) = start · √(timescale / (t + timescale))
 
     Args:
-        steps: how long it lasts; where it has a length it holds what it reaches there.
-        timescale: after so many steps the value is divided by √2; a length. Behind a warmup of as many steps, as in
-            `warmup(4000) >> inverse_sqrt(timescale=4000)`, the value is peak · sqrt(4000 / step).
+        steps: how long it lasts; then it holds what it reached.
         start: where it begins; else where the segment before ended, or at the base.
+        timescale: a length, after which the value has been divided by √2. Behind a warmup of that length, as in
+            `warmup(4000) >> inverse_sqrt(timescale=4000)`, the value at a step is peak · √(4000 / step).
 
     Source: transformer training (arXiv 1706.03762); transformers' `get_inverse_sqrt_schedule`.
 
@@ -100,11 +120,78 @@ class InverseSqrt(Leaf):
     kind: ClassVar[str] = "inverse_sqrt"
     example: ClassVar[str] = "warmup(10%) >> inverse_sqrt(timescale=10%)"
 
-    steps: LengthLike | None = None
-    _: KW_ONLY
     timescale: LengthLike
-    start: ShareLike | None = None
 
-    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
+    def _share(self, t: Array) -> Array:
         timescale = whole_steps(self.timescale)
-        return entry_or(self.start, base, entry) * np.sqrt(timescale / (held(t, self.steps) + timescale))
+        return np.sqrt(timescale / (t + timescale))
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class InverseTime(Decay):
+    """Decay with the inverse of the step.
+
+    value(t) = start / (1 + t / timescale)
+
+    Args:
+        steps: how long it lasts; then it holds what it reached.
+        start: where it begins; else where the segment before ended, or at the base.
+        timescale: a length, after which the value has been halved.
+
+    Source: Robbins and Monro (1951); Keras's InverseTimeDecay, whose decay_steps / decay_rate is the timescale.
+
+    >>> InverseTime(timescale=4)([0, 4, 12]).tolist()
+    [1.0, 0.5, 0.25]
+    """
+
+    kind: ClassVar[str] = "inverse_time"
+    example: ClassVar[str] = "inverse_time(timescale=10%)"
+
+    timescale: LengthLike
+
+    def _share(self, t: Array) -> Array:
+        return 1.0 / (1.0 + t / whole_steps(self.timescale))
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Power(Decay):
+    """Decay with a power of the step, from its first one on or once it has fallen below where it begins.
+
+    value(t) = start · (1 + t / timescale)^-exponent, or start · min(1, scale · (t + 1)^-exponent); exactly one of
+    timescale and scale is given.
+
+    Args:
+        steps: how long it lasts; then it holds what it reached.
+        start: where it begins; else where the segment before ended, or at the base.
+        exponent: how fast it falls, above 0.
+        timescale: a length.
+        scale: what the power is multiplied by; the value is constant for the first scale^(1 / exponent) steps.
+
+    Source: with `scale` the power scheduler (arXiv 2408.13359), η = min(η_max, β · a · n^b) for a batch size of β and n
+    trained tokens: with τ tokens in a step, exponent = -b and scale = β · a · τ^b / η_max.
+
+    >>> Power(timescale=4, exponent=2)([0, 4, 12]).tolist()
+    [1.0, 0.25, 0.0625]
+    >>> Power(scale=2, exponent=0.5)([0, 3, 15]).tolist()
+    [1.0, 1.0, 0.5]
+    """
+
+    kind: ClassVar[str] = "power"
+    example: ClassVar[str] = "power(exponent=0.5, timescale=2%)"
+
+    exponent: float
+    timescale: LengthLike | None = None
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.timescale is None) == (self.scale is None):
+            given = "both" if self.scale is not None else "neither"
+            raise InputError(f"power takes either timescale= or scale=, not {given}")
+        if self.scale is not None:
+            self._set("scale", as_number(self.scale, "scale", low=0.0, low_open=True))
+
+    def _share(self, t: Array) -> Array:
+        if self.scale is not None:
+            return np.minimum(self.scale * power(t + 1.0, -self.exponent), 1.0)
+        return power(1.0 + t / whole_steps(self.timescale), -self.exponent)

@@ -11,7 +11,7 @@ from lrkit.schedules.lengths import LengthLike, as_length
 from lrkit.schedules.plan import Array, Schedule
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
 
-__all__ = ["Leaf", "as_choice", "entry_or", "held", "inside", "travel", "whole_steps"]
+__all__ = ["Leaf", "as_choice", "entry_or", "half_cosine", "held", "inside", "travel", "whole_steps"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,7 +22,7 @@ class Leaf(Schedule):
 
     def __post_init__(self) -> None:
         optional = {field.name for field in fields(self) if field.default is None}
-        for name in ("steps", "every", "timescale"):
+        for name in ("steps", "every", "timescale", "bound"):
             value = getattr(self, name, None)
             if hasattr(self, name) and not (value is None and name in optional):
                 self._set(name, as_length(value, name))
@@ -61,6 +61,11 @@ def entry_or(share: ShareLike | None, base: Array, entry: Array) -> Array:
 def travel(start: Array, to: Array, left: Array) -> Array:
     """Between `start` and `to`, where `left` of the way is left: exact where that is 1 and 0, never past either."""
     return start * left + to * (1.0 - left)
+
+
+def half_cosine(x: Array) -> Array:
+    """Half a period of a cosine, from 1 at 0 to 0 at 1."""
+    return (1.0 + np.cos(np.pi * x)) / 2.0
 
 
 def whole_steps(length: LengthLike | None) -> int:

@@ -6,8 +6,9 @@ from typing import Any
 from lrkit.schedules.algebra import Every
 from lrkit.schedules.callables import FromCallable
 from lrkit.schedules.controllers import Plateau
+from lrkit.schedules.cooldowns import Cooldown, Hyperbolic, Rex, Tanh
 from lrkit.schedules.cycles import OneCycle, Triangular
-from lrkit.schedules.decays import InverseSqrt, Milestones, Staircase
+from lrkit.schedules.decays import InverseSqrt, InverseTime, Milestones, Power, Staircase
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.noise import Noise
 from lrkit.schedules.plan import Plan
@@ -15,18 +16,18 @@ from lrkit.schedules.points import Piecewise, Table
 from lrkit.schedules.ramps import Constant, Cosine, Exponential, Linear, Polynomial
 from lrkit.schedules.restarts import CosineRestarts
 from lrkit.schedules.shares import absolute
-from lrkit.schedules.warmups import Warmup
+from lrkit.schedules.warmups import RAdamWarmup, UntunedWarmup, Warmup
 
 __all__ = ["CALLS", "KINDS", "TORCH_NAMES"]
 
 KINDS: dict[str, type[Plan]] = {
     cls.kind: cls
     for cls in (
-        *(Constant, Linear, Cosine, Polynomial, Exponential),
-        *(Staircase, Milestones, InverseSqrt),
+        *(Constant, Linear, Cosine, Polynomial, Exponential, Cooldown, Rex, Tanh, Hyperbolic),
+        *(Staircase, Milestones, InverseSqrt, InverseTime, Power),
+        *(Warmup, UntunedWarmup, RAdamWarmup),
         *(Triangular, CosineRestarts, OneCycle),
         *(Piecewise, Table, FromCallable, Noise),
-        Warmup,
         Plateau,
         Every,
     )

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.leaf import Leaf, entry_or, held, travel, whole_steps
+from lrkit.schedules.leaf import Leaf, entry_or, half_cosine, held, travel, whole_steps
 from lrkit.schedules.lengths import LengthLike
 from lrkit.schedules.plan import Array, State
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base, power
@@ -61,13 +61,11 @@ class Ramp(Leaf):
 
     @abstractmethod
     def _left(self, x: Array) -> Array:
-        """How much of the way from `start` to `to` is left at position `x`: from 1 at 0 to 0 at 1."""
+        """How much of the way from `start` to `to` is left at position `x`, at most 1; exactly 1 at 0 and 0 at 1."""
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         x = np.minimum(t / whole_steps(self.steps), 1.0)
-        # Exact at both ends and never past either, whatever a shape's rounding does.
-        left = np.clip(np.select([x <= 0.0, x >= 1.0], [1.0, 0.0], self._left(x)), 0.0, 1.0)
-        return travel(entry_or(self.start, base, entry), at_base(self.to, base), left)
+        return travel(entry_or(self.start, base, entry), at_base(self.to, base), self._left(x))
 
 
 @dataclass(frozen=True, repr=False)
@@ -124,7 +122,7 @@ class Cosine(Ramp):
         self._set("k", as_number(self.k, "k", low=0.0, low_open=True))
 
     def _left(self, x: Array) -> Array:
-        return power((1.0 + np.cos(np.pi * power(x, self.k))) / 2.0, self.exponent)
+        return power(half_cosine(power(x, self.k)), self.exponent)
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
