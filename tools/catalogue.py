@@ -16,11 +16,11 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGE = DOCS / "schedules.md"
 KNOWN = (
     "warmup(5%) >> cosine(to=0)",
-    "warmup(5%) >> linear(to=0)",
-    "warmup(5%) >> constant() >> linear(20%, to=0)",
+    "warmup(5%) >> constant() >> cooldown(20%, to=0)",
+    "one_cycle()",
     "warmup(5%) >> inverse_sqrt(timescale=5%)",
     "staircase(every=25%, factor=0.5)",
-    "exponential(to=0.01)",
+    "cosine_restarts(25%, growth=3)",
 )
 COLUMNS = 3
 INTRO = """# Schedules
@@ -34,7 +34,7 @@ NAME` one in full, and `lrkit plot` draws any text:
 
 What `t`, `n`, shares and lengths mean, and how schedules compose, is on the page about [conventions](conventions.md).
 Signatures are in the text form, where words and lengths stand bare; Python wants quotes around them (`up="30%"`). Every
-picture is of the example, over 1000 steps and 10 epochs, in shares of the base.
+picture is of the example, over 1000 steps, which are 10 epochs, in shares of the base.
 """
 TORCHS = """## torch's names
 
@@ -100,7 +100,7 @@ def sheet(group: Group) -> Figure:
         axes.plot(entry.preview.position, values, color=COLOURS[number % len(COLOURS)], drawstyle="steps-post")
         axes.set_ylim(0, max(1.05, 1.05 * values.max()))
         axes.grid(alpha=0.3)
-        axes.set_title(entry.name, fontsize=10, fontweight="bold", pad=4 + 10 * lines)
+        axes.set_title(entry.name, fontsize=10, fontweight="bold", pad=5 + 11 * lines)
         axes.text(0.5, 1.03, example, transform=axes.transAxes, ha="center", va="bottom", fontsize=7.5)
         axes.tick_params(labelsize=7)
     for axes in panes[len(shown) :]:
