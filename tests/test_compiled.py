@@ -178,7 +178,12 @@ TASK = """
 import torch
 from test_loop import make
 
+from torch import nn
+
 task = make(epochs=2)
+labels = task.train[1].clone()
+labels[torch.arange(70) > 60] = 7
+late = make(train=(task.train[0], labels), batch_size=1)
 unknown = make(optimizer=lambda parameters: torch.optim.Rprop(parameters))
 """
 
@@ -195,9 +200,12 @@ def test_the_command_line_compiles_says_so_and_goes_on_compiled(lrkit, tmp_path)
     status, _, err = lrkit("train", "--resume", "run", "--compile")
     assert (status, err.count("\n")) == (2, 1)
     assert "--compile can't be given with it" in err
+    status, _, err = lrkit("train", "own.py:late", "--compile", "--out", "late")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "in the loss, given output float32 (1, 2), target int64 (1,) from 7 to 7: IndexError: Target 7" in err
     status, _, err = lrkit("train", "own.py:unknown", "--compile", "--out", "other")
     assert (status, err.count("\n")) == (2, 1)
-    assert "own.py:6: there is no rule for the optimizer Rprop; there are rules for Adagrad" in err
+    assert "own.py:11: there is no rule for the optimizer Rprop; there are rules for Adagrad" in err
 
 
 def test_a_gradient_scaler_is_refused():

@@ -105,6 +105,12 @@ class CompiledUpdate:
             refusal = InputError(f"the task can't be compiled ({_reason(error)}); train it without compile")
             blame(refusal, "the compiled update")
             raise refusal from error
+        except RuntimeError as error:
+            with torch.no_grad():
+                for batch in batches:  # what is wrong with a batch, a label out of range say, is said with its place
+                    self._task.measure(self._model, batch, with_metrics=False)
+            blame(error, "the compiled update", batches=list(batches))
+            raise
         return loss
 
     def _prepare(self) -> None:
