@@ -19,6 +19,34 @@ def one_cycle(steps, percent, **fields):
     return lrkit.one_cycle(steps, **({"up": int(turn)} if percent % 2 and turn >= 1 else {"turn": turn}), **fields)
 
 
+def cycles(lengths, share):
+    turns = st.integers(1, 99)
+    whole = st.none() | st.integers(1, 4)
+    per = st.sampled_from(["cycle", "step"])
+    return [
+        st.builds(lrkit.triangular, steps, steps, low=share, peak=share, per=per, steps=lengths),
+        st.builds(lrkit.triangular, steps, low=share, factor=st.floats(0.1, 1.05), per=per, steps=lengths),
+        st.builds(lrkit.cosine_restarts, steps, to=share, decay=positive, limit=whole, steps=lengths),
+        st.builds(lrkit.cosine_restarts, steps, growth=st.floats(1.01, 4), to=share, limit=whole, steps=lengths),
+        st.builds(lrkit.cosine_restarts, steps, growth=st.floats(1.01, 4), limit=st.integers(1, 4)),
+        st.builds(one_cycle, lengths, turns, start=share, to=share, shape=bends, three_phase=st.booleans()),
+    ]
+
+
+def piecewise(length, points, between):
+    places, values = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+    return lrkit.piecewise(length, at=places, values=values, between=between)
+
+
+def points(lengths, share):
+    line = st.lists(st.tuples(st.integers(0, 60), share), min_size=1, max_size=5)
+    drawn = st.sampled_from(["uniform", "normal"])
+    return [
+        st.builds(piecewise, lengths, line, st.sampled_from(["hold", "linear", "cosine"])),
+        st.builds(lrkit.noise, lengths, scale=positive, distribution=drawn, every=steps, seed=st.integers(0, 2**50)),
+    ]
+
+
 def leaves(lengths, share=levels):
     """Schedules that last one of the lengths."""
     lower = positive.map(lrkit.absolute) | positive if share is levels else positive
@@ -29,28 +57,8 @@ def leaves(lengths, share=levels):
         *warmups(lengths, share),
         st.builds(lrkit.exponential, lengths, to=lower, start=maybe_start),
         st.builds(lrkit.exponential, lengths, factor=st.floats(0.5, 1.0)),
-        st.builds(
-            lrkit.triangular,
-            steps,
-            steps,
-            low=share,
-            peak=share,
-            factor=st.floats(0.1, 1.05),
-            per=st.sampled_from(["cycle", "step"]),
-            steps=lengths,
-        ),
-        st.builds(
-            lrkit.cosine_restarts,
-            steps,
-            growth=st.just(1) | st.floats(1.01, 4),
-            to=share,
-            decay=positive,
-            limit=st.none() | st.integers(1, 4),
-            steps=lengths,
-        ),
-        st.builds(
-            one_cycle, lengths, st.integers(1, 99), start=share, to=share, shape=bends, three_phase=st.booleans()
-        ),
+        *cycles(lengths, share),
+        *points(lengths, share),
     )
 
 
@@ -131,6 +139,7 @@ RELATIVE = [
     "cosine_restarts(10%, growth=1.5, to=0.1, decay=0.5, limit=3) >> linear(to=0)",
     "one_cycle(up=2ep, start=0.1, to=absolute(1e-05), shape=linear, three_phase=True)",
     "one_cycle(999, turn=-0.7)",
+    "piecewise(50%, at=[0, 1ep, 20%], values=[0.1, 1, absolute(0.001)]) >> noise(scale=0.1, every=1ep)",
 ]
 
 # Every kind of schedule, 40 steps long, with arguments that differ from their defaults.
@@ -164,5 +173,16 @@ EXAMPLES = [
     "untuned_warmup(40, beta2=0.9)",
     "untuned_warmup(40, beta2=0.9, shape=exponential)",
     "radam_warmup(40, beta2=0.9)",
+    "triangular(7, 3, low=0.2, factor=0.7, steps=40)",
+    "triangular(7, low=0.2, peak=0.9, factor=0.97, per=step, steps=40)",
+    "cosine_restarts(7, to=0.1, decay=0.7, limit=5, steps=40)",
+    "cosine_restarts(7, growth=1.3, to=0.1, steps=40)",
+    "one_cycle(40, up=13, start=0.1, to=0.01)",
+    "one_cycle(40, start=0.1, to=0.01, shape=linear, three_phase=True, turn=13.7)",
+    "piecewise(40, at=[7, 19], values=[1, 0.3], between=hold)",
+    "piecewise(40, at=[0, 19, 19, 37], values=[0.1, 1, 0.5, 0.2])",
+    "piecewise(40, at=[7, 19], values=[1, 0.3], between=cosine)",
+    "noise(40, scale=0.1, every=3, seed=7)",
+    "noise(40, scale=0.7, distribution=normal)",
     "every(7, linear(6, to=0), steps=40)",
 ]

@@ -112,7 +112,7 @@ def test_restarts_are_exact_where_torchs_closed_form_is_not():
 
 
 def slow_restarts(t, period, growth, *, to, decay, limit):
-    """The definition, in fractions: walk from cycle to cycle."""
+    """The definition (timm's too), in fractions: walk from cycle to cycle."""
     begin, length, peak = Fraction(0), Fraction(period), 1.0
     for _ in range(limit):
         if t < begin + length:
@@ -137,6 +137,8 @@ def test_a_growth_that_binary_cannot_hold_restarts_where_the_decimals_do():
 def test_as_long_as_its_cycles():
     assert lrkit.cosine_restarts(10, growth=1.5, limit=3).length == 48  # 47.5, rounded half up
     assert lrkit.cosine_restarts(10, limit=3).length == 30
+    rounded_down = lrkit.cosine_restarts(10, growth=1.2, limit=3)  # 36.4
+    assert rounded_down(rounded_down.length) == rounded_down(10**9) > 0
     plan = (lrkit.cosine_restarts("10%", growth=2, to=0.1, limit=3) >> lrkit.linear(to=0)).over(1000)
     assert str(plan) == "cosine_restarts(100, growth=2, to=0.1, limit=3, steps=700) >> linear(300, to=0)"
     assert plan([699, 700, 850]) == pytest.approx([0.1, 0.1, 0.05], abs=1e-4)
@@ -234,6 +236,7 @@ def test_momentum_follows_the_rate_in_a_bound_optimizer():
         (lambda: lrkit.one_cycle(10, three_phase=1), "three_phase must be True or False, not 1"),
         (lambda: lrkit.one_cycle(10).momentum(high=1.0), "high must be finite and at least 0 and below 1"),
         (lambda: lrkit.one_cycle()(0), "call over"),
+        (lambda: lrkit.triangular(3)(math.inf), r"triangular\(3\) has no finite value at step inf"),
     ],
 )
 def test_bad_arguments_get_one_sentence(make, sentence):

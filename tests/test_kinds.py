@@ -25,7 +25,8 @@ def of_kinds(*kinds):
 
 def test_there_is_an_example_of_every_kind_of_schedule():
     kinds = {text.split("(")[0] for text in EXAMPLES}
-    assert kinds == {kind for kind, cls in KINDS.items() if issubclass(cls, lrkit.Schedule)}
+    without_text = {"table", "from_callable"}
+    assert kinds | without_text == {kind for kind, cls in KINDS.items() if issubclass(cls, lrkit.Schedule)}
 
 
 @pytest.mark.parametrize("text", EXAMPLES)

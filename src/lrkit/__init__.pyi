@@ -9,6 +9,7 @@ from lrkit.schedules import Length as Length
 from lrkit.schedules import Plan as Plan
 from lrkit.schedules import Schedule as Schedule
 from lrkit.schedules import absolute as absolute
+from lrkit.schedules import budgeted as budgeted
 from lrkit.schedules import constant as constant
 from lrkit.schedules import cooldown as cooldown
 from lrkit.schedules import cosine as cosine
@@ -18,10 +19,13 @@ from lrkit.schedules import exponential as exponential
 from lrkit.schedules import from_callable as from_callable
 from lrkit.schedules import from_json as from_json
 from lrkit.schedules import hyperbolic as hyperbolic
+from lrkit.schedules import infinite as infinite
 from lrkit.schedules import inverse_sqrt as inverse_sqrt
 from lrkit.schedules import inverse_time as inverse_time
 from lrkit.schedules import linear as linear
+from lrkit.schedules import linear_to_zero as linear_to_zero
 from lrkit.schedules import milestones as milestones
+from lrkit.schedules import noam as noam
 from lrkit.schedules import noise as noise
 from lrkit.schedules import one_cycle as one_cycle
 from lrkit.schedules import parse as parse
@@ -38,6 +42,8 @@ from lrkit.schedules import to_json as to_json
 from lrkit.schedules import triangular as triangular
 from lrkit.schedules import untuned_warmup as untuned_warmup
 from lrkit.schedules import warmup as warmup
+from lrkit.schedules import warmup_cosine as warmup_cosine
+from lrkit.schedules import wsd as wsd
 from lrkit.training.binding import BoundController as BoundController
 from lrkit.training.binding import BoundSchedule as BoundSchedule
 from lrkit.training.binding import Scheduler as Scheduler

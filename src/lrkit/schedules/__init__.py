@@ -29,6 +29,7 @@ from lrkit.schedules.ramps import Cosine as cosine
 from lrkit.schedules.ramps import Exponential as exponential
 from lrkit.schedules.ramps import Linear as linear
 from lrkit.schedules.ramps import Polynomial as polynomial
+from lrkit.schedules.recipes import budgeted, infinite, linear_to_zero, noam, warmup_cosine, wsd
 from lrkit.schedules.restarts import CosineRestarts as cosine_restarts
 from lrkit.schedules.shares import Absolute, absolute
 from lrkit.schedules.text import parse
@@ -47,6 +48,7 @@ __all__ = [
     "Schedule",
     "State",
     "absolute",
+    "budgeted",
     "constant",
     "cooldown",
     "cosine",
@@ -56,10 +58,13 @@ __all__ = [
     "from_callable",
     "from_json",
     "hyperbolic",
+    "infinite",
     "inverse_sqrt",
     "inverse_time",
     "linear",
+    "linear_to_zero",
     "milestones",
+    "noam",
     "noise",
     "one_cycle",
     "parse",
@@ -76,4 +81,6 @@ __all__ = [
     "triangular",
     "untuned_warmup",
     "warmup",
+    "warmup_cosine",
+    "wsd",
 ]

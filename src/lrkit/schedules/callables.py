@@ -26,7 +26,7 @@ class FromCallable(Leaf):
     Args:
         function: gives a finite number that isn't negative. It is asked for an array of steps at once, as floats; if it
             doesn't answer with an array of the same shape, or fails as functions of one number do, then for one step at
-            a time, an int where the step is whole.
+            a time, an int where the step is whole. It may be asked for any step, before that is reached.
         steps: how long it lasts; then it stays at what it was in the last step.
 
     Source: torch's LambdaLR.

@@ -44,6 +44,9 @@ class Leaf(Schedule):
                 raise InputTypeError(f"{self} can't be pickled, because {name} is a Python function")
         return vars(self)
 
+    def __copy__(self) -> Self:
+        return self
+
     def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self
 

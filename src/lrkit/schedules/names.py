@@ -1,4 +1,4 @@
-"""The names that the text form knows: every kind, and torch's names as tutorials write them."""
+"""The names that the text form knows: every kind, recipes, and torch's names as tutorials write them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,20 +14,21 @@ from lrkit.schedules.noise import Noise
 from lrkit.schedules.plan import Plan
 from lrkit.schedules.points import Piecewise, Table
 from lrkit.schedules.ramps import Constant, Cosine, Exponential, Linear, Polynomial
+from lrkit.schedules.recipes import budgeted, infinite, linear_to_zero, noam, warmup_cosine, wsd
 from lrkit.schedules.restarts import CosineRestarts
 from lrkit.schedules.shares import absolute
 from lrkit.schedules.warmups import RAdamWarmup, UntunedWarmup, Warmup
 
-__all__ = ["CALLS", "KINDS", "TORCH_NAMES"]
+__all__ = ["CALLS", "KINDS", "RECIPES", "TORCH_NAMES"]
 
 KINDS: dict[str, type[Plan]] = {
     cls.kind: cls
     for cls in (
         *(Constant, Linear, Cosine, Polynomial, Exponential, Cooldown, Rex, Tanh, Hyperbolic),
         *(Staircase, Milestones, InverseSqrt, InverseTime, Power),
-        *(Warmup, UntunedWarmup, RAdamWarmup),
         *(Triangular, CosineRestarts, OneCycle),
         *(Piecewise, Table, FromCallable, Noise),
+        *(Warmup, UntunedWarmup, RAdamWarmup),
         Plateau,
         Every,
     )
@@ -76,6 +77,11 @@ TORCH_NAMES: dict[str, Callable[..., Plan]] = {
     "ReduceLROnPlateau": _reduce_lr_on_plateau,
 }
 
+# What is read as a composition, and written as one.
+RECIPES: dict[str, Callable[..., Plan]] = {
+    recipe.__name__: recipe for recipe in (warmup_cosine, wsd, linear_to_zero, infinite, noam, budgeted)
+}
+
 
 def _table(values: Any, _digest: Any = None, *, steps: Any = None) -> Table:
     if _digest is not None or not isinstance(values, tuple):
@@ -83,4 +89,4 @@ def _table(values: Any, _digest: Any = None, *, steps: Any = None) -> Table:
     return Table(values, steps)
 
 
-CALLS: dict[str, Callable[..., Any]] = {**KINDS, **TORCH_NAMES, "table": _table, "absolute": absolute}
+CALLS: dict[str, Callable[..., Any]] = {**KINDS, **RECIPES, **TORCH_NAMES, "table": _table, "absolute": absolute}

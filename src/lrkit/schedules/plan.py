@@ -96,7 +96,7 @@ class Plan(ABC):
             if isinstance(value, Length) and name != "steps":
                 found[name] = horizon.steps_in(value)
             elif isinstance(value, tuple) and any(isinstance(each, Length) for each in value):
-                found[name] = tuple(horizon.steps_in(each) for each in value)
+                found[name] = tuple(horizon.steps_in(each) if isinstance(each, Length) else each for each in value)
         return replace(self, **found)
 
     def _open(self) -> str | None:
@@ -134,7 +134,7 @@ class Plan(ABC):
         # what s(array of t) has there, to the bit.
         flat = np.ascontiguousarray(steps).ravel()
         peaks = np.ascontiguousarray(peak).ravel()
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             values = np.array(self._curve(np.maximum(flat, 0.0), peaks, peaks, state))
         if not np.isfinite(values).all():
             step = flat[np.flatnonzero(~np.isfinite(values))[0]]

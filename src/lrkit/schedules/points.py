@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import math
+import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
@@ -149,11 +150,12 @@ def _listed(value: object, name: str, what: str) -> tuple[object, ...]:
 def _as_values(values: ArrayLike) -> Array:
     """A read-only copy, checked."""
     try:
-        array = (
-            np.array(values, dtype=np.float64) + 0.0
-        )  # a negative zero becomes zero, so that equal values hash alike
-    except (TypeError, ValueError):
-        raise InputTypeError(f"values must be a list of numbers, not {values!r}") from None
+        array = np.asarray(values)
+    except (TypeError, ValueError):  # a ragged list, or a tensor that isn't on the CPU
+        array = np.array(None)
+    if array.dtype.kind not in "iuf":
+        raise InputTypeError(f"values must be a list of numbers, not {reprlib.repr(values)} ({type(values).__name__})")
+    array = array.astype(np.float64) + 0.0  # -0.0 becomes 0.0, so that equal values hash alike
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"values must be a list of at least one number, not an array of shape {array.shape}")
     wrong = np.flatnonzero(~(np.isfinite(array) & (array >= 0)))

@@ -83,21 +83,21 @@ class CosineRestarts(Leaf):
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         period = whole_steps(self.period)
         if self.growth == 1:
-            cycle, since = cycle_at(t, self.steps, period, self.limit)
+            cycle, since = cycle_at(t, self.length, period, self.limit)
             position = since / period
         else:
-            cycle, position = _growing_cycle_at(t, self.steps, _begins_and_lengths(self.growth, period, self.limit))
+            cycle, position = _growing_cycle_at(t, self.length, _begins_and_lengths(self.growth, period, self.limit))
         to = at_base(self.to, base)
         return travel(base * power(self.decay, cycle), to, half_cosine(np.minimum(position, 1.0)))
 
 
-def _growing_cycle_at(t: Array, steps: LengthLike | None, cycles: tuple[Array, Array]) -> tuple[Array, Array]:
+def _growing_cycle_at(t: Array, steps: int | None, cycles: tuple[Array, Array]) -> tuple[Array, Array]:
     """Which of the growing cycles each step is in, and at which position from 0 to 1 (past 1 after the last)."""
     begins, lengths = cycles
     at = held(t, steps)
     index = np.searchsorted(begins, at, side="right") - 1
     if steps is not None:
-        index = np.minimum(index, np.searchsorted(begins, whole_steps(steps), side="left") - 1)
+        index = np.minimum(index, np.searchsorted(begins, steps, side="left") - 1)
     return index.astype(np.float64), (at - begins[index]) / lengths[index]
 
 
