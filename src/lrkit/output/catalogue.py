@@ -12,7 +12,7 @@ from lrkit.output.preview import Preview, preview
 from lrkit.schedules import Horizon, parse
 from lrkit.schedules.algebra import Product, Sequence
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
-from lrkit.schedules.names import CALLS, KINDS, TORCH_NAMES
+from lrkit.schedules.names import KINDS, RECIPES, TORCH_NAMES
 from lrkit.schedules.plan import show
 
 __all__ = ["HORIZON", "Entry", "Group", "find", "groups", "reflow", "torchs"]
@@ -66,7 +66,9 @@ class Entry:
 
     @property
     def formula(self) -> str:
-        """The docstring's paragraph about the value, or nothing."""
+        """The docstring's paragraph about the value; what a recipe's example stands for; or nothing."""
+        if self.name in RECIPES and self.example:
+            return f"{self.example} = {parse(self.example)}"
         return next((_joined(each) for each in self._paragraphs[1:] if each.startswith("value")), "")
 
     @property
@@ -92,7 +94,7 @@ class Entry:
     def preview(self) -> Preview | None:
         """The curve of the example over 1000 steps, 10 epochs; None without one that works, which a test notices."""
         try:
-            return preview([{"lr": parse(self.example)}], HORIZON)
+            return preview([{"lr": parse(self.example)}], HORIZON) if self.example else None
         except (InputError, InputTypeError):
             return None
 
@@ -113,9 +115,8 @@ def groups() -> list[Group]:
     ['constant', 'linear']
     """
     kinds: dict[str, Callable[..., Any]] = {"sequence": Sequence, "product": Product, **KINDS}
-    recipes = {name: call for name, call in CALLS.items() if _title(call) == "Recipes"}
     found: dict[str, list[Entry]] = {title: [] for title in _GROUPS}
-    for name, call in {**kinds, **recipes}.items():
+    for name, call in {**kinds, **RECIPES}.items():
         found.setdefault(_title(call), []).append(_entry(name, call))
     return [
         Group(title, _GROUPS[title][0] if title in _GROUPS else "", tuple(entries))
@@ -185,15 +186,12 @@ def _torchs(name: str) -> Entry:
 
 
 def _example(name: str, call: Callable[..., Any]) -> str:
-    """The example that a kind carries; else its name alone, where that means something."""
+    """The example that a kind carries; a recipe's is the call that its doctest begins with."""
     own: str = getattr(call, "example", "")
     if own:
         return own
-    try:
-        parse(f"{name}()").over(1000, epoch_steps=100)
-    except (InputError, InputTypeError):
-        return ""
-    return f"{name}()"
+    doctest = re.search(rf"^>>> ({name}\(.*?\))", inspect.getdoc(call) or "", re.MULTILINE)
+    return re.sub("[\"']", "", doctest[1]) if doctest else ""
 
 
 def _parameters(call: Callable[..., Any]) -> str:
