@@ -260,6 +260,20 @@ def test_plot_json_has_a_list_of_schedules_and_the_keys_of_a_single_one_beside_i
     }
 
 
+def test_plot_shows_every_hyper_parameter(lrkit, tmp_path):
+    text = "lr: linear(to=0); momentum: linear(to=absolute(0.9), start=absolute(0.8))"
+    out = lrkit("plot", text, "--total", 100, "--out", "x.png")[1]
+    assert [line for line in out.splitlines() if ": from" in line] == [
+        "lr: from 1 to 0.01, highest 1, lowest 0.01",
+        "momentum: from 0.8 to 0.899, highest 0.899, lowest 0.8",
+    ]
+    found = json.loads(lrkit("plot", text, "constant()", "--total", 100, "--at", "50%", "--json")[1])["schedules"]
+    assert found[0] == {"schedule": text, "lr": [0.5], "momentum": [pytest.approx(0.85)]}
+    assert found[1] == {"schedule": "constant()", "lr": [1.0]}
+    table = lrkit("plot", text, "--total", 100, "--at", "0")[1]
+    assert table.splitlines() == [text, "step  lr  momentum", "   0   1       0.8"]
+
+
 def test_plot_knows_tokens_and_samples(lrkit):
     arguments = ["warmup(2ktok) >> linear(to=0)", "warmup(64samples) >> constant()"]
     out = lrkit("plot", *arguments, "--total", 10, "--step-tokens", 500, "--step-samples", 16, "--at", "1", "--json")[1]

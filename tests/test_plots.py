@@ -108,17 +108,17 @@ def test_every_base_has_a_curve():
     ]
     named = plan.plot(lrkit.constant(), steps=2, base={"body": 0.1, "head": 1})
     assert [line.get_label() for line in named.axes[0].get_lines()] == [
-        "linear(to=absolute(0.01)), body",
-        "linear(to=absolute(0.01)), head",
-        "constant(), body",
-        "constant(), head",
+        "linear(to=absolute(0.01)), group body",
+        "linear(to=absolute(0.01)), group head",
+        "constant(), group body",
+        "constant(), group head",
     ]
     assert named.axes[0].get_ylabel() == "learning rate"
 
 
 def test_each_hyper_parameter_has_a_panel_and_a_run_the_same_colour_in_all():
-    one = {"lr": lrkit.linear(to=0), "momentum": lrkit.linear(start=lrkit.absolute(0.95), to=lrkit.absolute(0.85))}
-    figure = lrkit.plot([one, lrkit.constant()], lrkit.Horizon(2))
+    one = lrkit.parse("lr: linear(to=0); momentum: linear(start=absolute(0.95), to=absolute(0.85))")
+    figure = one.plot(lrkit.constant(), steps=2)
     above, below = figure.axes
     label = "lr: linear(to=0); momentum: linear(to=absolute(0.85), start=absolute(0.95))"
     assert [line.get_label() for line in above.get_lines()] == [label, "constant()"]
@@ -127,6 +127,17 @@ def test_each_hyper_parameter_has_a_panel_and_a_run_the_same_colour_in_all():
     assert below.get_lines()[0].get_color() == above.get_lines()[0].get_color()
     assert (below.get_ylabel(), below.get_xlabel(), above.get_xlabel()) == ("momentum (base 1)", "step", "")
     assert len(figure.legends[0].get_texts()) == 2
+
+
+def test_groups_with_plans_of_their_own_have_curves_of_their_own():
+    plans = lrkit.parse("lr: linear(to=0); lr[head]: constant(0.5); lr[1]: constant(); momentum: constant(0.9)")
+    labels = lambda figure: [[line.get_label() for line in axes.get_lines()] for axes in figure.axes]  # noqa: E731
+    assert labels(plans.plot(steps=2)) == [["other groups", "group 1", "group head"], ["all groups"]]
+    figure = plans.plot(steps=2, base={"body": 0.1, "head": 0.2, 1: 0.3})
+    assert labels(figure)[0] == ["group body", "group 1", "group head"]
+    assert figure.axes[0].get_lines()[2].get_ydata().tolist() == [0.1, 0.1]
+    with pytest.raises(InputError, match="base must name group 1 too, which has a plan of its own, not group head"):
+        plans.plot(steps=2, base={"head": 0.2})
 
 
 def test_a_picture_is_over_the_longest_schedule_unless_told():
@@ -154,6 +165,7 @@ def test_a_picture_shows_itself_in_a_notebook_and_is_written_where_told(tmp_path
     ("call", "sentence"),
     [
         (lambda s: s.plot("linear()"), "plot draws schedules and controllers, not 'linear()' (str)"),
+        (lambda s: s.plot(None), "plot draws schedules and controllers, not None (NoneType)"),
         (lambda s: lrkit.plot([]), "plot needs at least one schedule"),
         (lambda s: s.plot(steps=0), "steps must be positive, not 0"),
         (lambda s: s.plot(steps=10, base=0), "base must be finite and above 0, not 0.0"),

@@ -15,18 +15,19 @@ __version__ = "0.1.0"
 # a plotting library. `__init__.pyi` is the same list for type checkers.
 _HOMES = {
     "lrkit.schedules": [
-        "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Schedule",
-        "absolute", "budgeted", "constant", "cooldown", "cosine", "cosine_restarts", "every", "exponential",
+        "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Plans", "Schedule",
+        "Target", "absolute", "budgeted", "constant", "cooldown", "cosine", "cosine_restarts", "every", "exponential",
         "from_callable", "from_json", "hyperbolic", "infinite", "inverse_sqrt", "inverse_time", "linear",
         "linear_to_zero", "milestones", "noam", "noise", "one_cycle", "parse", "piecewise", "plateau", "polynomial",
         "power", "radam_warmup", "rex", "staircase", "table", "tanh", "to_json", "triangular", "untuned_warmup",
         "warmup", "warmup_cosine", "wsd",
     ],
-    "lrkit.training.binding": ["BoundController", "BoundSchedule", "Scheduler", "bind"],
+    "lrkit.training.binding": ["bind"],
     "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],
     "lrkit.training.loop": ["DivergedError", "StoppedError", "run"],
     "lrkit.training.observer": ["Observer", "Setup"],
     "lrkit.training.run_folder": ["RunFolder"],
+    "lrkit.training.scheduler": ["BoundController", "BoundSchedule", "Scheduler"],
     "lrkit.training.task": ["Task", "accuracy"],
     "lrkit.analysis.summary": ["reductions"],
     "lrkit.output.plots": ["plot"],

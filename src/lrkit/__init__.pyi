@@ -7,7 +7,9 @@ from lrkit.schedules import InputError as InputError
 from lrkit.schedules import InputTypeError as InputTypeError
 from lrkit.schedules import Length as Length
 from lrkit.schedules import Plan as Plan
+from lrkit.schedules import Plans as Plans
 from lrkit.schedules import Schedule as Schedule
+from lrkit.schedules import Target as Target
 from lrkit.schedules import absolute as absolute
 from lrkit.schedules import budgeted as budgeted
 from lrkit.schedules import constant as constant
@@ -44,9 +46,6 @@ from lrkit.schedules import untuned_warmup as untuned_warmup
 from lrkit.schedules import warmup as warmup
 from lrkit.schedules import warmup_cosine as warmup_cosine
 from lrkit.schedules import wsd as wsd
-from lrkit.training.binding import BoundController as BoundController
-from lrkit.training.binding import BoundSchedule as BoundSchedule
-from lrkit.training.binding import Scheduler as Scheduler
 from lrkit.training.binding import bind as bind
 from lrkit.training.history import EpochRecord as EpochRecord
 from lrkit.training.history import History as History
@@ -57,6 +56,9 @@ from lrkit.training.loop import run as run
 from lrkit.training.observer import Observer as Observer
 from lrkit.training.observer import Setup as Setup
 from lrkit.training.run_folder import RunFolder as RunFolder
+from lrkit.training.scheduler import BoundController as BoundController
+from lrkit.training.scheduler import BoundSchedule as BoundSchedule
+from lrkit.training.scheduler import Scheduler as Scheduler
 from lrkit.training.task import Task as Task
 from lrkit.training.task import accuracy as accuracy
 

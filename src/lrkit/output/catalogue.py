@@ -94,7 +94,7 @@ class Entry:
     def preview(self) -> Preview | None:
         """The curve of the example over 1000 steps, 10 epochs; None without one that works, which a test notices."""
         try:
-            return preview([{"lr": parse(self.example)}], HORIZON) if self.example else None
+            return preview([parse(self.example)], HORIZON) if self.example else None
         except (InputError, InputTypeError):
             return None
 

@@ -11,8 +11,8 @@ import typer
 
 from lrkit.output.chart import chart
 from lrkit.output.plots import SUFFIXES, preview_figure, save
-from lrkit.output.preview import STEPS, Curve, Panel, Preview, Run, longest, preview, run_text
-from lrkit.schedules import Horizon, parse
+from lrkit.output.preview import STEPS, Curve, Panel, Preview, as_plans, longest, preview
+from lrkit.schedules import Horizon, Plan, Plans, parse
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.lengths import as_length, round_half_up
 
@@ -49,7 +49,7 @@ class _Chosen:
 
 def plot_schedules(options: PlotOptions) -> None:
     """Draw the schedules in the terminal, or print a table or JSON; and draw into a file where one is named."""
-    runs: list[Run] = [{"lr": parse(text)} for text in options.texts]
+    runs = [parse(text) for text in options.texts]
     out = options.out
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise InputError(f"--out must end in {', '.join(SUFFIXES)}, not {str(out)!r}")
@@ -73,7 +73,7 @@ def plot_schedules(options: PlotOptions) -> None:
         typer.echo(f"picture {out}")
 
 
-def _horizon(options: PlotOptions, runs: Sequence[Run]) -> tuple[Horizon, list[str]]:
+def _horizon(options: PlotOptions, runs: Sequence[Plan | Plans]) -> tuple[Horizon, list[str]]:
     """What lengths are measured against, and what was assumed."""
     total, epochs, epoch_steps = options.total, options.epochs, options.epoch_steps
     for name in ("total", "epochs", "epoch_steps", "step_tokens", "step_samples"):
@@ -89,7 +89,7 @@ def _horizon(options: PlotOptions, runs: Sequence[Run]) -> tuple[Horizon, list[s
             remarks.append(f"{_EPOCH_STEPS} steps per epoch, unless --epoch-steps says otherwise")
         total = epochs * epoch_steps
     elif total is None:
-        total = longest(plan for run in runs for plan in run.values())
+        total = longest(runs)
         if total is None:
             total = STEPS
             remarks.append(f"over {STEPS} steps, unless --total or --epochs says otherwise")
@@ -177,18 +177,17 @@ def _table(shown: Preview, at: Sequence[_Chosen]) -> str:
 
 
 def _as_dict(
-    runs: Sequence[Run], shown: Preview, base: float, at: Sequence[_Chosen], remarks: Sequence[str]
+    runs: Sequence[Plan | Plans], shown: Preview, base: float, at: Sequence[_Chosen], remarks: Sequence[str]
 ) -> dict[str, Any]:
     """Always a list of schedules; a single one's keys stand beside it too."""
     curves = {panel.hyper: iter(panel.curves) for panel in shown.panels}
     schedules = []
     for run in runs:
-        values = {hyper: next(curves[hyper]) for hyper in run}
-        chosen = {
-            hyper: (curve.at([each.step for each in at]) if at else curve.values).tolist()
-            for hyper, curve in values.items()
-        }
-        schedules.append({"schedule": run_text(run), **chosen})
+        found: dict[str, Any] = {"schedule": str(run)}
+        for target, _ in as_plans(run).parts:
+            curve = next(curves[target.hyper])
+            found[str(target)] = (curve.at([each.step for each in at]) if at else curve.values).tolist()
+        schedules.append(found)
     return {
         "steps": shown.steps,
         "epoch_steps": shown.horizon.epoch_steps,

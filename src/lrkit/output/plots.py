@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.analysis.summary import reductions
-from lrkit.output.preview import Bases, Panel, Preview, Run, preview
-from lrkit.schedules import Horizon, Plan
+from lrkit.output.preview import Bases, Panel, Preview, preview
+from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.plan import Array
 from lrkit.training.history import History
@@ -82,32 +82,28 @@ def curves_figure(history: History) -> "Figure":
 
 
 def plot(
-    runs: Sequence[Plan | Run],
+    runs: Sequence[Plan | Plans],
     horizon: Horizon | None = None,
     *,
     base: Bases = 1.0,
     out: str | Path | None = None,
 ) -> "Picture":
-    """What `plan.plot(...)` does; the arguments are described there.
-
-    A run may also be a mapping of hyper-parameters to their plans, which get a panel each.
+    """What `plan.plot(...)` does; the arguments are described there. Each hyper-parameter has a panel.
 
     >>> import lrkit
-    >>> figure = lrkit.plot([{"lr": lrkit.linear(to=0), "momentum": lrkit.constant(0.9)}], lrkit.Horizon(100))
+    >>> figure = lrkit.plot([lrkit.parse("lr: linear(to=0); momentum: constant(0.9)")], lrkit.Horizon(100))
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['share of the base', 'momentum (base 1)']
     """
     given: Sequence[object] = runs
     for each in given:
-        values = list(each.values()) if isinstance(each, Mapping) else [each]
-        if not values or not all(isinstance(value, Plan) for value in values):
+        if not isinstance(each, Plan | Plans):
             raise InputTypeError(f"plot draws schedules and controllers, not {each!r} ({type(each).__name__})")
     if not runs:
         raise InputError("plot needs at least one schedule")
     if out is not None:
         _check_suffix(Path(out))
-    shown = preview([{"lr": run} if isinstance(run, Plan) else run for run in runs], horizon, base=base)
-    figure = preview_figure(shown)
+    figure = preview_figure(preview(runs, horizon, base=base))
     if out is not None:
         save(figure, out)
     return figure

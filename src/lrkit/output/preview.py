@@ -7,18 +7,18 @@ from typing import TypeAlias
 
 import numpy as np
 
-from lrkit.schedules import Controller, Horizon, Plan, Schedule
+from lrkit.schedules import Controller, Horizon, Plan, Plans, Schedule, Target
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.plan import Array
 from lrkit.schedules.shares import as_number, show_number
 
-__all__ = ["STEPS", "Bases", "Curve", "Panel", "Preview", "Run", "longest", "over", "preview", "run_text", "values_of"]
+__all__ = ["STEPS", "Bases", "Curve", "Panel", "Preview", "as_plans", "longest", "preview"]
 
-Run: TypeAlias = Mapping[str, Plan]  # a plan for each hyper-parameter, the learning rate as "lr"
 Bases: TypeAlias = float | Sequence[float] | Mapping[str, float]
 
 STEPS = 1000
 _REPORTS = 100
+_GROUP = "group "
 _MOST_VALUES = 20_000_000
 
 
@@ -85,58 +85,88 @@ class Preview:
 
 
 def preview(
-    runs: Sequence[Run], horizon: Horizon | None = None, *, base: Bases = 1.0, base_name: str = "base"
+    runs: Sequence[Plan | Plans], horizon: Horizon | None = None, *, base: Bases = 1.0, base_name: str = "base"
 ) -> Preview:
     """The values of every run's hyper-parameters at every step.
 
     Args:
         runs: what is compared.
         horizon: what their lengths are measured against; without steps it has those of the longest, or 1000.
-        base: of the learning rate; several give a curve each, and a mapping names them (say, the param groups).
+        base: of the learning rate; several give a curve each, and a mapping names them after the param groups.
         base_name: what errors call it.
 
     Raises:
         InputError: when a length doesn't fit, a base isn't positive, or there are too many values.
 
     >>> from lrkit import linear
-    >>> found = preview([{"lr": linear(to=0)}], Horizon(4), base=[0.1, 0.2])
+    >>> found = preview([linear(to=0)], Horizon(4), base=[0.1, 0.2])
     >>> [(curve.label, curve.values.round(3).tolist()) for curve in found.panels[0].curves]
     [('base 0.1', [0.1, 0.075, 0.05, 0.025]), ('base 0.2', [0.2, 0.15, 0.1, 0.05])]
     """
     horizon = horizon or Horizon()
     if horizon.steps is None:
-        horizon = replace(horizon, steps=longest(plan for run in runs for plan in run.values()) or STEPS)
+        horizon = replace(horizon, steps=longest(runs) or STEPS)
     assert isinstance(horizon.steps, int)
     bases = _bases(base, base_name)
-    count = sum(len(bases) if hyper == "lr" else 1 for run in runs for hyper in run)
-    if horizon.steps * count > _MOST_VALUES:
-        several = f" ({_MOST_VALUES // count} for {count} curves)" if count > 1 else ""
+    wanted = [each for run in runs for each in _wanted(as_plans(run), bases, str(run) if len(runs) > 1 else "")]
+    if horizon.steps * len(wanted) > _MOST_VALUES:
+        several = f" ({_MOST_VALUES // len(wanted)} for {len(wanted)} curves)" if len(wanted) > 1 else ""
         raise InputError(f"a preview has at most {_MOST_VALUES} steps{several}, not {horizon.steps}")
-    resolved = [{hyper: over(plan, horizon) for hyper, plan in run.items()} for run in runs]
+    resolved = {plan: _over(plan, horizon) for plan in dict.fromkeys(each.plan for each in wanted)}
     panels: dict[str, list[Curve]] = {}
-    for run, plans in zip(runs, resolved, strict=True):
-        for hyper, plan in plans.items():
-            for name, peak in bases.items() if hyper == "lr" else [("", 1.0)]:
-                label = ", ".join(filter(None, [run_text(run) if len(runs) > 1 or not name else "", name]))
-                values = values_of(plan, horizon, peak)
-                panels.setdefault(hyper, []).append(Curve(label, values[:-1], float(values[-1])))
+    for each in wanted:
+        values = _values(resolved[each.plan], horizon, each.base)
+        curve = Curve(each.label or str(runs[0]), values[:-1], float(values[-1]))
+        panels.setdefault(each.hyper, []).append(curve)
     return Preview(
         horizon,
         tuple(Panel(hyper, tuple(curves)) for hyper, curves in panels.items()),
-        title=run_text(runs[0]) if len(runs) == 1 else "",
+        title=str(runs[0]) if len(runs) == 1 else "",
         in_shares=list(bases.items()) == [("", 1.0)],
-        remark=_remark([plan for run in runs for plan in run.values()], horizon),
+        remark=_remark(list(resolved), horizon),
     )
 
 
-def run_text(run: Run) -> str:
-    """The run's text form: the plan's own where only the learning rate is scheduled."""
-    if set(run) == {"lr"}:
-        return str(run["lr"])
-    return "; ".join(f"{hyper}: {plan}" for hyper, plan in run.items())
+@dataclass(frozen=True)
+class _Wanted:
+    """A curve that is to be: of which plan, with which base, and what tells it apart."""
+
+    hyper: str
+    label: str
+    plan: Plan
+    base: float
 
 
-def longest(plans: Iterable[Plan]) -> int | None:
+def _wanted(run: Plans, bases: Mapping[str, float], text: str) -> list[_Wanted]:
+    """A curve for each target and base; a group's own plan goes with that group's base, where bases are groups'."""
+    by_group = any(target.group is not None for target, _ in run.parts)
+    found = []
+    for (hyper, group), plan in run.parts:
+        apart = {_group(other.group) for other, _ in run.parts if other.hyper == hyper and other.group is not None}
+        mine = _group(group) if group is not None else "" if not by_group else "other groups" if apart else "all groups"
+        suitable = bases if hyper == "lr" else {"": 1.0}
+        if mine in suitable:
+            suitable = {mine: suitable[mine]}
+        elif group is not None and any(name.startswith(_GROUP) for name in suitable):
+            raise InputError(f"base must name {mine} too, which has a plan of its own, not {', '.join(suitable)} alone")
+        for name, base in suitable.items():
+            if group is None and name in apart:
+                continue
+            who = "" if name.startswith(_GROUP) else mine
+            found.append(_Wanted(hyper, ", ".join(filter(None, [text, who, name])), plan, base))
+    return found
+
+
+def _group(key: object) -> str:
+    return f"{_GROUP}{key}"
+
+
+def as_plans(run: Plan | Plans) -> Plans:
+    """What a run schedules: a plan alone is for the learning rate."""
+    return Plans.of({Target("lr"): run}) if isinstance(run, Plan) else run
+
+
+def longest(runs: Iterable[Plan | Plans]) -> int | None:
     """The length of the longest plan, of those that say it in steps."""
 
     def own(plan: Plan) -> int:
@@ -145,10 +175,10 @@ def longest(plans: Iterable[Plan]) -> int | None:
         except InputError:  # a length in a unit
             return 0
 
-    return max(map(own, plans), default=0) or None
+    return max((own(plan) for run in runs for _, plan in as_plans(run).parts), default=0) or None
 
 
-def over(plan: Plan, horizon: Horizon) -> Plan:
+def _over(plan: Plan, horizon: Horizon) -> Plan:
     """The plan resolved against the horizon, and refused where that leaves it open."""
     assert isinstance(horizon.steps, int)
     sizes = {name: size for name, size in vars(horizon).items() if name != "steps"}
@@ -157,7 +187,7 @@ def over(plan: Plan, horizon: Horizon) -> Plan:
     return resolved
 
 
-def values_of(plan: Plan, horizon: Horizon, base: float) -> Array:
+def _values(plan: Plan, horizon: Horizon, base: float) -> Array:
     """The resolved plan's value at each step and at the horizon; a controller's under a metric that never improves."""
     assert isinstance(horizon.steps, int)
     t = np.arange(horizon.steps + 1)
@@ -192,7 +222,9 @@ def _bases(base: Bases, name: str) -> dict[str, float]:
     """Each base with its label; a single one needs none."""
     given: object = base
     if isinstance(given, Mapping):
-        named = {str(key): as_number(value, f"{name} of {key}", low=0.0, low_open=True) for key, value in given.items()}
+        named = {
+            _group(key): as_number(value, f"{name} of {key}", low=0.0, low_open=True) for key, value in given.items()
+        }
     elif isinstance(given, Sequence | np.ndarray) and not isinstance(given, str):
         numbers = [as_number(value, name, low=0.0, low_open=True) for value in given]
         named = {f"base {show_number(number)}": number for number in numbers}

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from lrkit.schedules import Controller
+from lrkit.schedules import Controller, Plan
 from lrkit.training.history import EpochRecord, History
 from lrkit.training.observer import Observer, Setup
 
@@ -59,7 +59,7 @@ class Progress(Observer):
         from tqdm.auto import tqdm
 
         self._epochs = setup.epochs
-        self._controlled = isinstance(setup.plan, Controller)
+        self._controlled = isinstance(setup.plan if isinstance(setup.plan, Plan) else setup.plan.get("lr"), Controller)
         self._bar = tqdm(
             total=setup.steps,
             initial=setup.steps_done,

@@ -8,13 +8,13 @@ from typing import Any, cast, get_args
 import numpy as np
 import torch
 
-from lrkit.schedules import Plan, parse
+from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_number
 from lrkit.training import tasks
-from lrkit.training.binding import Policy
 from lrkit.training.loop import choose_device
 from lrkit.training.run_folder import RunFolder
+from lrkit.training.scheduler_state import Policy
 from lrkit.training.task_source import TaskSource
 
 __all__ = ["Order", "TrainOptions", "order"]
@@ -50,7 +50,7 @@ class Order:
     """A run as it is to be made."""
 
     source: TaskSource
-    plan: Plan
+    plan: Plan | Plans
     lr: float | None
     seed: int
     place: torch.device

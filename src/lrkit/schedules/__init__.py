@@ -22,6 +22,7 @@ from lrkit.schedules.json_form import from_json, to_json
 from lrkit.schedules.lengths import Horizon, Length
 from lrkit.schedules.noise import Noise as noise
 from lrkit.schedules.plan import Controller, Plan, Schedule, State
+from lrkit.schedules.plans import Plans, Target
 from lrkit.schedules.points import Piecewise as piecewise
 from lrkit.schedules.points import Table as table
 from lrkit.schedules.ramps import Constant as constant
@@ -45,8 +46,10 @@ __all__ = [
     "InputTypeError",
     "Length",
     "Plan",
+    "Plans",
     "Schedule",
     "State",
+    "Target",
     "absolute",
     "budgeted",
     "constant",

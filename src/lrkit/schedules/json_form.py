@@ -11,6 +11,7 @@ from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.lengths import Length
 from lrkit.schedules.names import KINDS
 from lrkit.schedules.plan import Plan, show
+from lrkit.schedules.plans import Plans, Target
 from lrkit.schedules.shares import Absolute
 
 __all__ = ["from_json", "to_json"]
@@ -19,18 +20,21 @@ VERSION = 1
 _COMPOSITIONS = {"sequence": chain, "product": multiply}
 
 
-def to_json(plan: Plan) -> str:
-    """A plan as JSON text: `from_json(to_json(plan)) == plan`.
+def to_json(plan: Plan | Plans) -> str:
+    """A plan, or plans for several hyper-parameters, as JSON text: `from_json(to_json(plan)) == plan`.
 
     >>> from lrkit import warmup
     >>> to_json(warmup("5%"))
     '{"lrkit": 1, "plan": {"kind": "warmup", "steps": "5%"}}'
     """
-    return json.dumps({"lrkit": VERSION, "plan": _encode(plan)})
+    if isinstance(plan, Plan):
+        return json.dumps({"lrkit": VERSION, "plan": _encode(plan)})
+    parts = [{"hyper": hyper, "group": group, "plan": _encode(each)} for (hyper, group), each in plan.parts]
+    return json.dumps({"lrkit": VERSION, "plans": parts})
 
 
-def from_json(text: str) -> Plan:
-    """Read a plan from its JSON form.
+def from_json(text: str) -> Plan | Plans:
+    """Read a plan, or plans for several hyper-parameters, from the JSON form.
 
     Raises:
         InputError: when it isn't JSON, not a plan, of an unknown kind, or written by a newer version.
@@ -39,14 +43,32 @@ def from_json(text: str) -> Plan:
         found = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
         raise InputError(f"a schedule's JSON can't be read: {error}") from None
-    if not isinstance(found, dict) or "plan" not in found or not isinstance(found.get("lrkit"), int):
+    if not isinstance(found, dict) or not {"plan", "plans"} & set(found) or not isinstance(found.get("lrkit"), int):
         raise InputError('a schedule\'s JSON must look like {"lrkit": 1, "plan": {...}}')
     if found["lrkit"] > VERSION:
         raise InputError(f"this JSON has format {found['lrkit']}, this lrkit reads formats up to {VERSION}")
-    plan = _decode(found["plan"])
+    return _decode_plans(found["plans"]) if "plans" in found else _decode_plan(found["plan"])
+
+
+def _decode_plan(value: Any) -> Plan:
+    plan = _decode(value)
     if not isinstance(plan, Plan):
-        raise InputError(f'"plan" must be a schedule, not {found["plan"]!r}')
+        raise InputError(f'"plan" must be a schedule, not {value!r}')
     return plan
+
+
+def _decode_plans(value: Any) -> Plans:
+    if not isinstance(value, list) or not all(map(_is_part, value)):
+        raise InputError(f'"plans" must be a list of {{"hyper": "lr", "group": null, "plan": {{...}}}}, not {value!r}')
+    parts = {Target(str(each["hyper"]), each["group"]): _decode_plan(each["plan"]) for each in value}
+    if len(parts) < len(value):
+        raise InputError(f'"plans" has two plans for the same hyper-parameter and group: {value!r}')
+    return Plans.of(parts)
+
+
+def _is_part(value: Any) -> bool:
+    keys = {"hyper", "group", "plan"}
+    return isinstance(value, dict) and set(value) == keys and not isinstance(value["group"], list | dict)
 
 
 def _encode(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Sequence as Series
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.optim import Optimizer
 
-    from lrkit.training.binding import Policy, Scheduler
+    from lrkit.schedules.plans import Plans
+    from lrkit.training.scheduler import Policy, Scheduler
 
 __all__ = ["Array", "Controller", "Plan", "Schedule", "State"]
 
@@ -153,8 +154,10 @@ class Plan(ABC):
         epoch_steps: int | None = None,
         step_tokens: int | None = None,
         step_samples: int | None = None,
-        momentum: "Schedule | None" = None,
-        groups: "Mapping[int | str, Schedule] | None" = None,
+        momentum: "Plan | None" = None,
+        hypers: "Mapping[str, Plan] | None" = None,
+        groups: "Mapping[int | str, Plan | Mapping[str, Plan]] | None" = None,
+        later: Collection[int | str] = (),
         policy: "Policy | None" = None,
     ) -> "Scheduler":
         """Let this plan set the optimizer's learning rates from now on.
@@ -171,13 +174,18 @@ class Plan(ABC):
             epoch_steps: steps in an epoch, as in `over`.
             step_tokens: tokens that a step consumes.
             step_samples: samples that a step consumes.
-            momentum: a schedule for `momentum`, or for the first of `betas`.
-            groups: a schedule of its own for some groups, by index or by the group's `name`.
+            momentum: a plan for `momentum`, or for the first of `betas`.
+            hypers: plans for other hyper-parameters by name: `weight_decay`, `beta2`, or any other number that the
+                param groups have. The base of each is what the group holds, so a group without weight decay stays so.
+            groups: plans of their own for some groups, by index or by the group's `name`: a plan for `lr`, or plans
+                by hyper-parameter. The index goes before the name.
+            later: which keys of `groups` are of groups that may be added later; any other must be there now.
             policy: what to do when the optimizer's checkpoint was made with another schedule or horizon, as in
                 `Scheduler.load_state_dict`.
 
         Raises:
-            InputError: when a length can't be resolved, or the checkpoint doesn't fit and no policy is named.
+            InputError: when a length can't be resolved, the optimizer has no such group or hyper-parameter, or the
+                checkpoint doesn't fit and no policy is named.
 
         >>> import torch, lrkit
         >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
@@ -189,21 +197,24 @@ class Plan(ABC):
         0.07500000000000001
         0.05
         """
-        import lrkit  # the top level knows every layer; binding needs torch and lives in training
+        from lrkit.schedules.plans import gather  # it is made of plans
 
-        if steps is not None:
-            horizon = Horizon(steps, epoch_steps, step_tokens, step_samples)
-        elif (epoch_steps, step_tokens, step_samples) == (None, None, None):
-            horizon = None
-        else:
-            raise InputError("epoch_steps, step_tokens and step_samples are given without steps, the horizon")
-        return lrkit.bind(self, optimizer, horizon, lr=lr, momentum=momentum, groups=groups, policy=policy)
+        return gather(self, momentum, hypers, groups).bind(
+            optimizer,
+            lr=lr,
+            steps=steps,
+            epoch_steps=epoch_steps,
+            step_tokens=step_tokens,
+            step_samples=step_samples,
+            later=later,
+            policy=policy,
+        )
 
     # --- looking at it ----------------------------------------------------------------------------
 
     def plot(
         self,
-        *others: "Plan",
+        *others: "Plan | Plans",
         steps: int | None = None,
         epoch_steps: int | None = None,
         step_tokens: int | None = None,

@@ -1,5 +1,7 @@
 """The text form of a plan, read by a parser that knows the names of kinds and numbers only.
 
+text    := plan | target ':' plan (';' target ':' plan)*
+target  := name ['[' (index | name | quoted text) ']']
 plan    := product ('>>' product)*
 product := atom ('*' atom)*
 atom    := '(' plan ')' | name '(' [argument (',' argument)*] ')'
@@ -18,8 +20,9 @@ from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.lengths import as_length
 from lrkit.schedules.names import CALLS
 from lrkit.schedules.plan import Plan
+from lrkit.schedules.plans import Plans, Target
 
-__all__ = ["parse"]
+__all__ = ["parse", "parse_plan"]
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -27,7 +30,7 @@ _TOKEN = re.compile(
     | (?P<number>[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w.%]))
     | (?P<name>[A-Za-z_]\w*)
     | (?P<quoted>'[^'\n]*'|"[^"\n]*")
-    | (?P<mark>>>|[()\[\],=*])
+    | (?P<mark>>>|[()\[\],=*:;])
     | (?P<end>\Z)
     )""",
     re.VERBOSE,
@@ -37,8 +40,8 @@ _LONGEST = 10_000
 _DEEPEST = 50
 
 
-def parse(text: str) -> Plan:
-    """Read a plan from its text form: `parse(str(plan)) == plan`.
+def parse(text: str) -> Plan | Plans:
+    """Read a plan, or plans for several hyper-parameters, from the text form: `parse(str(plan)) == plan`.
 
     torch's names are read as tutorials write them, counted in epochs.
 
@@ -49,12 +52,22 @@ def parse(text: str) -> Plan:
     warmup(5%) >> linear(to=0.1)
     >>> parse("StepLR(step_size=10, gamma=0.5)")
     every(1ep, staircase(every=10, factor=0.5))
+    >>> parse("momentum: linear(to=0.5); lr: linear(to=0); lr[head]: constant(0.1)")
+    lr: linear(to=0); lr[head]: constant(0.1); momentum: linear(to=0.5)
     """
     if not isinstance(text, str):
         raise InputTypeError(f"a schedule's text must be a str, not {text!r} ({type(text).__name__})")
     if len(text) > _LONGEST:
         raise InputError(f"a schedule's text may have {_LONGEST} characters, not {len(text)}")
     return _Parser(text).whole()
+
+
+def parse_plan(text: str) -> Plan:
+    """Read one plan; several hyper-parameters are refused."""
+    plan = parse(text)
+    if isinstance(plan, Plans):
+        raise InputError(f"one schedule is wanted here, not schedules for {', '.join(str(t) for t, _ in plan.parts)}")
+    return plan
 
 
 @dataclass(frozen=True)
@@ -113,13 +126,41 @@ class _Parser:
 
     # --- grammar ----------------------------------------------------------------------------------
 
-    def whole(self) -> Plan:
+    def whole(self) -> Plan | Plans:
         if self.tokens[-1].kind == "end":
             self.fail(0, "a schedule's text can't be empty")
+        if self.tokens[-1].kind == "name" and self.tokens[-2].text in (":", "["):
+            return self.plans()
         plan = self.plan()
         if self.tokens[-1].kind != "end":
             self.fail(self.tokens[-1].at, f"expected '>>', '*' or the end, found {self._found()}")
         return plan
+
+    def plans(self) -> Plans:
+        found: dict[Target, Plan] = {}
+        while self.tokens[-1].kind != "end":
+            at, target = self.tokens[-1].at, self.target()
+            if target in found:
+                self.fail(at, f"{target} is given twice")
+            self.expect(":", f"after {target}")
+            found[target] = self.plan()
+            if self.tokens[-1].kind != "end":
+                self.expect(";", "before the next hyper-parameter")
+        return Plans.of(found)
+
+    def target(self) -> Target:
+        hyper = self.take()
+        if hyper.kind != "name":
+            self.fail(hyper.at, f"expected a hyper-parameter such as momentum, found {hyper.text!r}")
+        if not self.accept("["):
+            return Target(hyper.text)
+        group = self.take()
+        is_index = group.kind == "number" and re.fullmatch(r"\d{1,9}", group.text)
+        if group.kind not in ("name", "quoted") and not is_index:
+            self.fail(group.at, f"expected a param group's index or name, found {group.text!r}")
+        self.expect("]", "to close the bracket")
+        text = group.text[1:-1] if group.kind == "quoted" else group.text
+        return Target(hyper.text, int(text) if is_index else text)
 
     def plan(self) -> Plan:
         return self._operands(">>", self.product, chain)

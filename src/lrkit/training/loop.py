@@ -7,13 +7,13 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from lrkit.schedules import Plan, parse
+from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError
-from lrkit.training.binding import Policy
 from lrkit.training.history import History
 from lrkit.training.observer import Observer
 from lrkit.training.randomness import seeded
 from lrkit.training.run_state import RunState
+from lrkit.training.scheduler_state import Policy
 from lrkit.training.task import Task
 
 __all__ = ["DivergedError", "StoppedError", "choose_device", "run"]
@@ -29,7 +29,7 @@ class StoppedError(RuntimeError):
 
 def run(
     task: Task,
-    schedule: Plan | str,
+    schedule: Plan | Plans | str,
     *,
     lr: float | None = None,
     seed: int = 0,
@@ -44,7 +44,8 @@ def run(
 
     Args:
         task: what is trained.
-        schedule: a plan or its text; a controller is told the validation loss (without one the training loss).
+        schedule: a plan, or plans for several hyper-parameters, or the text of either; without one for `lr` that is
+            constant. A controller is told the validation loss (without one the training loss).
         lr: the base; by default the rate that the task's optimizer sets.
         seed: of the initial weights, the data order, and everything random in the model and the data (torch, numpy,
             Python). The caller's own random state is left as it was. Same seed, same history, bit for bit on the

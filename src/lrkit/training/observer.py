@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from lrkit.schedules import Plan
+from lrkit.schedules import Plan, Plans
 from lrkit.training.history import History
 
 __all__ = ["Observer", "Setup"]
@@ -28,8 +28,8 @@ class Setup:
     steps: int
     epoch_steps: int | None
     epochs: int | None
-    plan: Plan
-    resolved: Plan
+    plan: Plan | Plans
+    resolved: Plan | Plans
     made: dict[str, Any]
     snapshot: Callable[[], dict[str, Any]]
     steps_done: int = 0

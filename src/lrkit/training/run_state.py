@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lrkit.schedules import Plan
+from lrkit.schedules import Plan, Plans, Target, constant
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.training.binding import Policy
 from lrkit.training.blame import blame, blaming
 from lrkit.training.compiled import CompiledUpdate
 from lrkit.training.data import ORDER, Batches, make_batches
@@ -24,6 +23,7 @@ from lrkit.training.hyper import read
 from lrkit.training.observer import Setup
 from lrkit.training.randomness import random_state, set_random_state
 from lrkit.training.record import Record
+from lrkit.training.scheduler_state import Policy
 from lrkit.training.task import Task
 
 __all__ = ["RunState"]
@@ -37,7 +37,7 @@ class RunState:
     def __init__(
         self,
         task: Task,
-        plan: Plan,
+        plan: Plan | Plans,
         *,
         lr: float | None,
         seed: int,
@@ -45,6 +45,7 @@ class RunState:
         policy: Policy | None = None,
         compiled: bool = False,
     ) -> None:
+        plan = _with_rate(plan)
         self.task = task
         self.place = place
         self.policy = policy
@@ -214,13 +215,13 @@ class RunState:
             self.compiled.restore(state["compiled"])
         self.record.restore(state["record"], self.place)
         set_random_state(state["random"], self.place)
-        self.setup.made["schedule"] = self.scheduler.state_dict()["schedules"]["lr"]  # "keep" may have changed it
+        self.setup.made["schedule"] = str(self.scheduler.plan)  # "keep" may have changed it
         done = self.record.history() if self.record.epochs else None
         self.setup = dataclasses.replace(self.setup, steps_done=self.steps, history=done)
 
     # --- setup ------------------------------------------------------------------------------------
 
-    def _set_up(self, plan: Plan, seed: int, base: float) -> Setup:
+    def _set_up(self, plan: Plan | Plans, seed: int, base: float) -> Setup:
         """How long the run is, and how it is made."""
         task = self.task
         epoch_steps = None if self.train.count is None else -(-self.train.count // task.accumulate)
@@ -257,6 +258,13 @@ class RunState:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         return Setup(steps, epoch_steps, epochs, plan, plan.over(steps, **sizes), made, self.snapshot)
+
+
+def _with_rate(plan: Plan | Plans) -> Plan | Plans:
+    """The plans, with a constant learning rate where there is none for it."""
+    if isinstance(plan, Plan) or plan.get("lr") is not None:
+        return plan
+    return Plans.of({Target("lr"): constant(), **dict(plan.parts)})
 
 
 def _make_model(task: Task) -> nn.Module:

@@ -1,0 +1,130 @@
+"""A scheduler's state: plain data with a version, and what to do when it was made with something else."""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal, Self, TypeAlias, get_args
+
+from lrkit.schedules import Horizon, Plan, Plans, State, Target, parse
+from lrkit.schedules.errors import InputError
+
+__all__ = ["Policy", "SchedulerState", "check_policy", "horizon_dict", "reconcile"]
+
+Policy: TypeAlias = Literal["keep", "stretch", "replace"]
+
+FORMAT = 2
+
+
+@dataclass(frozen=True)
+class SchedulerState:
+    """Where a scheduler is.
+
+    Attributes:
+        steps: updates done.
+        schedules: the plans as they were written, by target.
+        horizon: what lengths were measured against.
+        controllers: the states of the controllers, by target.
+        bases: by hyper-parameter, the base of each group; None where the group's is not scheduled.
+    """
+
+    steps: int
+    schedules: dict[str, str]
+    horizon: dict[str, int] | None
+    controllers: dict[str, State]
+    bases: dict[str, list[float | None]]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What fits into JSON; it shares nothing with the scheduler."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, state: object) -> Self:
+        """The state again.
+
+        Raises:
+            InputError: when it isn't lrkit's, or of a newer format.
+        """
+        if not isinstance(state, dict) or not isinstance(state.get("format"), int):
+            raise InputError(_FOREIGN)
+        if state["format"] > FORMAT:
+            raise InputError(f"this state has format {state['format']}, this lrkit reads formats up to {FORMAT}")
+        current = _from_format_1(state) if state["format"] == 1 else state
+        names = [field.name for field in fields(cls)]
+        if not set(names) <= set(current):
+            raise InputError(_FOREIGN)
+        return cls(**{name: copy.deepcopy(current[name]) for name in names})
+
+
+_FOREIGN = "this is not the state of a schedule that lrkit bound; torch's are read by lrkit.torch_names"
+
+
+def _from_format_1(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Format 1 had one controller, and wrote `lr/0` and `lr/@head` for `lr[0]` and `lr[head]`."""
+    schedules = {}
+    for name, text in state.get("schedules", {}).items():
+        hyper, _, group = name.partition("/")
+        target = Target(hyper, (group[1:] if group.startswith("@") else int(group)) if group else None)
+        schedules[str(target)] = text
+    controller = state.get("controller")
+    return {**state, "schedules": schedules, "controllers": {} if controller is None else {"lr": controller}}
+
+
+def check_policy(policy: Policy | None) -> None:
+    """Refuse a policy that doesn't exist."""
+    if policy is not None and policy not in get_args(Policy):
+        raise InputError(f"policy must be one of {', '.join(map(repr, get_args(Policy)))}, not {policy!r}")
+
+
+def horizon_dict(horizon: Horizon | None) -> dict[str, int] | None:
+    """A horizon as plain data."""
+    if horizon is None:
+        return None
+    return {name: int(value) for name, value in asdict(horizon).items() if value is not None}
+
+
+def reconcile(
+    state: SchedulerState, plans: Plans, horizon: Horizon | None, policy: Policy | None
+) -> tuple[Plans, Horizon | None]:
+    """The plans and the horizon to go on with, of those that were saved and those that are bound.
+
+    Raises:
+        InputError: when they differ and no policy is named, or the policy can't be followed.
+    """
+    written = {str(target): str(plan) for target, plan in plans.parts}
+    if state.schedules == written and state.horizon == horizon_dict(horizon):
+        return plans, horizon
+    if policy is None:
+        raise InputError(
+            f"this state was made with {_describe(state.schedules, state.horizon)}, and "
+            f"{_describe(written, horizon_dict(horizon))} is bound; name the policy: 'keep' (the saved schedule "
+            "and horizon), 'stretch' (the saved schedule over the new horizon) or 'replace' (the new)"
+        )
+    if policy == "replace":
+        return plans, horizon
+    if policy == "stretch" and horizon is None:
+        raise InputError("policy 'stretch' needs the new horizon: bind with steps=")
+    bound = {str(target): (target, plan) for target, plan in plans.parts}
+    parts = dict(
+        bound[name] if text == written.get(name) else _read(name, text) for name, text in state.schedules.items()
+    )
+    if policy == "keep":
+        horizon = None if state.horizon is None else Horizon(**state.horizon)
+    return Plans.of(parts), horizon
+
+
+def _read(name: str, text: str) -> tuple[Target, Plan]:
+    try:
+        plans = parse(f"{name}: {text}")
+    except InputError as error:
+        why = str(error).splitlines()[0]
+        raise InputError(f"the saved schedule {text!r} can't be read, so only 'replace' is left: {why}") from None
+    assert isinstance(plans, Plans)
+    return plans.parts[0]
+
+
+def _describe(schedules: Mapping[str, str], horizon: Mapping[str, int] | None) -> str:
+    plain = list(schedules) == ["lr"]
+    written = schedules["lr"] if plain else "; ".join(f"{name}: {text}" for name, text in schedules.items())
+    sizes = [f"{horizon['steps']} steps"] if horizon else []
+    sizes += [f"{name}={size}" for name, size in (horizon or {}).items() if name != "steps"]
+    return f"'{written}' over {', '.join(sizes)}" if sizes else f"'{written}'"
