@@ -34,11 +34,31 @@ sequences = st.lists(leaves(steps) | everys | products, min_size=2, max_size=4).
 )
 
 
+def _wrap_again(plan):
+    return lrkit.clip(lrkit.shift(plan, later=3).repeat(2, stretch=1.5), high=1.5)
+
+
 def _rest(parts):
     return parts[0] if len(parts) == 1 else parts[0] >> _rest(parts[1:])
 
 
-schedules = leaves(steps) | everys | products | sequences
+simple = leaves(steps) | everys | products | sequences
+repeats = st.builds(
+    lambda plan, cycles, stretch, decay, total: plan.repeat(
+        cycles, stretch=stretch, decay=decay, steps=None if cycles else total
+    ),
+    simple,
+    st.none() | st.integers(1, 4),
+    st.sampled_from([1, 1.5, 2]) | st.floats(1, 3).map(lambda x: round(x, 3)),
+    st.sampled_from([1, 0.5]),
+    st.none() | st.integers(1, 200),
+)
+clips = st.builds(lambda plan, low, high: lrkit.clip(plan, low=low, high=high), simple, levels, st.none())
+shifts = st.builds(lambda plan, later: lrkit.shift(plan, later=later), simple, steps) | st.builds(
+    lambda plan: lrkit.shift(plan, earlier=max(1, plan.length // 3)), simple.filter(lambda plan: plan.length > 1)
+)
+wrapped = (clips | shifts | repeats).filter(lambda plan: plan.length is not None)
+schedules = simple | wrapped | st.builds(lambda a, b: a >> b, wrapped, leaves(steps)) | wrapped.map(_wrap_again)
 plateaus = st.builds(
     lrkit.plateau,
     steps,
@@ -56,6 +76,8 @@ controllers = st.one_of(
     st.builds(lambda a, b: a >> b, plateaus, schedules),
     st.builds(lambda a, b: a * b, plateaus, multipliers),
     st.builds(lambda a, b, c: a >> b * c, leaves(steps), plateaus, multipliers),
+    st.builds(lambda a, b: lrkit.clip(a >> b, high=0.9), leaves(steps), plateaus),
+    st.builds(lambda a, b: lrkit.shift(a >> b, later=7), plateaus, leaves(steps)),
 )
 
 RELATIVE = [
@@ -68,4 +90,8 @@ RELATIVE = [
     "(warmup(10) >> constant()) * exponential(to=0.1)",
     "constant(0.6, steps=50%) >> exponential(to=0.01, start=0.3)",
     "plateau(mode=max, threshold=0, threshold_mode=abs)",
+    "warmup(5%) >> repeat(warmup(10%) >> linear(to=0), cycles=3, stretch=1.5, decay=0.5) >> constant(0.1, steps=10%)",
+    "repeat(linear(3ep, to=0))",
+    "clip(shift(warmup(5%) >> linear(to=0), later=1ep), low=absolute(1e-06), high=0.9)",
+    "shift(clip(plateau(50%), low=0.01) >> linear(to=0), earlier=10%)",
 ]

@@ -8,6 +8,7 @@ from lrkit.schedules import Length as Length
 from lrkit.schedules import Plan as Plan
 from lrkit.schedules import Schedule as Schedule
 from lrkit.schedules import absolute as absolute
+from lrkit.schedules import clip as clip
 from lrkit.schedules import constant as constant
 from lrkit.schedules import every as every
 from lrkit.schedules import exponential as exponential
@@ -16,6 +17,8 @@ from lrkit.schedules import linear as linear
 from lrkit.schedules import milestones as milestones
 from lrkit.schedules import parse as parse
 from lrkit.schedules import plateau as plateau
+from lrkit.schedules import repeat as repeat
+from lrkit.schedules import shift as shift
 from lrkit.schedules import staircase as staircase
 from lrkit.schedules import to_json as to_json
 from lrkit.schedules import warmup as warmup

@@ -7,6 +7,7 @@ import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.lengths import LengthLike, as_length
+from lrkit.schedules.metric import Metric, watched
 from lrkit.schedules.plan import Array, Controller, State
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
 
@@ -84,7 +85,8 @@ class Plateau(Controller):
         """Nothing seen, nothing reduced."""
         return {"best": None, "bad_epochs": 0, "cooldown": 0, "reductions": 0}
 
-    def _update(self, state: State, metric: float, t: int | None) -> State:
+    def _update(self, state: State, metric: Metric, t: int | None) -> State:
+        metric = watched(metric, None)
         better = self._better(metric, state["best"])
         best = metric if better else state["best"]
         bad = 0 if better else state["bad_epochs"] + 1

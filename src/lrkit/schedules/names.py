@@ -3,18 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
-from lrkit.schedules.algebra import Every
+from lrkit.schedules.bounds import Clip, clip
 from lrkit.schedules.controllers import Plateau
 from lrkit.schedules.decays import Milestones, Staircase
+from lrkit.schedules.periods import Every
 from lrkit.schedules.plan import Plan
 from lrkit.schedules.ramps import Constant, Exponential, Linear
+from lrkit.schedules.repetition import Repeat
 from lrkit.schedules.shares import absolute
+from lrkit.schedules.shifts import Shift, shift
 from lrkit.schedules.warmups import Warmup
 
 __all__ = ["CALLS", "KINDS", "TORCH_NAMES"]
 
 KINDS: dict[str, type[Plan]] = {
-    cls.kind: cls for cls in (Constant, Warmup, Linear, Exponential, Staircase, Milestones, Plateau, Every)
+    cls.kind: cls
+    for cls in (Constant, Warmup, Linear, Exponential, Staircase, Milestones, Plateau, Every, Repeat, Clip, Shift)
 }
 
 
@@ -60,4 +64,4 @@ TORCH_NAMES: dict[str, Callable[..., Plan]] = {
     "ReduceLROnPlateau": _reduce_lr_on_plateau,
 }
 
-CALLS: dict[str, Callable[..., Any]] = {**KINDS, **TORCH_NAMES, "absolute": absolute}
+CALLS: dict[str, Callable[..., Any]] = {**KINDS, "clip": clip, "shift": shift, **TORCH_NAMES, "absolute": absolute}
