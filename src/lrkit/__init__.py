@@ -16,8 +16,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "lrkit.schedules": [
         "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Schedule",
-        "absolute", "clip", "constant", "every", "exponential", "from_json", "linear", "milestones", "parse", "plateau",
-        "repeat", "shift", "staircase", "to_json", "warmup",
+        "absolute", "clip", "constant", "every", "exponential", "from_json", "greedy", "linear", "milestones", "parse",
+        "plateau", "repeat", "shift", "staircase", "to_json", "warmup",
     ],
     "lrkit.training.binding": ["BoundController", "BoundSchedule", "Scheduler", "bind"],
     "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],

@@ -13,6 +13,7 @@ from lrkit.schedules import constant as constant
 from lrkit.schedules import every as every
 from lrkit.schedules import exponential as exponential
 from lrkit.schedules import from_json as from_json
+from lrkit.schedules import greedy as greedy
 from lrkit.schedules import linear as linear
 from lrkit.schedules import milestones as milestones
 from lrkit.schedules import parse as parse

@@ -4,6 +4,7 @@ The public names of kinds are lower case, the same in Python and in text; inside
 """
 
 from lrkit.schedules.bounds import clip
+from lrkit.schedules.controllers import Greedy as greedy
 from lrkit.schedules.controllers import Plateau as plateau
 from lrkit.schedules.decays import Milestones as milestones
 from lrkit.schedules.decays import Staircase as staircase
@@ -37,6 +38,7 @@ __all__ = [
     "every",
     "exponential",
     "from_json",
+    "greedy",
     "linear",
     "milestones",
     "parse",

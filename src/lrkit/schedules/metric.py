@@ -6,11 +6,11 @@ from typing import Literal, SupportsFloat, TypeAlias
 
 from lrkit.schedules.errors import InputTypeError, shown, unknown
 
-__all__ = ["Goal", "Metric", "Scale", "as_metric", "improves", "watched"]
+__all__ = ["Better", "Metric", "Relation", "as_metric", "improves", "watched"]
 
 Metric: TypeAlias = SupportsFloat | Mapping[str, SupportsFloat | None]
-Goal: TypeAlias = Literal["min", "max"]
-Scale: TypeAlias = Literal["rel", "abs"]
+Better: TypeAlias = Literal["min", "max"]
+Relation: TypeAlias = Literal["rel", "abs"]
 
 LOSS = "loss"  # the entry that is watched when no other is named
 
@@ -48,7 +48,7 @@ def watched(metric: Metric, name: str | None) -> float:
     return as_metric(metric[wanted], f"metric {shown(wanted)}")
 
 
-def improves(metric: float, best: float | None, mode: Goal, threshold: float, threshold_mode: Scale) -> bool:
+def improves(metric: float, best: float | None, mode: Better, threshold: float, threshold_mode: Relation) -> bool:
     """Whether a report is better than the best one by more than the threshold.
 
     metric < best - threshold · abs(best) for "rel", metric < best - threshold for "abs"; mirrored for mode "max".

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lrkit.schedules.bounds import Clip, clip
-from lrkit.schedules.controllers import Plateau
+from lrkit.schedules.controllers import Greedy, Plateau
 from lrkit.schedules.decays import Milestones, Staircase
 from lrkit.schedules.periods import Every
 from lrkit.schedules.plan import Plan
@@ -18,7 +18,20 @@ __all__ = ["CALLS", "KINDS", "TORCH_NAMES"]
 
 KINDS: dict[str, type[Plan]] = {
     cls.kind: cls
-    for cls in (Constant, Warmup, Linear, Exponential, Staircase, Milestones, Plateau, Every, Repeat, Clip, Shift)
+    for cls in (
+        Constant,
+        Warmup,
+        Linear,
+        Exponential,
+        Staircase,
+        Milestones,
+        Plateau,
+        Greedy,
+        Every,
+        Repeat,
+        Clip,
+        Shift,
+    )
 }
 
 

@@ -337,12 +337,19 @@ def _numbers(value: ArrayLike, name: str) -> Array:
         raise InputTypeError(f"{name} must be a number or an array of numbers, not {shown(value)}") from None
 
 
+def is_word(text: str) -> bool:
+    """Whether a text may stand without quotes in the text form."""
+    return text.isascii() and text.isidentifier() and text not in ("None", "True", "False")
+
+
 def show(value: object) -> str:
     """A field's value in the text form."""
     if isinstance(value, float):
         return show_number(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(show, value))}]"
+    if isinstance(value, str) and not is_word(value):
+        return f"'{value}'"
     return str(value)
 
 
