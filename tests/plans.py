@@ -10,6 +10,41 @@ positive = st.floats(1e-3, 2.0).map(lambda x: round(x, 5))
 levels = shares | positive.map(lrkit.absolute)
 steps = st.integers(1, 60)
 maybe_start = st.none() | positive
+bends = st.sampled_from(["linear", "cosine"])
+
+
+def one_cycle(steps, percent, **fields):
+    """A cycle that fits its length: it turns between two steps where it hasn't the length for whole ones."""
+    turn = steps * percent / 100 / (2 if fields["three_phase"] else 1)
+    return lrkit.one_cycle(steps, **({"up": int(turn)} if percent % 2 and turn >= 1 else {"turn": turn}), **fields)
+
+
+def cycles(lengths, share):
+    turns = st.integers(1, 99)
+    whole = st.none() | st.integers(1, 4)
+    per = st.sampled_from(["cycle", "step"])
+    return [
+        st.builds(lrkit.triangular, steps, steps, low=share, peak=share, per=per, steps=lengths),
+        st.builds(lrkit.triangular, steps, low=share, factor=st.floats(0.1, 1.05), per=per, steps=lengths),
+        st.builds(lrkit.cosine_restarts, steps, to=share, decay=positive, limit=whole, steps=lengths),
+        st.builds(lrkit.cosine_restarts, steps, growth=st.floats(1.01, 4), to=share, limit=whole, steps=lengths),
+        st.builds(lrkit.cosine_restarts, steps, growth=st.floats(1.01, 4), limit=st.integers(1, 4)),
+        st.builds(one_cycle, lengths, turns, start=share, to=share, shape=bends, three_phase=st.booleans()),
+    ]
+
+
+def piecewise(length, points, between):
+    places, values = zip(*sorted(points, key=lambda point: point[0]), strict=True)
+    return lrkit.piecewise(length, at=places, values=values, between=between)
+
+
+def points(lengths, share):
+    line = st.lists(st.tuples(st.integers(0, 60), share), min_size=1, max_size=5)
+    drawn = st.sampled_from(["uniform", "normal"])
+    return [
+        st.builds(piecewise, lengths, line, st.sampled_from(["hold", "linear", "cosine"])),
+        st.builds(lrkit.noise, lengths, scale=positive, distribution=drawn, every=steps, seed=st.integers(0, 2**50)),
+    ]
 
 
 def leaves(lengths, share=levels):
@@ -17,13 +52,45 @@ def leaves(lengths, share=levels):
     lower = positive.map(lrkit.absolute) | positive if share is levels else positive
     return st.one_of(
         st.builds(lrkit.constant, share, steps=lengths),
-        st.builds(lrkit.warmup, lengths, start=share),
-        st.builds(lrkit.linear, lengths, to=share, start=maybe_start),
+        *ramps(lengths, share),
+        *decays(lengths),
+        *warmups(lengths, share),
         st.builds(lrkit.exponential, lengths, to=lower, start=maybe_start),
         st.builds(lrkit.exponential, lengths, factor=st.floats(0.5, 1.0)),
-        st.builds(lrkit.staircase, lengths, every=steps, factor=positive),
-        st.builds(lrkit.milestones, lengths, at=st.lists(steps, min_size=1, max_size=3).map(sorted)),
+        *cycles(lengths, share),
+        *points(lengths, share),
     )
+
+
+def ramps(lengths, share):
+    ends = {"to": share, "start": st.none() | share}
+    yield st.builds(lrkit.linear, lengths, **ends)
+    yield st.builds(lrkit.cosine, lengths, exponent=positive, k=positive, **ends)
+    yield st.builds(lrkit.polynomial, lengths, exponent=positive, **ends)
+    yield st.builds(lrkit.cooldown, lengths, shape=choice("linear", "one_minus_sqrt", "sqrt", "square"), **ends)
+    yield st.builds(lrkit.cooldown, lengths, shape=choice("lowered_linear"), factor=st.floats(0.1, 1.0), **ends)
+    yield st.builds(lrkit.rex, lengths, **ends)
+    yield st.builds(lrkit.tanh, lengths, lower=st.floats(-30, 1), upper=st.floats(2, 30), **ends)
+    yield st.builds(lrkit.hyperbolic, lengths, bound=st.integers(60, 100), **ends)
+
+
+def decays(lengths):
+    yield st.builds(lrkit.staircase, lengths, every=steps, factor=positive, start=maybe_start)
+    yield st.builds(lrkit.milestones, lengths, at=st.lists(steps, min_size=1, max_size=3).map(sorted))
+    yield st.builds(lrkit.inverse_sqrt, lengths, timescale=steps, start=maybe_start)
+    yield st.builds(lrkit.inverse_time, lengths, timescale=steps, start=maybe_start)
+    yield st.builds(lrkit.power, lengths, exponent=positive, timescale=steps, start=maybe_start)
+    yield st.builds(lrkit.power, lengths, exponent=positive, scale=positive, start=maybe_start)
+
+
+def warmups(lengths, share):
+    yield st.builds(lrkit.warmup, lengths, start=share, to=share, shape=choice("linear", "cosine", "exponential"))
+    yield st.builds(lrkit.untuned_warmup, lengths, beta2=st.floats(0, 0.999), shape=choice("linear", "exponential"))
+    yield st.builds(lrkit.radam_warmup, lengths, beta2=st.floats(0.61, 0.9999))
+
+
+def choice(*words):
+    return st.sampled_from(words)
 
 
 multipliers = leaves(steps, shares)
@@ -42,7 +109,17 @@ def _rest(parts):
     return parts[0] if len(parts) == 1 else parts[0] >> _rest(parts[1:])
 
 
-simple = leaves(steps) | everys | products | sequences
+def named(name, *strategies):
+    """One of the strategies; hypothesis, which writes strategies out, calls it by its name and not by all its parts."""
+
+    def draw_one(draw):
+        return draw(draw(st.sampled_from(strategies)))
+
+    draw_one.__name__ = draw_one.__qualname__ = name
+    return st.composite(draw_one)()
+
+
+simple = named("simple", leaves(steps), everys, products, sequences)
 repeats = st.builds(
     lambda plan, cycles, stretch, decay, total: plan.repeat(
         cycles, stretch=stretch, decay=decay, steps=None if cycles else total
@@ -51,14 +128,16 @@ repeats = st.builds(
     st.none() | st.integers(1, 4),
     st.sampled_from([1, 1.5, 2]) | st.floats(1, 3).map(lambda x: round(x, 3)),
     st.sampled_from([1, 0.5]),
-    st.none() | st.integers(1, 200),
+    st.integers(1, 200),
 )
 clips = st.builds(lambda plan, low, high: lrkit.clip(plan, low=low, high=high), simple, levels, st.none())
 shifts = st.builds(lambda plan, later: lrkit.shift(plan, later=later), simple, steps) | st.builds(
     lambda plan: lrkit.shift(plan, earlier=max(1, plan.length // 3)), simple.filter(lambda plan: plan.length > 1)
 )
-wrapped = (clips | shifts | repeats).filter(lambda plan: plan.length is not None)
-schedules = simple | wrapped | st.builds(lambda a, b: a >> b, wrapped, leaves(steps)) | wrapped.map(_wrap_again)
+wrapped = named("wrapped", clips, shifts, repeats)
+schedules = named(
+    "schedules", simple, wrapped, st.builds(lambda a, b: a >> b, wrapped, simple), wrapped.map(_wrap_again)
+)
 plateaus = st.builds(
     lrkit.plateau,
     steps,
@@ -87,10 +166,11 @@ greedies = st.builds(
     window=st.integers(1, 4),
     metric=st.none() | st.sampled_from(["accuracy", "val/top 5", "None"]),
 )
-controllers = st.one_of(
+controllers = named(
+    "controllers",
     plateaus,
     greedies,
-    st.builds(lambda a, b: a * b, greedies, plateaus),
+    st.builds(lambda a, b: a * b, plateaus, greedies),
     st.builds(lambda a, b: a >> b, greedies, plateaus),
     st.builds(lambda a, b: a >> b, schedules, plateaus),
     st.builds(lambda a, b: a >> b, plateaus, schedules),
@@ -114,4 +194,59 @@ RELATIVE = [
     "repeat(linear(3ep, to=0))",
     "clip(shift(warmup(5%) >> linear(to=0), later=1ep), low=absolute(1e-06), high=0.9)",
     "shift(clip(plateau(50%), low=0.01) >> linear(to=0), earlier=10%)",
+    "triangular(2ep, 10%, low=absolute(0.001), peak=0.5, factor=0.5, per=step, steps=50%) >> one_cycle(up=10%)",
+    "cosine_restarts(10%, growth=1.5, to=0.1, decay=0.5, limit=3) >> linear(to=0)",
+    "one_cycle(up=2ep, start=0.1, to=absolute(1e-05), shape=linear, three_phase=True)",
+    "one_cycle(999, turn=-0.7)",
+    "piecewise(50%, at=[0, 1ep, 20%], values=[0.1, 1, absolute(0.001)]) >> noise(scale=0.1, every=1ep)",
+]
+
+# Every kind of schedule, 40 steps long, with arguments that differ from their defaults.
+EXAMPLES = [
+    "constant(0.6, steps=40)",
+    "linear(40, to=0.1)",
+    "cosine(40, to=0.1)",
+    "cosine(40, to=0.1, exponent=2)",
+    "cosine(40, to=0.1, exponent=1.7, k=0.6)",
+    "polynomial(40, to=0.1)",
+    "polynomial(40, to=0.1, exponent=0.9)",
+    "exponential(40, to=0.1)",
+    "exponential(40, factor=0.97)",
+    "cooldown(40, to=0.1)",
+    "cooldown(40, to=0.1, shape=linear)",
+    "cooldown(40, to=0.1, shape=sqrt)",
+    "cooldown(40, to=0.1, shape=square)",
+    "cooldown(40, to=0.1, shape=lowered_linear, factor=0.8)",
+    "rex(40, to=0.1)",
+    "tanh(40, to=0.1, lower=-7, upper=4)",
+    "hyperbolic(40, to=0.1, bound=100)",
+    "staircase(40, every=7, factor=0.3)",
+    "milestones(40, at=[7, 19])",
+    "inverse_sqrt(40, timescale=7)",
+    "inverse_time(40, timescale=7)",
+    "power(40, exponent=0.51, timescale=7)",
+    "power(40, exponent=0.51, scale=2.3)",
+    "warmup(40, start=0.01)",
+    "warmup(40, shape=cosine)",
+    "warmup(40, shape=exponential)",
+    "untuned_warmup(40, beta2=0.9)",
+    "untuned_warmup(40, beta2=0.9, shape=exponential)",
+    "radam_warmup(40, beta2=0.9)",
+    "triangular(7, 3, low=0.2, factor=0.7, steps=40)",
+    "triangular(7, low=0.2, peak=0.9, factor=0.97, per=step, steps=40)",
+    "cosine_restarts(7, to=0.1, decay=0.7, limit=5, steps=40)",
+    "cosine_restarts(7, growth=1.3, to=0.1, steps=40)",
+    "one_cycle(40, up=13, start=0.1, to=0.01)",
+    "one_cycle(40, start=0.1, to=0.01, shape=linear, three_phase=True, turn=13.7)",
+    "piecewise(40, at=[7, 19], values=[1, 0.3], between=hold)",
+    "piecewise(40, at=[0, 19, 19, 37], values=[0.1, 1, 0.5, 0.2])",
+    "piecewise(40, at=[7, 19], values=[1, 0.3], between=cosine)",
+    "noise(40, scale=0.1, every=3, seed=7)",
+    "noise(40, scale=0.7, distribution=normal)",
+    "every(7, linear(6, to=0), steps=40)",
+    "repeat(linear(7, to=0), stretch=1.5, decay=0.8, steps=40)",
+    "repeat(warmup(2) >> linear(8, to=0), cycles=4)",
+    "clip(linear(40, to=0), low=0.1, high=0.9)",
+    "shift(linear(33, to=0.1), later=7)",
+    "shift(linear(47, to=0.1), earlier=7)",
 ]

@@ -1,4 +1,4 @@
-"""What the interface carries without change: kinds that the library doesn't have yet, written as a user would."""
+"""What the interface carries without change: kinds of one's own, written as a user would."""
 
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass

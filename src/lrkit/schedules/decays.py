@@ -1,6 +1,6 @@
 """Decays: kinds that fall by a rule of the step alone, with or without an end."""
 
-import itertools
+from abc import abstractmethod
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
@@ -8,12 +8,12 @@ from typing import ClassVar
 import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.leaf import Leaf, entry_or, inside, whole_steps
-from lrkit.schedules.lengths import Length, LengthLike, as_length
+from lrkit.schedules.leaf import Leaf, entry_or, held, inside, whole_steps
+from lrkit.schedules.lengths import LengthLike, as_length, require_ascending
 from lrkit.schedules.plan import Array, State
-from lrkit.schedules.shares import ShareLike, power
+from lrkit.schedules.shares import ShareLike, as_number, power
 
-__all__ = ["Milestones", "Staircase"]
+__all__ = ["Decay", "InverseSqrt", "InverseTime", "Milestones", "Power", "Staircase"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -69,9 +69,7 @@ class Milestones(Leaf):
         at = tuple(as_length(each, "at") for each in self.at)
         if not at:
             raise InputError("at must have at least one step, not []")
-        for before, after in itertools.pairwise(at):
-            if _amount(before) > _amount(after) and _unit(before) == _unit(after):
-                raise InputError(f"at must ascend, but {before} stands before {after}")
+        require_ascending(at, "at")
         self._set("at", at)
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
@@ -80,9 +78,115 @@ class Milestones(Leaf):
         return entry_or(self.start, base, entry) * power(self.factor, passed.astype(np.float64))
 
 
-def _unit(length: LengthLike) -> str:
-    return length.unit if isinstance(length, Length) else "step"
+@dataclass(frozen=True, repr=False)
+class Decay(Leaf):
+    """What falls from where it begins by a rule of the step alone; where it has a length it holds what it reached.
+
+    value(t) = start · share(t)
+    """
+
+    steps: LengthLike | None = None
+    _: KW_ONLY
+    start: ShareLike | None = None
+
+    @abstractmethod
+    def _share(self, t: Array) -> Array:
+        """What of the start is left at step `t`."""
+
+    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
+        return entry_or(self.start, base, entry) * self._share(held(t, self.steps))
 
 
-def _amount(length: LengthLike) -> float:
-    return float(length.amount if isinstance(length, Length) else length)
+@dataclass(frozen=True, repr=False, kw_only=True)
+class InverseSqrt(Decay):
+    """Decay with the inverse square root of the step.
+
+    value(t) = start · √(timescale / (t + timescale))
+
+    Args:
+        steps: how long it lasts; then it holds what it reached.
+        start: where it begins; else where the segment before ended, or at the base.
+        timescale: a length, after which the value has been divided by √2. Behind a warmup of that length, as in
+            `warmup(4000) >> inverse_sqrt(timescale=4000)`, the value at a step is peak · √(4000 / step).
+
+    Source: transformer training (arXiv 1706.03762); transformers' `get_inverse_sqrt_schedule`.
+
+    >>> InverseSqrt(timescale=4)([0, 5, 12]).round(6).tolist()
+    [1.0, 0.666667, 0.5]
+    """
+
+    kind: ClassVar[str] = "inverse_sqrt"
+
+    timescale: LengthLike
+
+    def _share(self, t: Array) -> Array:
+        timescale = whole_steps(self.timescale)
+        return np.sqrt(timescale / (t + timescale))
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class InverseTime(Decay):
+    """Decay with the inverse of the step.
+
+    value(t) = start / (1 + t / timescale)
+
+    Args:
+        steps: how long it lasts; then it holds what it reached.
+        start: where it begins; else where the segment before ended, or at the base.
+        timescale: a length, after which the value has been halved.
+
+    Source: Robbins and Monro (1951); Keras's InverseTimeDecay, whose decay_steps / decay_rate is the timescale.
+
+    >>> InverseTime(timescale=4)([0, 4, 12]).tolist()
+    [1.0, 0.5, 0.25]
+    """
+
+    kind: ClassVar[str] = "inverse_time"
+
+    timescale: LengthLike
+
+    def _share(self, t: Array) -> Array:
+        return 1.0 / (1.0 + t / whole_steps(self.timescale))
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Power(Decay):
+    """Decay with a power of the step, from its first one on or once it has fallen below where it begins.
+
+    value(t) = start · (1 + t / timescale)^-exponent, or start · min(1, scale · (t + 1)^-exponent); exactly one of
+    timescale and scale is given.
+
+    Args:
+        steps: how long it lasts; then it holds what it reached.
+        start: where it begins; else where the segment before ended, or at the base.
+        exponent: how fast it falls, above 0.
+        timescale: a length.
+        scale: what the power is multiplied by; the value is constant for the first scale^(1 / exponent) steps.
+
+    Source: with `scale` the power scheduler (arXiv 2408.13359), η = min(η_max, β · a · n^b) for a batch size of β and n
+    trained tokens: with τ tokens in a step, exponent = -b and scale = β · a · τ^b / η_max.
+
+    >>> Power(timescale=4, exponent=2)([0, 4, 12]).tolist()
+    [1.0, 0.25, 0.0625]
+    >>> Power(scale=2, exponent=0.5)([0, 3, 15]).tolist()
+    [1.0, 1.0, 0.5]
+    """
+
+    kind: ClassVar[str] = "power"
+
+    exponent: float
+    timescale: LengthLike | None = None
+    scale: float | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if (self.timescale is None) == (self.scale is None):
+            given = "both" if self.scale is not None else "neither"
+            raise InputError(f"power takes either timescale= or scale=, not {given}")
+        if self.scale is not None:
+            self._set("scale", as_number(self.scale, "scale", low=0.0, low_open=True))
+
+    def _share(self, t: Array) -> Array:
+        if self.scale is not None:
+            return np.minimum(self.scale * power(t + 1.0, -self.exponent), 1.0)
+        return power(1.0 + t / whole_steps(self.timescale), -self.exponent)

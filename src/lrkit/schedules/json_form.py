@@ -4,11 +4,13 @@ import json
 from dataclasses import fields
 from typing import Any
 
+import numpy as np
+
 from lrkit.schedules.algebra import chain, multiply
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.lengths import Length
-from lrkit.schedules.names import CALLS, KINDS
-from lrkit.schedules.plan import Plan
+from lrkit.schedules.names import KINDS, MAKERS
+from lrkit.schedules.plan import Plan, show
 from lrkit.schedules.shares import Absolute
 
 __all__ = ["from_json", "to_json"]
@@ -54,6 +56,10 @@ def _encode(value: Any) -> Any:
         return {"absolute": value.value}
     if isinstance(value, tuple):
         return [_encode(each) for each in value]
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    if callable(value):
+        raise InputTypeError(f"a Python function can't be written as JSON: {show(value)}")
     return str(value) if isinstance(value, Length) else value
 
 
@@ -88,7 +94,7 @@ def _make(kind: str, arguments: dict[str, Any]) -> Plan:
         if name not in known:
             raise unknown(f"argument of {kind}", name, known)
     try:
-        plan: Plan = CALLS[kind](**arguments)
+        plan: Plan = MAKERS[kind](**arguments)
     except InputTypeError:
         raise
     except TypeError as error:  # a required argument is missing

@@ -1,15 +1,17 @@
 """What every kind that isn't composed of others has: checked fields, and the helpers of its formula."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
+from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.lengths import LengthLike, as_length
 from lrkit.schedules.plan import Array, Schedule
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
 
-__all__ = ["Leaf", "entry_or", "inside", "lerp", "whole_steps"]
+__all__ = ["Leaf", "as_choice", "entry_or", "half_cosine", "held", "inside", "travel", "whole_steps"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -20,7 +22,7 @@ class Leaf(Schedule):
 
     def __post_init__(self) -> None:
         optional = {field.name for field in fields(self) if field.default is None}
-        for name in ("steps", "every"):
+        for name in ("steps", "every", "timescale", "bound"):
             value = getattr(self, name, None)
             if hasattr(self, name) and not (value is None and name in optional):
                 self._set(name, as_length(value, name))
@@ -28,12 +30,25 @@ class Leaf(Schedule):
             value = getattr(self, name, None)
             if value is not None:
                 self._set(name, as_share(value, name))
-        factor = getattr(self, "factor", None)
-        if factor is not None:
-            self._set("factor", as_number(factor, "factor", low=0.0, low_open=True))
+        for name in ("factor", "exponent"):
+            value = getattr(self, name, None)
+            if value is not None:
+                self._set(name, as_number(value, name, low=0.0, low_open=True))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
+
+    def __getstate__(self) -> dict[str, object]:
+        for name, value in self._items():
+            if callable(value):
+                raise InputTypeError(f"{self} can't be pickled, because {name} is a Python function")
+        return vars(self)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
 
     def _open(self) -> str | None:
         if self.needs_steps and getattr(self, "steps", None) is None:
@@ -46,9 +61,14 @@ def entry_or(share: ShareLike | None, base: Array, entry: Array) -> Array:
     return entry if share is None else at_base(share, base)
 
 
-def lerp(start: Array, to: Array, position: Array) -> Array:
-    """From `start` at position 0 to `to` at 1, exact at both ends."""
-    return start * (1.0 - position) + to * position
+def travel(start: Array, to: Array, left: Array) -> Array:
+    """Between `start` and `to`, where `left` of the way is left: exact where that is 1 and 0, never past either."""
+    return start * left + to * (1.0 - left)
+
+
+def half_cosine(x: Array) -> Array:
+    """Half a period of a cosine, from 1 at 0 to 0 at 1."""
+    return (1.0 + np.cos(np.pi * x)) / 2.0
 
 
 def whole_steps(length: LengthLike | None) -> int:
@@ -57,6 +77,19 @@ def whole_steps(length: LengthLike | None) -> int:
     return length
 
 
+def held(t: Array, steps: LengthLike | None) -> Array:
+    """The step, held at the end of the length: what a ramp or decay reaches there is its end value."""
+    return t if steps is None else np.minimum(t, whole_steps(steps))
+
+
 def inside(t: Array, steps: LengthLike | None) -> Array:
     """The step, held at the last one: what falls at the very end belongs to the next segment."""
     return t if steps is None else np.minimum(t, whole_steps(steps) - 1)
+
+
+def as_choice(value: object, name: str, allowed: Iterable[str]) -> str:
+    """One of the words that are allowed."""
+    words = list(allowed)
+    if not isinstance(value, str) or value not in words:
+        raise InputError(f"{name} must be {', '.join(map(repr, words[:-1]))} or {words[-1]!r}, not {value!r}")
+    return value

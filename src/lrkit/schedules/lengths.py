@@ -1,22 +1,33 @@
 """How long something lasts: in steps, or in a unit that a horizon turns into steps."""
 
+import itertools
 import math
 import operator
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import SupportsIndex, TypeAlias
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["Horizon", "Length", "LengthLike", "NeedsHorizonError", "as_length", "round_half_up", "show_steps"]
+__all__ = [
+    "Horizon",
+    "Length",
+    "LengthLike",
+    "NeedsHorizonError",
+    "as_length",
+    "require_ascending",
+    "round_half_up",
+    "show_steps",
+]
 
 _PATTERN = re.compile(
     r"(?P<amount>\d{1,18}(?:\.\d{1,18})?)(?P<prefix>[kMGT]?)(?P<unit>%|ep|tok|samples|steps?)?", re.ASCII
 )
 _PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _HUGE = Fraction(10) ** 300  # what is longer is shown as this
-_MOST_STEPS = 2**53  # beyond, float64 can't tell one step from the next
+_MOST_STEPS = 10**18  # as many digits as text may have
 _ALLOWED = "a whole number of steps, or text such as '5%', '10ep', '2Mtok' or '50ksamples'"
 
 
@@ -134,6 +145,23 @@ def as_length(value: object, name: str = "length") -> int | Length:
     return Length(amount, unit)
 
 
+def require_ascending(lengths: Sequence[int | Length], name: str) -> None:
+    """Raise an `InputError` where a length stands before a shorter one of the same unit.
+
+    >>> require_ascending([10, as_length("1ep"), 10], "at")
+    >>> require_ascending([as_length("2ep"), as_length("1ep")], "at")
+    Traceback (most recent call last):
+        ...
+    lrkit.schedules.errors.InputError: at must ascend, but 2ep stands before 1ep
+    """
+    for before, after in itertools.pairwise(lengths):
+        (unit, amount), (other, next_amount) = (
+            (each.unit, each.amount) if isinstance(each, Length) else ("step", each) for each in (before, after)
+        )
+        if unit == other and amount > next_amount:
+            raise InputError(f"{name} must ascend, but {before} stands before {after}")
+
+
 def round_half_up(value: Fraction) -> int:
     """The nearest whole number, halves upwards.
 
@@ -155,7 +183,7 @@ def _positive(value: object, name: str) -> int:
     if steps <= 0:
         raise InputError(f"{name} must be positive, not {shown(steps)}")
     if steps > _MOST_STEPS:
-        raise InputError(f"{name} must be at most 2**53, not {shown(steps)}")
+        raise InputError(f"{name} must be at most 10**18, not {shown(steps)}")
     return steps
 
 

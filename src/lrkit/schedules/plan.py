@@ -74,7 +74,7 @@ class Plan(ABC):
     def length(self) -> int | None:
         """How many steps the plan lasts, or None while that is open."""
         measured = self._measure(Horizon())
-        return None if measured is None else int(measured)
+        return None if measured is None else round_half_up(measured)
 
     def _measure(self, horizon: Horizon) -> Fraction | None:
         """The plan's own length in steps, unrounded; None when it takes what remains."""
@@ -98,7 +98,7 @@ class Plan(ABC):
             if isinstance(value, Length) and name != "steps":
                 found[name] = horizon.steps_in(value)
             elif isinstance(value, tuple) and any(isinstance(each, Length) for each in value):
-                found[name] = tuple(horizon.steps_in(each) for each in value)
+                found[name] = tuple(horizon.steps_in(each) if isinstance(each, Length) else each for each in value)
         return replace(self, **found)
 
     def _open(self) -> str | None:
@@ -136,7 +136,7 @@ class Plan(ABC):
         # what s(array of t) has there, to the bit.
         flat = np.ascontiguousarray(steps).ravel()
         peaks = np.ascontiguousarray(peak).ravel()
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             values = np.array(self._curve(np.maximum(flat, 0.0), peaks, peaks, state))
         if not np.isfinite(values).all():
             step = flat[np.flatnonzero(~np.isfinite(values))[0]]
@@ -332,9 +332,12 @@ class Controller(Plan):
 
 def _numbers(value: ArrayLike, name: str) -> Array:
     try:
-        return np.asarray(value, dtype=np.float64)
+        numbers = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputTypeError(f"{name} must be a number or an array of numbers, not {shown(value)}") from None
+    if np.isnan(numbers).any():
+        raise InputError(f"{name} must be a number or an array of numbers, not nan")
+    return numbers
 
 
 def is_word(text: str) -> bool:
@@ -350,6 +353,8 @@ def show(value: object) -> str:
         return f"[{', '.join(map(show, value))}]"
     if isinstance(value, str) and not is_word(value):
         return f"'{value}'"
+    if callable(value) and not isinstance(value, Plan):
+        return str(getattr(value, "__name__", type(value).__name__)).strip("<>")
     return str(value)
 
 

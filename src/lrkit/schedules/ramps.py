@@ -1,17 +1,18 @@
 """Ramps: kinds that go from where they begin to `to` over their length, and the constant."""
 
+from abc import abstractmethod
 from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar
 
 import numpy as np
 
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.leaf import Leaf, entry_or, lerp, whole_steps
+from lrkit.schedules.leaf import Leaf, entry_or, half_cosine, held, travel, whole_steps
 from lrkit.schedules.lengths import LengthLike
 from lrkit.schedules.plan import Array, State
-from lrkit.schedules.shares import ShareLike, as_share, at_base, power
+from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base, power
 
-__all__ = ["Constant", "Exponential", "Linear"]
+__all__ = ["Constant", "Cosine", "Exponential", "Linear", "Polynomial", "Ramp"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,7 +42,33 @@ class Constant(Leaf):
 
 
 @dataclass(frozen=True, repr=False)
-class Linear(Leaf):
+class Ramp(Leaf):
+    """What goes from where it begins to `to` over its length: it has a shape, and nothing else of its own.
+
+    value(t) = to + (start - to) · shape(t / n) for t < n = steps, then `to`
+
+    Without `start` it begins where the segment before ended, or at the base.
+    """
+
+    always: ClassVar[tuple[str, ...]] = ("to",)
+    needs_steps: ClassVar[bool] = True
+
+    steps: LengthLike | None = None
+    _: KW_ONLY
+    to: ShareLike = 0.0
+    start: ShareLike | None = None
+
+    @abstractmethod
+    def _left(self, x: Array) -> Array:
+        """How much of the way from `start` to `to` is left at position `x`, at most 1; exactly 1 at 0 and 0 at 1."""
+
+    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
+        x = np.minimum(t / whole_steps(self.steps), 1.0)
+        return travel(entry_or(self.start, base, entry), at_base(self.to, base), self._left(x))
+
+
+@dataclass(frozen=True, repr=False)
+class Linear(Ramp):
     """A straight line.
 
     value(t) = start + (to - start) · t / n for t < n = steps, then `to`
@@ -53,17 +80,72 @@ class Linear(Leaf):
     """
 
     kind: ClassVar[str] = "linear"
-    always: ClassVar[tuple[str, ...]] = ("to",)
-    needs_steps: ClassVar[bool] = True
 
-    steps: LengthLike | None = None
-    _: KW_ONLY
-    to: ShareLike = 0.0
-    start: ShareLike | None = None
+    def _left(self, x: Array) -> Array:
+        return 1.0 - x
 
-    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
-        position = np.minimum(t / whole_steps(self.steps), 1.0)
-        return lerp(entry_or(self.start, base, entry), at_base(self.to, base), position)
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Cosine(Ramp):
+    """Half a period of a cosine: flat at both ends, steepest in the middle.
+
+    value(t) = to + (start - to) · ((1 + cos(π · (t / n)^k)) / 2)^exponent for t < n = steps, then `to`
+
+    Args:
+        steps: how long it lasts.
+        to: where it ends, a share of the base or `absolute(...)`.
+        start: where it begins; else where the segment before ended, or at the base.
+        exponent: above 1 it falls earlier, below 1 later.
+        k: above 1 it stays high for longer and falls faster (timm's `k_decay`).
+
+    Source: SGDR without restarts (arXiv 1608.03983), torch's CosineAnnealingLR up to `T_max`; k-decay (arXiv
+    2004.05909).
+
+    >>> Cosine(4, to=0)([0, 1, 2, 3, 4, 5]).round(3).tolist()
+    [1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    >>> Cosine(4, to=0.1, exponent=2)([0, 2, 4]).round(3).tolist()
+    [1.0, 0.325, 0.1]
+    >>> Cosine(4, to=0, k=2)([0, 2, 4]).round(3).tolist()
+    [1.0, 0.854, 0.0]
+    """
+
+    kind: ClassVar[str] = "cosine"
+
+    exponent: float = 1.0
+    k: float = 1.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set("k", as_number(self.k, "k", low=0.0, low_open=True))
+
+    def _left(self, x: Array) -> Array:
+        return power(half_cosine(power(x, self.k)), self.exponent)
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Polynomial(Ramp):
+    """A power of what is left of the length.
+
+    value(t) = to + (start - to) · (1 - t / n)^exponent for t < n = steps, then `to`
+
+    Args:
+        steps: how long it lasts.
+        to: where it ends, a share of the base or `absolute(...)`.
+        start: where it begins; else where the segment before ended, or at the base.
+        exponent: 1 is a straight line, above 1 it flattens towards the end.
+
+    Source: DeepLab's "poly" policy (arXiv 1606.00915); torch's PolynomialLR, whose `power` is the exponent.
+
+    >>> Polynomial(4, to=0)([0, 1, 2, 3, 4, 5]).tolist()
+    [1.0, 0.5625, 0.25, 0.0625, 0.0, 0.0]
+    """
+
+    kind: ClassVar[str] = "polynomial"
+
+    exponent: float = 2.0
+
+    def _left(self, x: Array) -> Array:
+        return power(1.0 - x, self.exponent)
 
 
 @dataclass(frozen=True, repr=False)
@@ -107,8 +189,7 @@ class Exponential(Leaf):
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         start = entry_or(self.start, base, entry)
         if self.factor is not None:
-            held = t if self.steps is None else np.minimum(t, whole_steps(self.steps))
-            return start * power(self.factor, held)
+            return start * power(self.factor, held(t, self.steps))
         assert self.to is not None
         position = np.minimum(t / whole_steps(self.steps), 1.0)
         # start^(1-x) · to^x needs no division, so a start of zero gives zero.

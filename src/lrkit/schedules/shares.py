@@ -91,10 +91,14 @@ def at_base(share: ShareLike, base: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(share.value) if isinstance(share, Absolute) else share * base
 
 
-def power(base: NDArray[np.float64] | float, exponent: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`base ** exponent`, the same to the bit for one value and for many: both operands lie without strides."""
-    one, other = np.broadcast_arrays(np.asarray(base, dtype=np.float64), exponent)
-    result: NDArray[np.float64] = np.power(np.ascontiguousarray(one), np.ascontiguousarray(other))
+def power(base: NDArray[np.float64] | float, exponent: NDArray[np.float64] | float) -> NDArray[np.float64]:
+    """`base ** exponent`, the same to the bit for one value and for many.
+
+    numpy takes another way where an operand has no strides of its own (a number, and an array of one that was
+    broadcast), so both are written out.
+    """
+    one, other = np.broadcast_arrays(np.asarray(base, dtype=np.float64), np.asarray(exponent, dtype=np.float64))
+    result: NDArray[np.float64] = np.power(one.copy(), other.copy())
     return result
 
 

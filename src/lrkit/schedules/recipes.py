@@ -1,0 +1,101 @@
+"""Recipes: schedules that papers name, as compositions of kinds, and written as such."""
+
+from typing import Literal
+
+from lrkit.schedules.cooldowns import Cooldown
+from lrkit.schedules.decays import InverseSqrt
+from lrkit.schedules.lengths import LengthLike
+from lrkit.schedules.plan import Schedule
+from lrkit.schedules.ramps import Constant, Cosine, Exponential, Linear
+from lrkit.schedules.shares import ShareLike
+from lrkit.schedules.warmups import Warmup
+
+__all__ = ["budgeted", "infinite", "linear_to_zero", "noam", "warmup_cosine", "wsd"]
+
+
+def warmup_cosine(warmup: LengthLike, *, to: ShareLike = 0.0) -> Schedule:
+    """A warmup, then half a period of a cosine over what remains.
+
+    >>> warmup_cosine("5%", to=0.1)
+    warmup(5%) >> cosine(to=0.1)
+    """
+    return Warmup(warmup) >> Cosine(to=to)
+
+
+def wsd(
+    warmup: LengthLike,
+    cooldown: LengthLike,
+    *,
+    to: ShareLike = 0.0,
+    shape: Literal["linear", "one_minus_sqrt", "sqrt", "square", "lowered_linear"] = "one_minus_sqrt",
+) -> Schedule:
+    """Warmup, stable, decay: the rate stays at its peak until the cooldown, which may begin at any time.
+
+    Source: MiniCPM (arXiv 2404.06395); the shape is that of arXiv 2405.18392, see `cooldown`.
+
+    >>> wsd("5%", "20%")
+    warmup(5%) >> constant() >> cooldown(20%, to=0)
+    """
+    return Warmup(warmup) >> Constant() >> Cooldown(cooldown, to=to, shape=shape)
+
+
+def linear_to_zero(warmup: LengthLike) -> Schedule:
+    """A warmup, then straight to zero over what remains.
+
+    Source: arXiv 2502.15938, which finds that the rate should go to zero, and warms up for a tenth.
+
+    >>> linear_to_zero("10%")
+    warmup(10%) >> linear(to=0)
+    """
+    return Warmup(warmup) >> Linear(to=0.0)
+
+
+def infinite(
+    warmup: LengthLike,
+    cooldown: LengthLike,
+    constant: ShareLike,
+    hold: LengthLike | None,
+    anneal: LengthLike | None,
+    *,
+    to: ShareLike = 0.1,
+) -> Schedule:
+    """Warm up, cool down to a constant rate from which training can go on for ever, and anneal a copy of it.
+
+    The cooldown is half a period of a cosine, the annealing exponential, so `to` is above zero. One of `hold` and
+    `anneal` may be None, and takes what remains.
+
+    Source: arXiv 2403.08763, whose rates are `constant=0.55` and `to=0.1`; arXiv 2503.02844.
+
+    >>> infinite("1%", "60%", 0.55, None, "15%")
+    warmup(1%) >> cosine(60%, to=0.55) >> constant(0.55) >> exponential(15%, to=0.1)
+    """
+    return (
+        Warmup(warmup) >> Cosine(cooldown, to=constant) >> Constant(constant, steps=hold) >> Exponential(anneal, to=to)
+    )
+
+
+def noam(warmup: LengthLike) -> Schedule:
+    """A linear warmup, then the inverse square root of the step; the peak is the base, whatever the model's width.
+
+    With k for the number of the update, from 1: min(k / w, √(w / max(k - 1, w))), so the fall begins one update after
+    the paper's.
+
+    Source: transformer training (arXiv 1706.03762).
+
+    >>> noam(4000)
+    warmup(4000) >> inverse_sqrt(timescale=4000)
+    >>> noam(4000)([1999, 3999, 16_000]).tolist()
+    [0.5, 1.0, 0.5]
+    """
+    return Warmup(warmup) >> InverseSqrt(timescale=warmup)
+
+
+def budgeted(steps: LengthLike | None = None) -> Schedule:
+    """Straight to zero over the budget, however small that is.
+
+    Source: budgeted training (arXiv 1905.04753).
+
+    >>> budgeted().over(1000)
+    linear(1000, to=0)
+    """
+    return Linear(steps, to=0.0)

@@ -1,0 +1,122 @@
+"""Warm restarts: cycles that fall, jump back to the peak, and may grow."""
+
+import functools
+import itertools
+from dataclasses import KW_ONLY, dataclass
+from decimal import Decimal, localcontext
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+
+from lrkit.schedules.cycles import cycle_at
+from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.leaf import Leaf, held, travel, whole_steps
+from lrkit.schedules.lengths import Horizon, LengthLike, as_length
+from lrkit.schedules.plan import Array, State
+from lrkit.schedules.shapes import half_cosine
+from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base, power
+
+__all__ = ["CosineRestarts"]
+
+_LEAST_GROWTH = 1.001  # so that few cycles reach the last step that a float can count
+_LAST_STEP = 2**53
+
+
+@dataclass(frozen=True, repr=False)
+class CosineRestarts(Leaf):
+    """Half a cosine wave down, then back up at once and again (SGDR; torch's CosineAnnealingWarmRestarts).
+
+    value(t) = to + (decay^i · base - to) · (1 + cos(π · (t - begin) / n)) / 2 in cycle i, which has the length
+    n = period · growth^i and begins where the one before ended
+
+    Lengths are exact and not rounded: with growth=1.5, cycles of 10, 15 and 22.5 steps begin at steps 0, 10 and 25, and
+    the fourth at 47.5. timm's `cycle_mul` and `cycle_decay` are `growth` and `decay`.
+
+    Args:
+        period: how long the first cycle lasts.
+        growth: what the length is multiplied by from cycle to cycle: 1, or at least 1.001.
+        to: where every cycle ends.
+        decay: what the peak is multiplied by from cycle to cycle.
+        limit: how many cycles there are; then it stays at `to`. By default there is no end to them.
+        steps: how long the whole lasts, by default as long as `limit` cycles, or for ever.
+
+    Source: SGDR (arXiv 1608.03983).
+
+    >>> CosineRestarts(2, growth=2, decay=0.5, limit=2)(range(8)).round(3).tolist()
+    [1.0, 0.5, 0.5, 0.427, 0.25, 0.073, 0.0, 0.0]
+    """
+
+    kind: ClassVar[str] = "cosine_restarts"
+
+    period: LengthLike
+    _: KW_ONLY
+    growth: float = 1.0
+    to: ShareLike = 0.0
+    decay: float = 1.0
+    limit: int | None = None
+    steps: LengthLike | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._set("period", as_length(self.period, "period"))
+        self._set("to", as_share(self.to, "to"))
+        self._set("growth", as_number(self.growth, "growth", low=1.0))
+        if 1.0 < self.growth < _LEAST_GROWTH:
+            raise InputError(f"growth must be 1, or at least {_LEAST_GROWTH}, not {self.growth}")
+        self._set("decay", as_number(self.decay, "decay", low=0.0, low_open=True))
+        if self.limit is not None:
+            if isinstance(self.limit, bool) or not isinstance(self.limit, int | np.integer):
+                raise InputTypeError(f"limit must be a whole number of cycles, not {self.limit!r}")
+            if self.limit < 1:
+                raise InputError(f"limit must be at least 1, not {self.limit}")
+            self._set("limit", int(self.limit))
+
+    def _measure(self, horizon: Horizon) -> Fraction | None:
+        if self.steps is not None or self.limit is None:
+            return super()._measure(horizon)
+        if self.growth == 1:
+            return horizon.measure(self.period) * self.limit
+        return horizon.measure(self.period) * Fraction(_begins(self.growth, 1, self.limit)[-1])
+
+    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
+        period = whole_steps(self.period)
+        if self.growth == 1:
+            cycle, since = cycle_at(t, self.length, period, self.limit)
+            position = since / period
+        else:
+            cycle, position = _growing_cycle_at(t, self.length, _begins_and_lengths(self.growth, period, self.limit))
+        to = at_base(self.to, base)
+        return travel(base * power(self.decay, cycle), to, half_cosine(np.minimum(position, 1.0)))
+
+
+def _growing_cycle_at(t: Array, steps: int | None, cycles: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Which of the growing cycles each step is in, and at which position from 0 to 1 (past 1 after the last)."""
+    begins, lengths = cycles
+    at = held(t, steps)
+    index = np.searchsorted(begins, at, side="right") - 1
+    if steps is not None:
+        index = np.minimum(index, np.searchsorted(begins, steps, side="left") - 1)
+    return index.astype(np.float64), (at - begins[index]) / lengths[index]
+
+
+@functools.lru_cache
+def _begins_and_lengths(growth: float, period: int, limit: int | None) -> tuple[Array, Array]:
+    begins = _begins(growth, period, limit)
+    lengths = [after - before for before, after in itertools.pairwise(begins)]
+    return np.array(begins[:-1], dtype=np.float64), np.array(lengths, dtype=np.float64)
+
+
+def _begins(growth: float, period: int, limit: int | None) -> list[Decimal]:
+    """Where each cycle begins, and where the last one ends.
+
+    In decimals, with the growth as it is written: in binary a growth of 1.1 would make a restart at step 210 that isn't
+    one. Beyond the last step that a float can count there are no more cycles.
+    """
+    begins, length = [Decimal(0)], Decimal(period)
+    with localcontext(prec=60):
+        factor = Decimal(repr(growth))
+        while begins[-1] < _LAST_STEP and (limit is None or len(begins) <= limit):
+            begins.append(begins[-1] + length)
+            length *= factor
+    return begins
