@@ -135,16 +135,27 @@ def test_a_growth_that_binary_cannot_hold_restarts_where_the_decimals_do():
 
 
 def test_as_long_as_its_cycles():
-    assert lrkit.cosine_restarts(10, growth=1.5, limit=3).length == 48  # 47.5, rounded half up
     assert lrkit.cosine_restarts(10, limit=3).length == 30
-    rounded_down = lrkit.cosine_restarts(10, growth=1.2, limit=3)  # 36.4
-    assert rounded_down(rounded_down.length) == rounded_down(10**9) > 0
+    assert lrkit.cosine_restarts(10, growth=1.5, limit=3).length == 48  # 47.5, and all of it
+    assert lrkit.cosine_restarts(10, growth=1.2, limit=3).length == 37  # 36.4
     plan = (lrkit.cosine_restarts("10%", growth=2, to=0.1, limit=3) >> lrkit.linear(to=0)).over(1000)
     assert str(plan) == "cosine_restarts(100, growth=2, to=0.1, limit=3, steps=700) >> linear(300, to=0)"
     assert plan([699, 700, 850]) == pytest.approx([0.1, 0.1, 0.05], abs=1e-4)
     assert lrkit.cosine_restarts(10, steps=20)([19.999, 20, 10**9]) == pytest.approx([0, 0, 0], abs=1e-7)
     assert lrkit.cosine_restarts(10, growth=2, steps=30)(30) == 0
     assert lrkit.cosine_restarts(10, growth=2, limit=2, steps=100)([29, 30, 31]).round(2).tolist() == [0.01, 0, 0]
+
+
+@pytest.mark.parametrize("horizon", [7, 100, 101, 999])
+@pytest.mark.parametrize("percent", [10, 16.6, 33])
+@pytest.mark.parametrize("growth", [1, 1.1, 2])
+def test_cycles_that_are_shares_of_the_horizon_end_at_their_end(horizon, percent, growth):
+    limit = 3 if growth == 1 else 2
+    restarts = lrkit.cosine_restarts(f"{percent}%", growth=growth, to=0.1, limit=limit).over(horizon)
+    total = horizon * percent / 100 * (limit if growth == 1 else 1 + growth)
+    assert restarts.length == max(1, math.floor(total + 0.5))
+    assert restarts(restarts.length) == 0.1 or horizon == 7
+    assert restarts.period >= int(horizon * percent / 100) - 1
 
 
 # --- one_cycle -------------------------------------------------------------------------------------

@@ -10,10 +10,11 @@ from typing import Any
 
 from lrkit.output.preview import Preview, preview
 from lrkit.schedules import Horizon, parse
-from lrkit.schedules.algebra import Product, Sequence
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
-from lrkit.schedules.names import KINDS, RECIPES, TORCH_NAMES
-from lrkit.schedules.plan import show
+from lrkit.schedules.names import KINDS, MAKERS, RECIPES, TORCH_NAMES
+from lrkit.schedules.plan import Plan, show
+from lrkit.schedules.product import Product
+from lrkit.schedules.sequence import Sequence
 
 __all__ = ["HORIZON", "Entry", "Group", "find", "groups", "reflow", "torchs"]
 
@@ -34,7 +35,7 @@ _GROUPS = {
     "Controllers": ("They depend on a metric too, which is reported while training.", ("controllers",)),
     "Recipes": ("Compositions that have a name.", ("recipes",)),
 }
-_SIGNS: dict[Callable[..., Any], str] = {Sequence: "a >> b", Product: "a * b"}
+_SIGNS = {"sequence": "a >> b", "product": "a * b"}
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,12 @@ def groups() -> list[Group]:
     >>> [entry.name for entry in groups()[0].entries][:2]
     ['constant', 'linear']
     """
-    kinds: dict[str, Callable[..., Any]] = {"sequence": Sequence, "product": Product, **KINDS}
+    kinds: dict[str, type[Plan]] = {"sequence": Sequence, "product": Product, **KINDS}
     found: dict[str, list[Entry]] = {title: [] for title in _GROUPS}
-    for name, call in {**kinds, **RECIPES}.items():
-        found.setdefault(_title(call), []).append(_entry(name, call))
+    for name, cls in kinds.items():
+        found.setdefault(_title(cls), []).append(_entry(name, MAKERS.get(name, cls), cls.example))
+    for name, recipe in RECIPES.items():
+        found.setdefault(_title(recipe), []).append(_entry(name, recipe, _first_call(name, recipe)))
     return [
         Group(title, _GROUPS[title][0] if title in _GROUPS else "", tuple(entries))
         for title, entries in found.items()
@@ -175,9 +178,9 @@ def _reflowed(paragraph: str, width: int) -> str:
     )
 
 
-def _entry(name: str, call: Callable[..., Any]) -> Entry:
-    signature = _SIGNS.get(call) or f"{name}({_parameters(call)})"
-    return Entry(name, _title(call), signature, inspect.getdoc(call) or "", _example(name, call))
+def _entry(name: str, call: Callable[..., Any], example: str) -> Entry:
+    signature = _SIGNS.get(name) or f"{name}({_parameters(call)})"
+    return Entry(name, _title(call), signature, inspect.getdoc(call) or "", example)
 
 
 def _torchs(name: str) -> Entry:
@@ -185,12 +188,9 @@ def _torchs(name: str) -> Entry:
     return Entry(name, "Torch's names", f"{name}({_parameters(TORCH_NAMES[name])})", doc, "")
 
 
-def _example(name: str, call: Callable[..., Any]) -> str:
-    """The example that a kind carries; a recipe's is the call that its doctest begins with."""
-    own: str = getattr(call, "example", "")
-    if own:
-        return own
-    doctest = re.search(rf"^>>> ({name}\(.*?\))", inspect.getdoc(call) or "", re.MULTILINE)
+def _first_call(name: str, recipe: Callable[..., Any]) -> str:
+    """The call that a recipe's doctest begins with, as text."""
+    doctest = re.search(rf"^>>> ({name}\(.*?\))", inspect.getdoc(recipe) or "", re.MULTILINE)
     return re.sub("[\"']", "", doctest[1]) if doctest else ""
 
 

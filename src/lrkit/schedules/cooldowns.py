@@ -16,6 +16,7 @@ from lrkit.schedules.shares import as_number, show_number
 
 __all__ = ["Cooldown", "Hyperbolic", "Rex", "Tanh"]
 
+# How much of the way is left at position x.
 _COOLDOWNS: dict[str, Callable[[Array], Array]] = {
     "linear": lambda x: 1.0 - x,
     "one_minus_sqrt": lambda x: 1.0 - np.sqrt(x),

@@ -9,7 +9,7 @@ import numpy as np
 
 from lrkit.schedules.callables import ask
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.leaf import Leaf, as_choice, held, inside, travel, whole_steps
+from lrkit.schedules.leaf import Leaf, as_choice, held, inside, lerp, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length
 from lrkit.schedules.plan import Array, State
 from lrkit.schedules.shapes import through
@@ -90,7 +90,7 @@ class Triangular(Leaf):
         down = up if self.down is None else whole_steps(self.down)
         cycle, since = cycle_at(t, self.steps, up + down)
         rise = np.where(since < up, since / up, (up + down - since) / down)
-        value = travel(at_base(self.peak, base), at_base(self.low, base), rise * self._amplitude(t, cycle))
+        value = lerp(at_base(self.low, base), at_base(self.peak, base), rise * self._amplitude(t, cycle))
         return np.maximum(value, 0.0)
 
     def _amplitude(self, t: Array, cycle: Array) -> Array:

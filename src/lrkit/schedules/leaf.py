@@ -11,7 +11,7 @@ from lrkit.schedules.lengths import LengthLike, as_length
 from lrkit.schedules.plan import Array, Schedule
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
 
-__all__ = ["Leaf", "as_choice", "entry_or", "half_cosine", "held", "inside", "travel", "whole_steps"]
+__all__ = ["Leaf", "as_choice", "entry_or", "half_cosine", "held", "inside", "lerp", "whole_steps"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,9 +61,9 @@ def entry_or(share: ShareLike | None, base: Array, entry: Array) -> Array:
     return entry if share is None else at_base(share, base)
 
 
-def travel(start: Array, to: Array, left: Array) -> Array:
-    """Between `start` and `to`, where `left` of the way is left: exact where that is 1 and 0, never past either."""
-    return start * left + to * (1.0 - left)
+def lerp(start: Array, to: Array, position: Array) -> Array:
+    """From `start` at position 0 to `to` at 1, exact at both ends."""
+    return start * (1.0 - position) + to * position
 
 
 def half_cosine(x: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.leaf import Leaf, entry_or, half_cosine, held, travel, whole_steps
+from lrkit.schedules.leaf import Leaf, entry_or, half_cosine, held, lerp, whole_steps
 from lrkit.schedules.lengths import LengthLike
 from lrkit.schedules.plan import Array, State
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base, power
@@ -28,7 +28,6 @@ class Constant(Leaf):
     """
 
     kind: ClassVar[str] = "constant"
-    example: ClassVar[str] = "constant(0.5, steps=30%) >> constant(1)"
 
     share: ShareLike = 1.0
     _: KW_ONLY
@@ -43,8 +42,35 @@ class Constant(Leaf):
 
 
 @dataclass(frozen=True, repr=False)
+class Linear(Leaf):
+    """A straight line.
+
+    value(t) = start + (to - start) · t / n for t < n = steps, then `to`
+
+    Without `start` it begins where the segment before ended, or at the base.
+
+    >>> Linear(4, to=0.2)([0, 2, 4, 100]).round(3).tolist()
+    [1.0, 0.6, 0.2, 0.2]
+    """
+
+    kind: ClassVar[str] = "linear"
+    example: ClassVar[str] = "linear(to=0)"
+    always: ClassVar[tuple[str, ...]] = ("to",)
+    needs_steps: ClassVar[bool] = True
+
+    steps: LengthLike | None = None
+    _: KW_ONLY
+    to: ShareLike = 0.0
+    start: ShareLike | None = None
+
+    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
+        position = np.minimum(t / whole_steps(self.steps), 1.0)
+        return lerp(entry_or(self.start, base, entry), at_base(self.to, base), position)
+
+
+@dataclass(frozen=True, repr=False)
 class Ramp(Leaf):
-    """What goes from where it begins to `to` over its length: it has a shape, and nothing else of its own.
+    """What goes along a curve from where it begins to `to` over its length: it has a shape, and nothing else.
 
     value(t) = to + (start - to) · shape(t / n) for t < n = steps, then `to`
 
@@ -61,30 +87,15 @@ class Ramp(Leaf):
 
     @abstractmethod
     def _left(self, x: Array) -> Array:
-        """How much of the way from `start` to `to` is left at position `x`, at most 1; exactly 1 at 0 and 0 at 1."""
+        """How much of the way from `start` to `to` is left at position `x`, between 0 and 1.
+
+        Exactly 1 at 0 and exactly 0 at 1, but where it is the shape's nature to begin or to end short of that.
+        """
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         x = np.minimum(t / whole_steps(self.steps), 1.0)
-        return travel(entry_or(self.start, base, entry), at_base(self.to, base), self._left(x))
-
-
-@dataclass(frozen=True, repr=False)
-class Linear(Ramp):
-    """A straight line.
-
-    value(t) = start + (to - start) · t / n for t < n = steps, then `to`
-
-    Without `start` it begins where the segment before ended, or at the base.
-
-    >>> Linear(4, to=0.2)([0, 2, 4, 100]).round(3).tolist()
-    [1.0, 0.6, 0.2, 0.2]
-    """
-
-    kind: ClassVar[str] = "linear"
-    example: ClassVar[str] = "linear(to=0)"
-
-    def _left(self, x: Array) -> Array:
-        return 1.0 - x
+        # From the end to the start, since most ramps fall: what is left near 0 keeps its digits.
+        return lerp(at_base(self.to, base), entry_or(self.start, base, entry), self._left(x))
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -112,7 +123,6 @@ class Cosine(Ramp):
     """
 
     kind: ClassVar[str] = "cosine"
-    example: ClassVar[str] = "cosine(to=0)"
 
     exponent: float = 1.0
     k: float = 1.0
@@ -144,7 +154,6 @@ class Polynomial(Ramp):
     """
 
     kind: ClassVar[str] = "polynomial"
-    example: ClassVar[str] = "polynomial(to=0, exponent=2)"
 
     exponent: float = 2.0
 
@@ -168,7 +177,6 @@ class Exponential(Leaf):
     """
 
     kind: ClassVar[str] = "exponential"
-    example: ClassVar[str] = "exponential(to=0.01)"
 
     steps: LengthLike | None = None
     _: KW_ONLY

@@ -2,19 +2,19 @@
 
 import functools
 import itertools
-from dataclasses import KW_ONLY, dataclass
+import math
+from dataclasses import KW_ONLY, dataclass, replace
 from decimal import Decimal, localcontext
 from fractions import Fraction
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
 from lrkit.schedules.cycles import cycle_at
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.leaf import Leaf, held, travel, whole_steps
-from lrkit.schedules.lengths import Horizon, LengthLike, as_length
+from lrkit.schedules.leaf import Leaf, half_cosine, held, lerp, whole_steps
+from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length
 from lrkit.schedules.plan import Array, State
-from lrkit.schedules.shapes import half_cosine
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base, power
 
 __all__ = ["CosineRestarts"]
@@ -34,7 +34,7 @@ class CosineRestarts(Leaf):
     the fourth at 47.5. timm's `cycle_mul` and `cycle_decay` are `growth` and `decay`.
 
     Args:
-        period: how long the first cycle lasts.
+        period: how long the first cycle lasts; a share with a limit is rounded down, so that all the cycles fit.
         growth: what the length is multiplied by from cycle to cycle: 1, or at least 1.001.
         to: where every cycle ends.
         decay: what the peak is multiplied by from cycle to cycle.
@@ -73,12 +73,23 @@ class CosineRestarts(Leaf):
                 raise InputError(f"limit must be at least 1, not {self.limit}")
             self._set("limit", int(self.limit))
 
+    def _total(self) -> Fraction:
+        """How many periods the cycles last together."""
+        assert self.limit is not None
+        return Fraction(self.limit if self.growth == 1 else _begins(self.growth, 1, self.limit)[-1])
+
     def _measure(self, horizon: Horizon) -> Fraction | None:
         if self.steps is not None or self.limit is None:
             return super()._measure(horizon)
-        if self.growth == 1:
-            return horizon.measure(self.period) * self.limit
-        return horizon.measure(self.period) * Fraction(_begins(self.growth, 1, self.limit)[-1])
+        measure = horizon.measure(self.period) * self._total()
+        return measure if isinstance(self.period, Length) else Fraction(math.ceil(measure))
+
+    def _resolve(self, horizon: Horizon, steps: int) -> Self:
+        resolved = super()._resolve(horizon, steps)
+        if self.steps is not None or self.limit is None or not isinstance(self.period, Length):
+            return resolved
+        # Rounded down, so that the last cycle reaches its end too.
+        return replace(resolved, period=max(1, math.floor(steps / self._total())))
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         period = whole_steps(self.period)
@@ -88,7 +99,7 @@ class CosineRestarts(Leaf):
         else:
             cycle, position = _growing_cycle_at(t, self.length, _begins_and_lengths(self.growth, period, self.limit))
         to = at_base(self.to, base)
-        return travel(base * power(self.decay, cycle), to, half_cosine(np.minimum(position, 1.0)))
+        return lerp(to, base * power(self.decay, cycle), half_cosine(np.minimum(position, 1.0)))
 
 
 def _growing_cycle_at(t: Array, steps: int | None, cycles: tuple[Array, Array]) -> tuple[Array, Array]:

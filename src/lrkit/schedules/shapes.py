@@ -4,24 +4,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from lrkit.schedules.leaf import travel
+from lrkit.schedules.leaf import half_cosine, lerp
 from lrkit.schedules.plan import Array
 from lrkit.schedules.shares import Absolute, ShareLike
 
-__all__ = ["BENDS", "half_cosine", "through"]
+__all__ = ["BENDS", "through"]
 
 
-def half_cosine(x: Array) -> Array:
-    """Half a period of a cosine, from 1 at position 0 to 0 at 1, exact at both ends."""
-    wave: Array = (1.0 + np.cos(np.pi * x)) / 2.0
-    return wave
-
-
-# What is left of the way from one point to the next at position x, from 1 at 0 to 0 at 1.
+# How much of the way from one point to the next is done at position x.
 BENDS: dict[str, Callable[[Array], Array]] = {
-    "hold": lambda x: np.ceil(1.0 - x),
-    "linear": lambda x: 1.0 - x,
-    "cosine": half_cosine,
+    "hold": np.floor,
+    "linear": lambda x: x,
+    "cosine": lambda x: half_cosine(1.0 - x),
 }
 
 
@@ -41,4 +35,4 @@ def through(t: Array, base: Array, points: Sequence[tuple[float, ShareLike]], be
     distance = places[after] - places[before]
     position = np.where(distance > 0, (t - places[before]) / np.where(distance > 0, distance, 1.0), 0.0)
     start, to = (np.where(is_absolute[i], numbers[i], numbers[i] * base) for i in (before, after))
-    return travel(start, to, BENDS[between](position))
+    return lerp(start, to, BENDS[between](position))

@@ -7,18 +7,18 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from lrkit.schedules.leaf import Leaf, as_choice, half_cosine, inside, travel, whole_steps
+from lrkit.schedules.leaf import Leaf, as_choice, half_cosine, inside, lerp, whole_steps
 from lrkit.schedules.lengths import LengthLike
 from lrkit.schedules.plan import Array, State
 from lrkit.schedules.shares import ShareLike, as_number, at_base
 
 __all__ = ["RAdamWarmup", "UntunedWarmup", "Warmup"]
 
-# What is left of the way from start to `to` at position x, from 1 at 0 to 0 at 1.
+# How much of the way from start to `to` is done at position x: 1 at 1.
 _SHAPES: dict[str, Callable[[Array], Array]] = {
-    "linear": lambda x: 1.0 - x,
-    "cosine": half_cosine,
-    "exponential": lambda x: np.expm1(2.0 - 2.0 * x) / np.expm1(2.0),
+    "linear": lambda x: x,
+    "cosine": lambda x: half_cosine(1.0 - x),
+    "exponential": lambda x: np.expm1(-2.0 * x) / np.expm1(-2.0),
 }
 
 
@@ -62,7 +62,7 @@ class Warmup(Leaf):
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         x = np.minimum((t + 1.0) / whole_steps(self.steps), 1.0)
-        return travel(at_base(self.start, base), at_base(self.to, base), _SHAPES[self.shape](x))
+        return lerp(at_base(self.start, base), at_base(self.to, base), _SHAPES[self.shape](x))
 
 
 @dataclass(frozen=True, repr=False)
