@@ -19,7 +19,7 @@ KNOWN = (
     "warmup(5%) >> constant() >> cooldown(20%, to=0)",
     "one_cycle()",
     "warmup(5%) >> inverse_sqrt(timescale=5%)",
-    "staircase(every=25%, factor=0.5)",
+    "staircase(every=30%, factor=0.5)",
     "cosine_restarts(25%, growth=3)",
 )
 COLUMNS = 3
