@@ -180,6 +180,13 @@ controllers = named(
     st.builds(lambda a, b: lrkit.shift(a >> b, later=7), plateaus, leaves(steps)),
 )
 
+targets = st.builds(
+    lrkit.Target,
+    st.sampled_from(["lr", "momentum", "beta2", "weight_decay", "eps"]),
+    st.none() | st.integers(0, 12) | st.sampled_from(["head", "my head", "0", "it's", "ß"]),
+)
+several = st.dictionaries(targets, schedules | controllers, min_size=1, max_size=5).map(lrkit.Plans.of)
+
 RELATIVE = [
     "warmup(5%) >> linear(to=0)",
     "warmup(50ksamples) >> constant() >> linear(20%, to=absolute(1e-06))",

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrkit
-from lrkit import InputError, InputTypeError, Plans, Target
+from lrkit import InputError, InputTypeError, Plans
 from optimizers import HYPERS, OPTIONS, cases, expected, held, make, mixed_cases
 
 
@@ -84,6 +84,7 @@ def resume(case, saved, for_optimizer, for_scheduler):
 
 
 @given(mixed_cases, st.integers(0, 20), st.sampled_from(SAVED))
+@settings(max_examples=60)
 def test_resumed_anywhere_is_never_interrupted(case, at, saved):
     optimizer = case.make()
     whole = train(optimizer, case.plans.bind(optimizer), 25)
@@ -372,6 +373,13 @@ def test_a_saved_schedule_that_cannot_be_read_leaves_replace():
     scheduler.load_state_dict(state, policy="replace")
 
 
+def test_a_refusal_says_what_differs():
+    _, scheduler = bound("every(1ep, exponential(factor=0.9))", 100, epoch_steps=10)
+    _, other = bound("every(1ep, exponential(factor=0.9))", 100, epoch_steps=20)
+    with pytest.raises(InputError, match=r"over 100 steps, epoch_steps=10, and .* over 100 steps, epoch_steps=20 "):
+        other.load_state_dict(scheduler.state_dict())
+
+
 def test_a_controllers_state_survives_another_horizon():
     _, scheduler = bound("plateau(patience=0, factor=0.5)", 100)
     for _ in range(3):
@@ -495,12 +503,3 @@ def test_a_binding_that_is_refused_leaves_the_one_before():
     optimizer.step()
     assert scheduler.steps == 1
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.09)
-
-
-# --- the value -------------------------------------------------------------------------------------------------------
-
-
-def test_the_parts_are_in_order():
-    given = {Target("eps"): half, Target("lr", "b"): half, Target("lr", 10): half, Target("lr", 9): half}
-    plans = Plans.of(given | {Target("lr"): half})
-    assert [str(target) for target, _ in plans.parts] == ["lr", "lr[9]", "lr[10]", "lr[b]", "eps"]

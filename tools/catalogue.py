@@ -9,7 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 import lrkit
-from lrkit.output.catalogue import HORIZON, Entry, Group, groups, torchs
+from lrkit.output.catalogue import HORIZON, Entry, Group, about_torchs, groups, torchs
 from lrkit.output.plots import COLOURS, save
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -36,18 +36,15 @@ What `t`, `n`, shares and lengths mean, and how schedules compose, is on the pag
 Signatures are in the text form, where words and lengths stand bare; Python wants quotes around them (`up="30%"`). Every
 picture is of the example, over 1000 steps, which are 10 epochs, in shares of the base.
 """
-TORCHS = """## torch's names
-
-The text form reads torch's names too, with torch's arguments and defaults.
-"""
 
 
 def page() -> str:
     """The page as it should be."""
     command = ["lrkit plot --total 1000 --out docs/images/schedules.png", *(f'    "{text}"' for text in KNOWN)]
     shown = textwrap.indent(" \\\n".join(command), "    ")
+    torch = f"## torch's names\n\n{wrapped(f'The text form reads them too. {about_torchs()}')}\n"
     names = "".join(f"{wrapped(f'- `{each.signature}`', '  ')}\n" for each in torchs())
-    return "\n".join([INTRO.format(command=shown), *map(section, groups()), TORCHS, names])
+    return "\n".join([INTRO.format(command=shown), *map(section, groups()), torch, names])
 
 
 def section(group: Group) -> str:

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from lrkit.output.preview import Preview, preview
-from lrkit.schedules import Horizon, parse
+from lrkit.schedules import Horizon, parse, torch_text
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.names import KINDS, MAKERS, RECIPES, TORCH_NAMES
 from lrkit.schedules.plan import Plan, show
 from lrkit.schedules.product import Product
 from lrkit.schedules.sequence import Sequence
 
-__all__ = ["HORIZON", "Entry", "Group", "find", "groups", "reflow", "torchs"]
+__all__ = ["HORIZON", "Entry", "Group", "about_torchs", "find", "groups", "reflow", "torchs"]
 
 # Where the curves of the examples are taken: long enough for every unit.
 HORIZON = Horizon(steps=1000, epoch_steps=100, step_tokens=1000, step_samples=32)
@@ -147,6 +147,11 @@ def torchs() -> list[Entry]:
     return [_torchs(name) for name in TORCH_NAMES]
 
 
+def about_torchs() -> str:
+    """What they have in common, as their module says it."""
+    return inspect.cleandoc(torch_text.__doc__ or "").partition("\n\n")[2]
+
+
 def reflow(doc: str, width: int) -> str:
     r"""A docstring in lines of at most `width`; doctests stay as they are.
 
@@ -184,7 +189,7 @@ def _entry(name: str, call: Callable[..., Any], example: str) -> Entry:
 
 
 def _torchs(name: str) -> Entry:
-    doc = f"torch's {name} with torch's arguments and defaults, counted in epochs."
+    doc = f"torch's {name} as the text form reads it.\n\n{about_torchs()}"
     return Entry(name, "Torch's names", f"{name}({_parameters(TORCH_NAMES[name])})", doc, "")
 
 

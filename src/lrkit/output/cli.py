@@ -51,7 +51,11 @@ def train(
         typer.Argument(help=f"What to train: {', '.join(BUILT_IN)}, or your own: file.py:task or package.module:task."),
     ] = None,
     schedule: Annotated[
-        str | None, typer.Option(help=f"The schedule as text; by default plateau(patience=5). {SCHEDULE_HELP}")
+        str | None,
+        typer.Option(
+            help=f"The schedule as text; by default plateau(patience=5). {SCHEDULE_HELP} Several hyper-parameters: "
+            "'lr: linear(to=0); momentum: linear(to=0.5)'."
+        ),
     ] = None,
     lr: Annotated[float | None, typer.Option(help="The base (peak) learning rate; by default the task's.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes through the data; by default the task's.")] = None,

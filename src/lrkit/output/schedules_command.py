@@ -25,7 +25,9 @@ def list_schedules(*, as_json: bool) -> None:
         typer.echo(f"{group.title.upper()}\n")
         for entry in group.entries:
             typer.echo(_brief(entry) + "\n")
-    typer.echo(_wrapped("torch's names, counted in epochs: " + ", ".join(each.signature for each in torchs()), "  "))
+    typer.echo("TORCH'S NAMES\n")
+    for each in torchs():
+        typer.echo(_wrapped(each.signature, "      ", first="  "))
     typer.echo("\nlrkit schedules NAME shows one in full; lrkit plot draws any text.")
 
 

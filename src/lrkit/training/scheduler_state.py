@@ -94,9 +94,10 @@ def reconcile(
     if state.schedules == written and state.horizon == horizon_dict(horizon):
         return plans, horizon
     if policy is None:
+        here = horizon_dict(horizon)
         raise InputError(
-            f"this state was made with {_describe(state.schedules, state.horizon)}, and "
-            f"{_describe(written, horizon_dict(horizon))} is bound; name the policy: 'keep' (the saved schedule "
+            f"this state was made with {_describe(state.schedules, state.horizon, here)}, and "
+            f"{_describe(written, here, state.horizon)} is bound; name the policy: 'keep' (the saved schedule "
             "and horizon), 'stretch' (the saved schedule over the new horizon) or 'replace' (the new)"
         )
     if policy == "replace":
@@ -122,9 +123,12 @@ def _read(name: str, text: str) -> tuple[Target, Plan]:
     return plans.parts[0]
 
 
-def _describe(schedules: Mapping[str, str], horizon: Mapping[str, int] | None) -> str:
+def _describe(schedules: Mapping[str, str], horizon: Mapping[str, int] | None, other: Mapping[str, int] | None) -> str:
+    """Schedules over a horizon: its steps, and what else differs from the other horizon."""
     plain = list(schedules) == ["lr"]
     written = schedules["lr"] if plain else "; ".join(f"{name}: {text}" for name, text in schedules.items())
-    sizes = [f"{horizon['steps']} steps"] if horizon else []
-    sizes += [f"{name}={size}" for name, size in (horizon or {}).items() if name != "steps"]
-    return f"'{written}' over {', '.join(sizes)}" if sizes else f"'{written}'"
+    if horizon is None:
+        return f"'{written}'"
+    differ = {name: size for name, size in horizon.items() if name != "steps" and size != (other or {}).get(name)}
+    sizes = [f"{horizon['steps']} steps", *(f"{name}={size}" for name, size in differ.items())]
+    return f"'{written}' over {', '.join(sizes)}"
