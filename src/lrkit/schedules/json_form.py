@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lrkit.schedules.algebra import chain, multiply
-from lrkit.schedules.errors import InputError, InputTypeError, unknown
+from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.lengths import Length
 from lrkit.schedules.names import KINDS, MAKERS
 from lrkit.schedules.plan import Plan, show
@@ -39,11 +39,14 @@ def from_json(text: str) -> Plan | Plans:
     Raises:
         InputError: when it isn't JSON, not a plan, of an unknown kind, or written by a newer version.
     """
+    if not isinstance(text, str | bytes):
+        raise InputTypeError(f"a schedule's JSON must be a str, not {shown(text)}")
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also for bytes that are no text, and numbers of too many digits
         raise InputError(f"a schedule's JSON can't be read: {error}") from None
-    if not isinstance(found, dict) or not {"plan", "plans"} & set(found) or not isinstance(found.get("lrkit"), int):
+    is_version = isinstance(found, dict) and type(found.get("lrkit")) is int and found["lrkit"] >= 1
+    if not is_version or not {"plan", "plans"} & set(found):
         raise InputError('a schedule\'s JSON must look like {"lrkit": 1, "plan": {...}}')
     if found["lrkit"] > VERSION:
         raise InputError(f"this JSON has format {found['lrkit']}, this lrkit reads formats up to {VERSION}")
@@ -51,9 +54,14 @@ def from_json(text: str) -> Plan | Plans:
 
 
 def _decode_plan(value: Any) -> Plan:
-    plan = _decode(value)
+    try:
+        plan = _decode(value)
+    except InputTypeError as error:
+        raise InputError(str(error)) from None
+    except RecursionError:
+        raise InputError("a schedule's JSON can't be read: it is nested too deeply") from None
     if not isinstance(plan, Plan):
-        raise InputError(f'"plan" must be a schedule, not {value!r}')
+        raise InputError(f'"plan" must be a schedule, not {shown(value)}')
     return plan
 
 
@@ -94,19 +102,21 @@ def _decode(value: Any) -> Any:
         return Absolute(value["absolute"])
     arguments = {name: _decode(each) for name, each in value.items() if name != "kind"}
     kind = value.get("kind")
+    if not isinstance(kind, str):
+        raise InputError(f'"kind" must be the name of a kind, not {shown(kind)}')
     if kind in _COMPOSITIONS:
         return _compose(kind, arguments)
     if kind in KINDS:
         return _make(kind, arguments)
-    raise unknown("kind", str(kind), [*KINDS, *_COMPOSITIONS])
+    raise unknown("kind", kind, [*KINDS, *_COMPOSITIONS])
 
 
 def _compose(kind: str, arguments: dict[str, Any]) -> Plan:
     parts = arguments.get("parts")
     if set(arguments) != {"parts"} or not isinstance(parts, tuple) or len(parts) < 2:
-        raise InputError(f"a {kind} must have a list of at least two parts, not {arguments!r}")
+        raise InputError(f"a {kind} must have a list of at least two parts, not {shown(arguments)}")
     if not all(isinstance(part, Plan) for part in parts):
-        raise InputError(f"every part of a {kind} must be a schedule, not {parts!r}")
+        raise InputError(f"every part of a {kind} must be a schedule, not {shown(parts)}")
     return _COMPOSITIONS[kind](*parts)
 
 

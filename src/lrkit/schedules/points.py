@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.leaf import Leaf, as_choice, inside, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length, require_ascending
 from lrkit.schedules.plan import Array, State
@@ -143,7 +143,7 @@ class Table(Leaf):
 
 def _listed(value: object, name: str, what: str) -> tuple[object, ...]:
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise InputTypeError(f"{name} must be a list of {what}, not {value!r}")
+        raise InputTypeError(f"{name} must be a list of {what}, not {shown(value)}")
     return tuple(value)
 
 
