@@ -149,7 +149,7 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path):
         (["plot", "linear()", "--step-samples", "0"], "--step-samples must be at least 1, not 0"),
         (["plot", *["linear()"] * 3, "--total", "9999999"], "at most 20000000 steps (6666666 for 3 curves)"),
         (["plot", *[f"constant({n})" for n in range(29)], "--out", "x.png"], "at most 28 curves, not 29"),
-        (["schedules", "warmpu"], "unknown schedule 'warmpu', did you mean 'warmup'? Known: ExponentialLR"),
+        (["schedules", "warmpu"], "unknown schedule 'warmpu', did you mean 'warmup'? Known: ConstantLR"),
         (["plot", "linear(20)", "--total", "10"], "needs 20 steps, but the horizon is 10"),
     ],
 )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lrkit.analysis.summary import reductions
 from lrkit.output.preview import Bases, Panel, Preview, preview
 from lrkit.schedules import Horizon, Plan, Plans
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.plan import Array
 from lrkit.training.history import History
 
@@ -98,7 +98,7 @@ def plot(
     given: Sequence[object] = runs
     for each in given:
         if not isinstance(each, Plan | Plans):
-            raise InputTypeError(f"plot draws schedules and controllers, not {each!r} ({type(each).__name__})")
+            raise InputTypeError(f"plot draws schedules and controllers, not {shown(each)} ({type(each).__name__})")
     if not runs:
         raise InputError("plot needs at least one schedule")
     if out is not None:

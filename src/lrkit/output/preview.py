@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 
 from lrkit.schedules import Controller, Horizon, Plan, Plans, Schedule, Target
-from lrkit.schedules.errors import InputError
+from lrkit.schedules.errors import InputError, shown
 from lrkit.schedules.plan import Array
 from lrkit.schedules.shares import as_number, show_number
 
@@ -231,5 +231,5 @@ def _bases(base: Bases, name: str) -> dict[str, float]:
     else:
         return {"": as_number(given, name, low=0.0, low_open=True)}
     if not named:
-        raise InputError(f"{name} must have at least one value, not {base!r}")
+        raise InputError(f"{name} must have at least one value, not {shown(base)}")
     return named
