@@ -16,11 +16,11 @@ __version__ = "0.1.0"
 _HOMES = {
     "lrkit.schedules": [
         "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Schedule",
-        "absolute", "budgeted", "constant", "cooldown", "cosine", "cosine_restarts", "every", "exponential",
-        "from_callable", "from_json", "hyperbolic", "infinite", "inverse_sqrt", "inverse_time", "linear",
+        "absolute", "budgeted", "clip", "constant", "cooldown", "cosine", "cosine_restarts", "every", "exponential",
+        "from_callable", "from_json", "greedy", "hyperbolic", "infinite", "inverse_sqrt", "inverse_time", "linear",
         "linear_to_zero", "milestones", "noam", "noise", "one_cycle", "parse", "piecewise", "plateau", "polynomial",
-        "power", "radam_warmup", "rex", "staircase", "table", "tanh", "to_json", "triangular", "untuned_warmup",
-        "warmup", "warmup_cosine", "wsd",
+        "power", "radam_warmup", "repeat", "rex", "shift", "staircase", "table", "tanh", "to_json", "triangular",
+        "untuned_warmup", "warmup", "warmup_cosine", "wsd",
     ],
     "lrkit.training.binding": ["BoundController", "BoundSchedule", "Scheduler", "bind"],
     "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],

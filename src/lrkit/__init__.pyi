@@ -9,6 +9,7 @@ from lrkit.schedules import Plan as Plan
 from lrkit.schedules import Schedule as Schedule
 from lrkit.schedules import absolute as absolute
 from lrkit.schedules import budgeted as budgeted
+from lrkit.schedules import clip as clip
 from lrkit.schedules import constant as constant
 from lrkit.schedules import cooldown as cooldown
 from lrkit.schedules import cosine as cosine
@@ -17,6 +18,7 @@ from lrkit.schedules import every as every
 from lrkit.schedules import exponential as exponential
 from lrkit.schedules import from_callable as from_callable
 from lrkit.schedules import from_json as from_json
+from lrkit.schedules import greedy as greedy
 from lrkit.schedules import hyperbolic as hyperbolic
 from lrkit.schedules import infinite as infinite
 from lrkit.schedules import inverse_sqrt as inverse_sqrt
@@ -33,7 +35,9 @@ from lrkit.schedules import plateau as plateau
 from lrkit.schedules import polynomial as polynomial
 from lrkit.schedules import power as power
 from lrkit.schedules import radam_warmup as radam_warmup
+from lrkit.schedules import repeat as repeat
 from lrkit.schedules import rex as rex
+from lrkit.schedules import shift as shift
 from lrkit.schedules import staircase as staircase
 from lrkit.schedules import table as table
 from lrkit.schedules import tanh as tanh

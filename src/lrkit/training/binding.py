@@ -4,7 +4,7 @@ import math
 import weakref
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any, Literal, SupportsFloat, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from torch import Tensor
@@ -13,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrkit.schedules import Controller, Horizon, Plan, Schedule, parse
 from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.metric import Metric
 from lrkit.schedules.shares import as_number
 from lrkit.training.hyper import read, write
 
@@ -198,13 +199,15 @@ class Scheduler(LRScheduler):
 
     # --- what trainers call and read --------------------------------------------------------------
 
-    def step(self, metrics: SupportsFloat | None = None, epoch: int | None = None) -> None:  # type: ignore[override]
+    def step(self, metrics: Metric | None = None, epoch: int | None = None) -> None:  # type: ignore[override]
         """Report a metric to a controller; else nothing but `sync`, since the clock is the optimizer's updates.
 
         Trainers call it with what torch's schedulers take; `epoch` isn't looked at, nor is a metric by a schedule.
+        Several metrics are reported by name, `{"loss": 0.3, "accuracy": 0.9}`: each controller takes its own.
 
         Raises:
             InputTypeError: when a controller's metric is no number.
+            InputError: when a controller's metric isn't among those that are reported.
         """
         controller = self._resolved["lr", None]
         if isinstance(controller, Controller) and metrics is not None:

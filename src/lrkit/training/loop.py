@@ -44,7 +44,8 @@ def run(
 
     Args:
         task: what is trained.
-        schedule: a plan or its text; a controller is told the validation loss (without one the training loss).
+        schedule: a plan or its text; a controller is told the validation metrics by name, and `loss` (of validation, or
+            of training where there is none) and `train_loss`.
         lr: the base; by default the rate that the task's optimizer sets.
         seed: of the initial weights, the data order, and everything random in the model and the data (torch, numpy,
             Python). The caller's own random state is left as it was. Same seed, same history, bit for bit on the
