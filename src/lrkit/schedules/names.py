@@ -20,6 +20,7 @@ from lrkit.schedules.repetition import Repeat
 from lrkit.schedules.restarts import CosineRestarts
 from lrkit.schedules.shares import absolute
 from lrkit.schedules.shifts import Shift, shift
+from lrkit.schedules.torch_text import TORCH_NAMES
 from lrkit.schedules.warmups import RAdamWarmup, UntunedWarmup, Warmup
 
 __all__ = ["CALLS", "KINDS", "MAKERS", "RECIPES", "TORCH_NAMES"]
@@ -41,48 +42,6 @@ KINDS: dict[str, type[Plan]] = {
 # controllers.
 MAKERS: dict[str, Callable[..., Plan]] = {**KINDS, "clip": clip, "shift": shift}
 
-
-def _step_lr(step_size: int, gamma: float = 0.1) -> Plan:
-    return Every("1ep", Staircase(every=step_size, factor=gamma))
-
-
-def _multi_step_lr(milestones: tuple[int, ...], gamma: float = 0.1) -> Plan:
-    return Every("1ep", Milestones(at=milestones, factor=gamma))
-
-
-def _exponential_lr(gamma: float) -> Plan:
-    return Every("1ep", Exponential(factor=gamma))
-
-
-def _reduce_lr_on_plateau(
-    mode: Any = "min",
-    factor: float = 0.1,
-    patience: int = 10,
-    threshold: float = 1e-4,
-    threshold_mode: Any = "rel",
-    cooldown: int = 0,
-    min_lr: float = 0,
-    eps: float = 1e-8,
-) -> Plan:
-    return Plateau(
-        mode=mode,
-        factor=factor,
-        patience=patience,
-        threshold=threshold,
-        threshold_mode=threshold_mode,
-        cooldown=cooldown,
-        floor=absolute(min_lr) if min_lr else 0.0,
-        eps=eps,
-    )
-
-
-# torch's names with torch's arguments and defaults (all but the optimizer), counted in epochs.
-TORCH_NAMES: dict[str, Callable[..., Plan]] = {
-    "StepLR": _step_lr,
-    "MultiStepLR": _multi_step_lr,
-    "ExponentialLR": _exponential_lr,
-    "ReduceLROnPlateau": _reduce_lr_on_plateau,
-}
 
 # What is read as a composition, and written as one.
 RECIPES: dict[str, Callable[..., Plan]] = {

@@ -1,0 +1,174 @@
+"""The drop-ins that compound: each step multiplies what a group holds by the ratio of two values of a curve."""
+
+from abc import abstractmethod
+
+from torch.optim import lr_scheduler
+
+from lrkit.schedules import Schedule, absolute, constant, cosine, exponential, linear, milestones, polynomial, staircase
+from lrkit.schedules.shares import as_number
+from lrkit.training.drop_in.base import Checked, DropIn, Rate, copy, held_rates, whole
+
+__all__ = [
+    "ConstantLR",
+    "CosineAnnealingLR",
+    "ExponentialLR",
+    "LinearLR",
+    "MultiStepLR",
+    "PolynomialLR",
+    "StepLR",
+]
+
+
+class Compounding(DropIn):
+    """A scheduler whose step multiplies, so that what others do to a group stays done."""
+
+    @property
+    @abstractmethod
+    def schedule(self) -> Schedule:
+        """The curve, counted in calls of `step()`, from the hyper-parameters as they are now."""
+
+    def _check(self) -> None:
+        _ = self.schedule
+
+    def _rates(self) -> list[Rate]:
+        t = self.last_epoch
+        if t == 0:
+            return self._move(1.0, self.schedule(0))
+        if self._is_initial:  # resumed: the groups hold the rates of this epoch
+            return held_rates(self.optimizer)
+        return self._move(*self.schedule([t - 1, t]).tolist())
+
+    def _move(self, before: float, now: float) -> list[Rate]:
+        """The groups' rates after the curve went from one value to the next."""
+        if before == now:
+            return held_rates(self.optimizer)
+        if before == 0.0:  # nothing is left that could be multiplied
+            return [base * now for base in self.base_lrs]
+        return [group["lr"] * (now / before) for group in self.optimizer.param_groups]
+
+    def _get_closed_form_lr(self) -> list[Rate]:
+        """What `step(epoch)` sets: the curve at that epoch."""
+        share = self.schedule(self.last_epoch)
+        return [base * share for base in self.base_lrs]
+
+
+class StepLR(Compounding, lr_scheduler.StepLR, Checked):
+    """torch's StepLR: `staircase(every=step_size, factor=gamma)`.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> scheduler = StepLR(optimizer, step_size=10, gamma=0.5)
+    >>> scheduler.schedule
+    staircase(every=10, factor=0.5)
+    """
+
+    @property
+    def schedule(self) -> Schedule:
+        """`staircase(every=step_size, factor=gamma)`."""
+        return staircase(every=whole(self.step_size, "step_size"), factor=_positive(self.gamma, "gamma"))
+
+
+class MultiStepLR(Compounding, lr_scheduler.MultiStepLR, Checked):
+    """torch's MultiStepLR: `milestones(at=milestones, factor=gamma)`.
+
+    The order of the milestones doesn't matter, one that stands twice counts twice, and at 0 it counts from the start.
+    """
+
+    @property
+    def schedule(self) -> Schedule:
+        """`milestones(at=[...], factor=gamma)`."""
+        gamma = _positive(self.gamma, "gamma")
+        at = sorted(whole(milestone, "milestones", low=0) for milestone in self.milestones.elements())
+        later = [milestone for milestone in at if milestone]
+        start = gamma ** (len(at) - len(later))
+        if not later:
+            return constant(start)
+        return milestones(at=later, factor=gamma, start=None if start == 1.0 else start)
+
+
+class ConstantLR(Compounding, lr_scheduler.ConstantLR, Checked):
+    """torch's ConstantLR: `constant(factor, steps=total_iters) >> constant()`."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """`constant(factor, steps=total_iters) >> constant()`."""
+        factor = as_number(self.factor, "factor", low=0.0, high=1.0)
+        return constant(factor, steps=whole(self.total_iters, "total_iters")) >> constant()
+
+
+class LinearLR(Compounding, lr_scheduler.LinearLR, Checked):
+    """torch's LinearLR: `linear(total_iters, start=start_factor, to=end_factor)`."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """`linear(total_iters, start=start_factor, to=end_factor)`."""
+        return linear(
+            whole(self.total_iters, "total_iters"),
+            start=as_number(self.start_factor, "start_factor", low=0.0, high=1.0, low_open=True),
+            to=as_number(self.end_factor, "end_factor", low=0.0, high=1.0),
+        )
+
+
+class ExponentialLR(Compounding, lr_scheduler.ExponentialLR, Checked):
+    """torch's ExponentialLR: `exponential(factor=gamma)`."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """`exponential(factor=gamma)`."""
+        return exponential(factor=_positive(self.gamma, "gamma"))
+
+    def _rates(self) -> list[Rate]:
+        if self._is_initial or self.last_epoch == 0:
+            return held_rates(self.optimizer)
+        return self._move(1.0, self.gamma)  # the ratio of any two neighbours, where the values themselves underflow
+
+
+class PolynomialLR(Compounding, lr_scheduler.PolynomialLR, Checked):
+    """torch's PolynomialLR: `polynomial(total_iters, to=0, exponent=power)`."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """`polynomial(total_iters, to=0, exponent=power)`."""
+        return polynomial(whole(self.total_iters, "total_iters"), to=0.0, exponent=_positive(self.power, "power"))
+
+
+class CosineAnnealingLR(Compounding, lr_scheduler.CosineAnnealingLR, Checked):
+    """torch's CosineAnnealingLR: `cosine(T_max, to=absolute(eta_min))`, run back and forth.
+
+    Past `T_max` the rate rises again and is back at the base after `2 · T_max` steps, as in torch.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> scheduler = CosineAnnealingLR(optimizer, T_max=50, eta_min=0.001)
+    >>> scheduler.schedule
+    cosine(50, to=absolute(0.001))
+    """
+
+    @property
+    def schedule(self) -> Schedule:
+        """`cosine(T_max, to=absolute(eta_min))`, one way."""
+        return cosine(whole(self.T_max, "T_max"), to=absolute(as_number(self.eta_min, "eta_min", low=0.0)))
+
+    def _left(self, *epochs: float) -> list[float]:
+        """How much of the way from `eta_min` to the base a group is at these epochs."""
+        period = 2 * self.T_max
+        folded = [min(epoch % period, period - epoch % period) for epoch in epochs]
+        left: list[float] = cosine(whole(self.T_max, "T_max"), to=0.0)(folded).tolist()
+        return left
+
+    def _rates(self) -> list[Rate]:
+        if self._is_initial or self.last_epoch == 0:
+            return held_rates(self.optimizer)
+        before, now = self._left(self.last_epoch - 1, self.last_epoch)
+        groups = zip(self.base_lrs, self.optimizer.param_groups, strict=True)
+        if before == 0.0:  # the trough: what the groups hold says nothing of where they came from
+            return [group["lr"] + (base - self.eta_min) * now for base, group in groups]
+        return [self.eta_min + (group["lr"] - self.eta_min) * (now / before) for _, group in groups]
+
+    def _get_closed_form_lr(self) -> list[Rate]:
+        [left] = self._left(self.last_epoch)
+        return [copy(base) if left == 1.0 else self.eta_min + (base - self.eta_min) * left for base in self.base_lrs]
+
+
+def _positive(value: object, name: str) -> float:
+    return as_number(value, name, low=0.0, low_open=True)
