@@ -9,7 +9,7 @@ import numpy as np
 from lrkit.schedules.algebra import chain, multiply
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.lengths import Length
-from lrkit.schedules.names import KINDS
+from lrkit.schedules.names import KINDS, MAKERS
 from lrkit.schedules.plan import Plan, show
 from lrkit.schedules.plans import Plans, Target
 from lrkit.schedules.shares import Absolute
@@ -116,8 +116,9 @@ def _make(kind: str, arguments: dict[str, Any]) -> Plan:
         if name not in known:
             raise unknown(f"argument of {kind}", name, known)
     try:
-        return KINDS[kind](**arguments)
+        plan: Plan = MAKERS[kind](**arguments)
     except InputTypeError:
         raise
     except TypeError as error:  # a required argument is missing
         raise InputError(f"{kind}: {error}") from None
+    return plan
