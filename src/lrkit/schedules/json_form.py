@@ -16,6 +16,7 @@ from lrkit.schedules.shares import Absolute
 __all__ = ["from_json", "to_json"]
 
 VERSION = 1
+_DEEPEST = 200  # two for each plan, one for a list
 _COMPOSITIONS = {"sequence": chain, "product": multiply}
 
 
@@ -49,8 +50,6 @@ def from_json(text: str) -> Plan:
         plan = _decode(found["plan"])
     except InputTypeError as error:
         raise InputError(str(error)) from None
-    except RecursionError:
-        raise InputError("a schedule's JSON can't be read: it is nested too deeply") from None
     if not isinstance(plan, Plan):
         raise InputError(f'"plan" must be a schedule, not {shown(found["plan"])}')
     return plan
@@ -70,14 +69,16 @@ def _encode(value: Any) -> Any:
     return str(value) if isinstance(value, Length) else value
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise InputError(f"a schedule's JSON may be nested {_DEEPEST // 2} plans deep, not deeper")
     if isinstance(value, list):
-        return tuple(map(_decode, value))
+        return tuple(_decode(each, depth + 1) for each in value)
     if not isinstance(value, dict):
         return value
     if set(value) == {"absolute"}:
         return Absolute(value["absolute"])
-    arguments = {name: _decode(each) for name, each in value.items() if name != "kind"}
+    arguments = {name: _decode(each, depth + 2) for name, each in value.items() if name != "kind"}
     kind = value.get("kind")
     if not isinstance(kind, str):
         raise InputError(f'"kind" must be the name of a kind, not {shown(kind)}')
