@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import SupportsIndex, TypeAlias
+from typing import TypeAlias
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
@@ -74,8 +74,14 @@ class Horizon:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and not isinstance(value, Fraction):
+            if value is not None and not (isinstance(value, Fraction) and value > 0):
                 object.__setattr__(self, name, _positive(value, name))
+
+    def require_whole(self) -> None:
+        """Refuse sizes that aren't whole: only inside `every`, whose clock ticks once a period, they may be parts."""
+        for name, value in vars(self).items():
+            if value is not None:
+                _positive(value, name)
 
     def measure(self, length: LengthLike) -> Fraction:
         """The length in steps, exact and unrounded.
@@ -177,9 +183,10 @@ def show_steps(value: Fraction) -> str:
 
 
 def _positive(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise InputTypeError(f"{name} must be {_ALLOWED}, not {shown(value)} ({type(value).__name__})")
-    steps = operator.index(value)
+    try:
+        steps = operator.index(None if isinstance(value, bool) else value)  # type: ignore[arg-type]  # refused below
+    except TypeError:
+        raise InputTypeError(f"{name} must be {_ALLOWED}, not {shown(value)} ({type(value).__name__})") from None
     if steps <= 0:
         raise InputError(f"{name} must be positive, not {shown(steps)}")
     if steps > _MOST_STEPS:

@@ -65,6 +65,7 @@ class Plan(ABC):
         warmup(50) >> linear(950, to=0)
         """
         horizon = Horizon(steps, epoch_steps, step_tokens, step_samples)
+        horizon.require_whole()
         own = self._measure(horizon)
         if own is not None and round_half_up(own) > steps:
             raise InputError(f"{self} needs {self._needs(horizon)} steps, but the horizon is {steps}")
@@ -342,8 +343,10 @@ class Controller(Plan):
 
 def _numbers(value: ArrayLike, name: str) -> Array:
     try:
+        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "c":
+            raise TypeError  # numpy would drop the imaginary part
         numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputTypeError(f"{name} must be a number or an array of numbers, not {shown(value)}") from None
     if np.isnan(numbers).any():
         raise InputError(f"{name} must be a number or an array of numbers, not nan")
