@@ -215,7 +215,11 @@ class Greedy(Controller):
         if not math.isfinite(metric):
             return metric, recent
         window = [*recent, metric][-self.window :]
-        return math.fsum(window) / len(window), window if self.window > 1 else []
+        try:
+            mean = math.fsum(window) / len(window)
+        except OverflowError:  # of numbers that no sum holds; so it isn't better
+            mean = math.inf
+        return mean, window if self.window > 1 else []
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         assert state is not None

@@ -17,6 +17,7 @@ from lrkit.schedules.shares import Absolute
 __all__ = ["from_json", "to_json"]
 
 VERSION = 1
+_DEEPEST = 200  # two for each plan, one for a list
 _COMPOSITIONS = {"sequence": chain, "product": multiply}
 
 
@@ -45,21 +46,19 @@ def from_json(text: str) -> Plan | Plans:
         found = json.loads(text)
     except (ValueError, RecursionError) as error:  # also for bytes that are no text, and numbers of too many digits
         raise InputError(f"a schedule's JSON can't be read: {error}") from None
-    is_version = isinstance(found, dict) and type(found.get("lrkit")) is int and found["lrkit"] >= 1
-    if not is_version or not {"plan", "plans"} & set(found):
+    known = isinstance(found, dict) and {"plan", "plans"} & set(found)
+    if not known or type(found.get("lrkit")) is not int or found["lrkit"] < 1:
         raise InputError('a schedule\'s JSON must look like {"lrkit": 1, "plan": {...}}')
     if found["lrkit"] > VERSION:
         raise InputError(f"this JSON has format {found['lrkit']}, this lrkit reads formats up to {VERSION}")
-    return _decode_plans(found["plans"]) if "plans" in found else _decode_plan(found["plan"])
+    try:
+        return _decode_plans(found["plans"]) if "plans" in found else _decode_plan(found["plan"])
+    except InputTypeError as error:
+        raise InputError(str(error)) from None
 
 
 def _decode_plan(value: Any) -> Plan:
-    try:
-        plan = _decode(value)
-    except InputTypeError as error:
-        raise InputError(str(error)) from None
-    except RecursionError:
-        raise InputError("a schedule's JSON can't be read: it is nested too deeply") from None
+    plan = _decode(value)
     if not isinstance(plan, Plan):
         raise InputError(f'"plan" must be a schedule, not {shown(value)}')
     return plan
@@ -67,10 +66,12 @@ def _decode_plan(value: Any) -> Plan:
 
 def _decode_plans(value: Any) -> Plans:
     if not isinstance(value, list) or not all(map(_is_part, value)):
-        raise InputError(f'"plans" must be a list of {{"hyper": "lr", "group": null, "plan": {{...}}}}, not {value!r}')
+        raise InputError(
+            f'"plans" must be a list of {{"hyper": "lr", "group": null, "plan": {{...}}}}, not {shown(value)}'
+        )
     parts = {Target(str(each["hyper"]), each["group"]): _decode_plan(each["plan"]) for each in value}
     if len(parts) < len(value):
-        raise InputError(f'"plans" has two plans for the same hyper-parameter and group: {value!r}')
+        raise InputError(f'"plans" has two plans for the same hyper-parameter and group: {shown(value)}')
     return Plans.of(parts)
 
 
@@ -93,14 +94,16 @@ def _encode(value: Any) -> Any:
     return str(value) if isinstance(value, Length) else value
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise InputError(f"a schedule's JSON may be nested {_DEEPEST // 2} plans deep, not deeper")
     if isinstance(value, list):
-        return tuple(map(_decode, value))
+        return tuple(_decode(each, depth + 1) for each in value)
     if not isinstance(value, dict):
         return value
     if set(value) == {"absolute"}:
         return Absolute(value["absolute"])
-    arguments = {name: _decode(each) for name, each in value.items() if name != "kind"}
+    arguments = {name: _decode(each, depth + 2) for name, each in value.items() if name != "kind"}
     kind = value.get("kind")
     if not isinstance(kind, str):
         raise InputError(f'"kind" must be the name of a kind, not {shown(kind)}')

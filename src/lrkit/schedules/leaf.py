@@ -11,7 +11,7 @@ from lrkit.schedules.lengths import LengthLike, as_length
 from lrkit.schedules.plan import Array, Schedule
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
 
-__all__ = ["Leaf", "as_choice", "entry_or", "half_cosine", "held", "inside", "lerp", "whole_steps"]
+__all__ = ["Leaf", "as_choice", "as_list", "entry_or", "half_cosine", "held", "inside", "lerp", "whole_steps"]
 
 
 def _positive(value: object, name: str) -> float:
@@ -90,6 +90,16 @@ def held(t: Array, steps: LengthLike | None) -> Array:
 def inside(t: Array, steps: LengthLike | None) -> Array:
     """The step, held at the last one: what falls at the very end belongs to the next segment."""
     return t if steps is None else np.minimum(t, whole_steps(steps) - 1)
+
+
+def as_list(value: object, name: str, what: str) -> tuple[object, ...]:
+    """The items of a list, or of anything else that has some; text is one thing and not many."""
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError
+        return tuple(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputTypeError(f"{name} must be a list of {what}, not {shown(value)}") from None
 
 
 def as_choice(value: object, name: str, allowed: Iterable[str]) -> str:

@@ -70,11 +70,13 @@ def as_number(
 
 
 def as_count(value: object, name: str, *, low: int = 0) -> int:
-    """A whole number that is at least `low`."""
+    """A whole number from `low` to 10**18."""
     if isinstance(value, bool) or not isinstance(value, int | np.integer):
         raise InputTypeError(f"{name} must be a whole number, not {shown(value)} ({type(value).__name__})")
     if value < low:
         raise InputError(f"{name} must be at least {low}, not {shown(value)}")
+    if value > 10**18:
+        raise InputError(f"{name} must be at most 10**18, not {shown(value)}")
     return int(value)
 
 

@@ -22,7 +22,7 @@ from lrkit.schedules.names import CALLS
 from lrkit.schedules.plan import Plan
 from lrkit.schedules.plans import Plans, Target
 
-__all__ = ["parse", "parse_plan"]
+__all__ = ["parse"]
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -61,14 +61,6 @@ def parse(text: str) -> Plan | Plans:
     if len(text) > _LONGEST:
         raise InputError(f"a schedule's text may have {_LONGEST} characters, not {len(text)}")
     return _Parser(text).whole()
-
-
-def parse_plan(text: str) -> Plan:
-    """Read one plan; several hyper-parameters are refused."""
-    plan = parse(text)
-    if isinstance(plan, Plans):
-        raise InputError(f"one schedule is wanted here, not schedules for {', '.join(str(t) for t, _ in plan.parts)}")
-    return plan
 
 
 @dataclass(frozen=True)
