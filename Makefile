@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types tests soak bench clean
+.PHONY: help install demo test lint format types tests docs soak bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ types: install
 
 tests: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+
+docs: install  ## Write docs/schedules.md and its pictures from the code
+	$(BIN)/python tools/catalogue.py
 
 soak: install  ## Kill a run 200 times at random moments; takes about ten minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s tests/test_kills.py -k random_moments --kills 200

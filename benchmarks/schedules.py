@@ -106,7 +106,7 @@ def whole(steps: int, repeats: int = 5) -> list[Whole]:
 def _example(kind: str, steps: int) -> lrkit.Plan | None:
     """A schedule of the kind over so many steps, 10 epochs; None where its example doesn't last as long."""
     try:
-        plan = EXAMPLES[kind](steps) if kind in EXAMPLES else lrkit.parse(getattr(KINDS[kind], "example", ""))
+        plan = EXAMPLES[kind](steps) if kind in EXAMPLES else lrkit.parse(KINDS[kind].example)
         return plan.over(steps, epoch_steps=max(steps // 10, 1))
     except lrkit.InputError as error:
         say(f"{kind}: no example ({error})")

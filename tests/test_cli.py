@@ -136,6 +136,20 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path):
         (["plot", "linear()", "--out", "x.gif"], "--out must end in .png, .svg, .pdf, not 'x.gif'"),
         (["plot", "linear()", "--out", "no/such/x.png"], "the picture no/such/x.png can't be written"),
         (["plot", "linear()", "--lr", "-3"], "--lr must be finite and above 0"),
+        (["plot"], "Missing argument 'SCHEDULE'"),
+        (["plot", "linear()", "--at", "soon"], "--at must be a whole number of steps, or text such as '5%'"),
+        (["plot", "linear()", "--at", "-1"], "--at must be a whole number of steps"),
+        (["plot", "linear()", "--at", "0,,5"], "--at must be a whole number of steps"),
+        (
+            ["plot", "linear()", "--total", "10", "--at", "11"],
+            "--at must be at most 10, where the preview ends",
+        ),
+        (["plot", "linear()", "--at", "2ep"], "say how long an epoch is with --epochs and --epoch-steps"),
+        (["plot", "warmup(2Mtok) >> linear()"], "say how much a step consumes with --step-tokens"),
+        (["plot", "linear()", "--step-samples", "0"], "--step-samples must be at least 1, not 0"),
+        (["plot", *["linear()"] * 3, "--total", "9999999"], "at most 20000000 steps (6666666 for 3 curves)"),
+        (["plot", *[f"constant({n})" for n in range(29)], "--out", "x.png"], "at most 28 curves, not 29"),
+        (["schedules", "warmpu"], "unknown schedule 'warmpu', did you mean 'warmup'? Known: ConstantLR"),
         (["plot", "linear(20)", "--total", "10"], "needs 20 steps, but the horizon is 10"),
     ],
 )
@@ -187,10 +201,91 @@ def test_plot_says_what_it_assumed(lrkit):
     assert "lowest 0.001" in out
 
 
+def test_plot_draws_several_schedules_beneath_each_other_over_one_axis(lrkit, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    texts = ["warmup(5%) >> linear(to=0)", "constant(0.5)", "constant(2)"]
+    status, out, err = lrkit("plot", *texts, "--total", 200, "--out", "x.png")
+    assert (status, err) == (0, "")
+    lines = out.splitlines()
+    assert [line for line in lines if ": from" in line] == [
+        "warmup(5%) >> linear(to=0): from 0.1 to 0.005263, highest 1, lowest 0.005263",
+        "constant(0.5): from 0.5 to 0.5, highest 0.5, lowest 0.5",
+        "constant(2): from 2 to 2, highest 2, lowest 2",
+    ]
+    assert sum("2 ┤" in line for line in lines) == 3
+    halves = lines[lines.index("constant(0.5): from 0.5 to 0.5, highest 0.5, lowest 0.5") + 1 :][:4]
+    assert [half.count("█") for half in halves] == [0, 0, 0, 69]
+    assert sum("200 steps" in line for line in lines) == 1
+    assert max(map(len, lines)) <= 80
+    assert (tmp_path / "x.png").stat().st_size > 1000
+
+
+def test_plot_at_prints_a_table_instead(lrkit):
+    status, out, err = lrkit("plot", "linear(to=0)", "--total", 1000, "--at", "0,100", "--at", 999)
+    assert (status, err) == (0, "")
+    assert out.splitlines() == ["linear(to=0)", "step     lr", "   0      1", " 100    0.9", " 999  0.001"]
+    texts = ["linear(to=0)", "warmup(1ep) >> constant()"]
+    out = lrkit("plot", *texts, "--epochs", 10, "--epoch-steps", 4, "--lr", 0.5, "--at", "0%, 0.5ep,50%,100%")[1]
+    assert out.splitlines() == [
+        "1: linear(to=0)",
+        "2: warmup(1ep) >> constant()",
+        "   at  step  1: lr  2: lr",
+        "   0%     0    0.5  0.125",
+        "0.5ep     2  0.475  0.375",
+        "  50%    20   0.25    0.5",
+        " 100%    40      0    0.5",
+    ]
+
+
+def test_plot_json_has_a_list_of_schedules_and_the_keys_of_a_single_one_beside_it(lrkit):
+    several = json.loads(lrkit("plot", "linear(to=0)", "constant()", "--total", 4, "--lr", 2, "--json")[1])
+    assert several == {
+        "steps": 4,
+        "epoch_steps": None,
+        "base": 2.0,
+        "at": None,
+        "remarks": [],
+        "schedules": [
+            {"schedule": "linear(to=0)", "lr": [2.0, 1.5, 1.0, 0.5]},
+            {"schedule": "constant()", "lr": [2.0, 2.0, 2.0, 2.0]},
+        ],
+    }
+    single = json.loads(lrkit("plot", "linear(to=0)", "--total", 4, "--lr", 2, "--at", "75%,0", "--json")[1])
+    assert single == {
+        **several,
+        "at": [3, 0],
+        "schedules": [{"schedule": "linear(to=0)", "lr": [0.5, 2.0]}],
+        "schedule": "linear(to=0)",
+        "lr": [0.5, 2.0],
+    }
+
+
+def test_plot_shows_every_hyper_parameter(lrkit, tmp_path):
+    text = "lr: linear(to=0); momentum: linear(to=absolute(0.9), start=absolute(0.8))"
+    out = lrkit("plot", text, "--total", 100, "--out", "x.png")[1]
+    assert [line for line in out.splitlines() if ": from" in line] == [
+        "lr: from 1 to 0.01, highest 1, lowest 0.01",
+        "momentum: from 0.8 to 0.899, highest 0.899, lowest 0.8",
+    ]
+    found = json.loads(lrkit("plot", text, "constant()", "--total", 100, "--at", "50%", "--json")[1])["schedules"]
+    assert found[0] == {"schedule": text, "lr": [0.5], "momentum": [pytest.approx(0.85)]}
+    assert found[1] == {"schedule": "constant()", "lr": [1.0]}
+    table = lrkit("plot", text, "--total", 100, "--at", "0")[1]
+    assert table.splitlines() == [text, "step  lr  momentum", "   0   1       0.8"]
+
+
+def test_plot_knows_tokens_and_samples(lrkit):
+    arguments = ["warmup(2ktok) >> linear(to=0)", "warmup(64samples) >> constant()"]
+    out = lrkit("plot", *arguments, "--total", 10, "--step-tokens", 500, "--step-samples", 16, "--at", "1", "--json")[1]
+    assert [each["lr"] for each in json.loads(out)["schedules"]] == [[0.5], [0.5]]
+
+
 # --- help ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("arguments", [["--help"], [], ["train", "--help"], ["plot", "--help"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], [], ["train", "--help"], ["plot", "--help"], ["schedules", "--help"]]
+)
 def test_help(lrkit, arguments):
     status, out, err = lrkit(*arguments)
     assert status in (0, 2)

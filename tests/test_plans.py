@@ -192,9 +192,3 @@ def test_train_takes_several_hyper_parameters_and_goes_on(lrkit, tmp_path):
     assert json.loads(out)["schedule"] == text
     status, _, error = lrkit("train", task, "--schedule", "lr: linear(); dampning: linear()", "--out", "other")
     assert (status, "no dampning to schedule; its groups have dampening, lr" in error) == (2, True)
-
-
-def test_plot_wants_one_schedule(lrkit):
-    status, _, error = lrkit("plot", "lr: linear(to=0); momentum: constant()")
-    assert (status, error.count("\n")) == (2, 1)
-    assert "one schedule is wanted here, not schedules for lr, momentum" in error

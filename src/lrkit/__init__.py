@@ -16,20 +16,23 @@ __version__ = "0.1.0"
 _HOMES = {
     "lrkit.schedules": [
         "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Plans", "Schedule",
-        "Target", "absolute", "budgeted", "constant", "cooldown", "cosine", "cosine_restarts", "every", "exponential",
-        "from_callable", "from_json", "hyperbolic", "infinite", "inverse_sqrt", "inverse_time", "linear",
-        "linear_to_zero", "milestones", "noam", "noise", "one_cycle", "parse", "piecewise", "plateau", "polynomial",
-        "power", "radam_warmup", "rex", "staircase", "table", "tanh", "to_json", "triangular", "untuned_warmup",
-        "warmup", "warmup_cosine", "wsd",
+        "Target", "absolute", "budgeted", "clip", "constant", "cooldown", "cosine", "cosine_restarts", "every",
+        "exponential", "from_callable", "from_json", "greedy", "hyperbolic", "infinite", "inverse_sqrt",
+        "inverse_time", "linear", "linear_to_zero", "milestones", "noam", "noise", "one_cycle", "parse", "piecewise",
+        "plateau", "polynomial", "power", "radam_warmup", "repeat", "rex", "shift", "staircase", "table", "tanh",
+        "to_json", "triangular", "untuned_warmup", "warmup", "warmup_cosine", "wsd",
     ],
+    "lrkit.schedules.transformers_names": ["from_transformers"],
     "lrkit.training.binding": ["bind"],
     "lrkit.training.history": ["EpochRecord", "History", "best_epoch"],
+    "lrkit.training.importers": ["from_torch"],
     "lrkit.training.loop": ["DivergedError", "StoppedError", "run"],
     "lrkit.training.observer": ["Observer", "Setup"],
     "lrkit.training.run_folder": ["RunFolder"],
     "lrkit.training.scheduler": ["BoundController", "BoundSchedule", "Scheduler"],
     "lrkit.training.task": ["Task", "accuracy"],
     "lrkit.analysis.summary": ["reductions"],
+    "lrkit.output.plots": ["plot"],
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -128,22 +128,74 @@ def train(
 
 @app.command()
 def plot(
-    text: Annotated[str, typer.Argument(metavar="SCHEDULE", help=f"The schedule as text. {SCHEDULE_HELP}")],
+    texts: Annotated[list[str], typer.Argument(metavar="SCHEDULE", help=f"Schedules as text. {SCHEDULE_HELP}")],
     total: Annotated[
-        int | None, typer.Option(help="How many steps to draw; by default the schedule's own length, or 1000.")
+        int | None, typer.Option(help="How many steps to draw; by default the longest schedule's own length, or 1000.")
     ] = None,
     epochs: Annotated[int | None, typer.Option(help="How many epochs to draw, instead of --total.")] = None,
-    epoch_steps: Annotated[int | None, typer.Option(help="Steps in an epoch; by default 100.")] = None,
+    epoch_steps: Annotated[
+        int | None, typer.Option(help="Steps in an epoch; with --epochs by default 100. The axis then counts epochs.")
+    ] = None,
+    step_tokens: Annotated[int | None, typer.Option(help="Tokens in a step, for lengths such as 2Mtok.")] = None,
+    step_samples: Annotated[int | None, typer.Option(help="Samples in a step, for lengths such as 50ksamples.")] = None,
     lr: Annotated[
         float | None, typer.Option(help="The base (peak) learning rate; by default 1, so that shares show.")
     ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STEP,...",
+            help="Print the values at these steps as a table instead, for example 0,100,5%,10ep; may be repeated.",
+        ),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Draw a picture too: a .png, .svg or .pdf file.")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON object with every step's rate instead.")] = False,
+    json: Annotated[
+        bool,
+        typer.Option("--json", help='Print one JSON object instead: "schedules" has each one\'s rates at every step.'),
+    ] = False,
 ) -> None:
-    """Preview a schedule without training: here in the terminal, and as a picture with --out."""
-    from lrkit.output.plot_command import plot_schedule
+    """Preview schedules without training: here in the terminal, and all in one picture with --out.
 
-    plot_schedule(text, total=total, epochs=epochs, epoch_steps=epoch_steps, lr=lr, out=out, as_json=json)
+    lrkit schedules lists what there is.
+    """
+    from lrkit.output.plot_command import PlotOptions, plot_schedules
+
+    plot_schedules(
+        PlotOptions(
+            texts=texts,
+            total=total,
+            epochs=epochs,
+            epoch_steps=epoch_steps,
+            step_tokens=step_tokens,
+            step_samples=step_samples,
+            lr=lr,
+            at=at or [],
+            out=out,
+            json=json,
+        )
+    )
+
+
+@app.command()
+def schedules(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="NAME", help="Show one of them in full: its arguments, an example, its curve."),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help='Print one JSON object instead: "schedules" has an entry for each.')
+    ] = False,
+) -> None:
+    """List every kind of schedule: its arguments, its formula, and what it looks like.
+
+    They compose: a >> b is one after the other, a * b the product. lrkit plot draws any text.
+    """
+    from lrkit.output.schedules_command import list_schedules, show_schedule
+
+    if name is None:
+        list_schedules(as_json=json)
+    else:
+        show_schedule(name, as_json=json)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,156 +1,199 @@
-"""`lrkit plot`: preview a schedule without training."""
+"""`lrkit plot`: preview schedules without training."""
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import typer
-from numpy.typing import NDArray
 
 from lrkit.output.chart import chart
-from lrkit.output.plots import SUFFIXES, save, schedule_figure
-from lrkit.schedules import Controller, Plan, Schedule
+from lrkit.output.plots import SUFFIXES, preview_figure, save
+from lrkit.output.preview import STEPS, Curve, Panel, Preview, as_plans, longest, preview
+from lrkit.schedules import Horizon, Plan, Plans, parse
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.shares import as_number
-from lrkit.schedules.text import parse_plan
+from lrkit.schedules.lengths import as_length, round_half_up
 
-__all__ = ["plot_schedule"]
+__all__ = ["PlotOptions", "plot_schedules"]
 
-_STEPS = 1000
 _EPOCH_STEPS = 100
-_REPORTS = 100
-_MOST_STEPS = 20_000_000
+_HEIGHT, _LEAST_HEIGHT = 12, 3
+_ZERO = ("0", "0%", "0ep", "0tok", "0samples")  # no length is zero, but a step is
 
 
 @dataclass(frozen=True)
-class _Span:
-    """What is drawn: how many steps, in epochs of how many, and what was assumed."""
+class PlotOptions:
+    """What the command line was told; `cli.plot` says what each means."""
 
-    steps: int
+    texts: Sequence[str]
+    total: int | None
+    epochs: int | None
     epoch_steps: int | None
-    remarks: tuple[str, ...]
+    step_tokens: int | None
+    step_samples: int | None
+    lr: float | None
+    at: Sequence[str]
+    out: Path | None
+    json: bool
 
 
-def plot_schedule(
-    text: str,
-    *,
-    total: int | None,
-    epochs: int | None,
-    epoch_steps: int | None,
-    lr: float | None,
-    out: Path | None,
-    as_json: bool,
-) -> None:
-    """Draw the schedule in the terminal, and into a file where one is named."""
-    plan = parse_plan(text)
-    if lr is not None:
-        as_number(lr, "--lr", low=0.0, low_open=True)
+@dataclass(frozen=True)
+class _Chosen:
+    """A step whose values are wanted, and how it was asked for."""
+
+    asked: str
+    step: int
+
+
+def plot_schedules(options: PlotOptions) -> None:
+    """Draw the schedules in the terminal, or print a table or JSON; and draw into a file where one is named."""
+    runs = [parse(text) for text in options.texts]
+    out = options.out
     if out is not None and out.suffix.lower() not in SUFFIXES:
         raise InputError(f"--out must end in {', '.join(SUFFIXES)}, not {str(out)!r}")
-    span = _span(plan, total, epochs, epoch_steps)
+    horizon, remarks = _horizon(options, runs)
+    at = _steps_at(options.at, horizon)
+    base = 1.0 if options.lr is None else options.lr
     try:
-        resolved = plan.over(span.steps, epoch_steps=span.epoch_steps)
+        shown = preview(runs, horizon, base=base, base_name="--lr")
     except InputError as error:
-        hint = "; say how long an epoch is with --epochs and --epoch-steps" if "epoch_steps" in str(error) else ""
-        raise InputError(f"{error}{hint}") from None
-    base = 1.0 if lr is None else lr
-    values, remark = _values(resolved, span, base)
-    remarks = [*span.remarks, *([remark] if remark else [])]
-    if as_json:
-        typer.echo(json.dumps(_as_dict(plan, span, base, values, remarks)))
-    else:
-        unit = f"{span.steps / span.epoch_steps:g} epochs" if epochs and span.epoch_steps else f"{span.steps} steps"
-        typer.echo(chart(values, width=min(100, shutil.get_terminal_size((80, 24)).columns), x_label=unit))
-        typer.echo(
-            f"{plan}: from {values[0]:.4g} to {values[-1]:.4g}, highest {values.max():.4g}, lowest {values.min():.4g}"
-        )
-        for each in remarks:
-            typer.echo(f"({each})")
+        raise InputError(f"{error}{_hint(str(error))}") from None
+    remarks += [shown.remark] if shown.remark else []
     if out is not None:
-        _draw(plan, span, values, remarks, out, in_epochs=epochs is not None, with_lr=lr is not None)
-        if not as_json:
-            typer.echo(f"picture {out}")
+        save(preview_figure(shown), out)
+    if options.json:
+        typer.echo(json.dumps(_as_dict(runs, shown, base, at, remarks)))
+        return
+    typer.echo(_table(shown, at) if at else _charts(shown))
+    for each in remarks:
+        typer.echo(f"({each})")
+    if out is not None:
+        typer.echo(f"picture {out}")
 
 
-def _span(plan: Plan, total: int | None, epochs: int | None, epoch_steps: int | None) -> _Span:
-    for name, value in (("--total", total), ("--epochs", epochs), ("--epoch-steps", epoch_steps)):
+def _horizon(options: PlotOptions, runs: Sequence[Plan | Plans]) -> tuple[Horizon, list[str]]:
+    """What lengths are measured against, and what was assumed."""
+    total, epochs, epoch_steps = options.total, options.epochs, options.epoch_steps
+    for name in ("total", "epochs", "epoch_steps", "step_tokens", "step_samples"):
+        value = getattr(options, name)
         if value is not None and value < 1:
-            raise InputError(f"{name} must be at least 1, not {value}")
+            raise InputError(f"--{name.replace('_', '-')} must be at least 1, not {value}")
     if total is not None and epochs is not None:
         raise InputError("give either --total or --epochs, not both")
-    remarks: tuple[str, ...] = ()
+    remarks = []
     if epochs is not None:
         if epoch_steps is None:
-            epoch_steps, remarks = (
-                _EPOCH_STEPS,
-                (f"{_EPOCH_STEPS} steps per epoch, unless --epoch-steps says otherwise",),
-            )
+            epoch_steps = _EPOCH_STEPS
+            remarks.append(f"{_EPOCH_STEPS} steps per epoch, unless --epoch-steps says otherwise")
         total = epochs * epoch_steps
     elif total is None:
-        total = _own_length(plan)
+        total = longest(runs)
         if total is None:
-            total, remarks = _STEPS, (f"over {_STEPS} steps, unless --total or --epochs says otherwise",)
-    if total > _MOST_STEPS:
-        raise InputError(f"a preview has at most {_MOST_STEPS} steps, not {total}")
-    return _Span(total, epoch_steps, remarks)
+            total = STEPS
+            remarks.append(f"over {STEPS} steps, unless --total or --epochs says otherwise")
+    return Horizon(total, epoch_steps, options.step_tokens, options.step_samples), remarks
 
 
-def _own_length(plan: Plan) -> int | None:
-    """The plan's length where it says so in steps."""
-    try:
-        return plan.length
-    except InputError:  # a length in a unit
-        return None
+def _hint(sentence: str) -> str:
+    """Which options close a length that a schedule's own error names."""
+    if "epoch_steps" in sentence:
+        return "; say how long an epoch is with --epochs and --epoch-steps"
+    for name in ("step_tokens", "step_samples"):
+        if name in sentence:
+            return f"; say how much a step consumes with --{name.replace('_', '-')}"
+    return ""
 
 
-def _values(plan: Plan, span: _Span, base: float) -> tuple[NDArray[np.float64], str]:
-    """Every step's value; for a controller under a metric that never improves."""
-    t = np.arange(span.steps)
-    if isinstance(plan, Schedule):
-        return plan.value(t, base), ""
-    assert isinstance(plan, Controller)
-    every = span.epoch_steps or max(1, span.steps // _REPORTS)
-    values = np.empty(span.steps)
-    state = plan.init()
-    for begin in range(0, span.steps, every):
-        if begin:
-            state = plan.update(state, 1.0, begin)
-        values[begin : begin + every] = plan.value(state, t[begin : begin + every], base)
-    report = "epoch" if span.epoch_steps else f"{every} steps"
-    return values, f"what it does depends on a metric: shown for one that never improves, reported every {report}"
+def _steps_at(texts: Sequence[str], horizon: Horizon) -> list[_Chosen]:
+    """The chosen steps."""
+    assert isinstance(horizon.steps, int)
+    found = []
+    for asked in (part.strip() for text in texts for part in text.split(",")):
+        try:
+            step = 0 if asked in _ZERO else round_half_up(horizon.measure(as_length(asked, "--at")))
+        except InputError as error:
+            raise InputError(f"{error}{_hint(str(error))}") from None
+        if step > horizon.steps:
+            raise InputError(f"--at must be at most {horizon.steps}, where the preview ends, not {asked}")
+        found.append(_Chosen(asked, step))
+    return found
 
 
-def _draw(
-    plan: Plan,
-    span: _Span,
-    values: NDArray[np.float64],
-    remarks: list[str],
-    out: Path,
-    *,
-    in_epochs: bool,
-    with_lr: bool,
-) -> None:
-    position = np.arange(span.steps) / (span.epoch_steps if in_epochs and span.epoch_steps else 1)
-    note = f"\n({remarks[-1]})" if isinstance(plan, Controller) else ""
-    figure = schedule_figure(
-        position,
-        values,
-        title=str(plan),
-        x_label=("epoch" if in_epochs else "step") + note,
-        y_label="learning rate" if with_lr else "share of the base",
-    )
-    save(figure, out)
+# --- in the terminal -----------------------------------------------------------------------------
 
 
-def _as_dict(plan: Plan, span: _Span, base: float, values: NDArray[np.float64], remarks: list[str]) -> dict[str, Any]:
+def _charts(shown: Preview) -> str:
+    """A chart for each curve, one beneath the other over the same axes: that can be read without colour."""
+    width = min(100, shutil.get_terminal_size((80, 24)).columns)
+    count = sum(len(panel.curves) for panel in shown.panels)
+    height = 10 if count == 1 else max(_LEAST_HEIGHT, _HEIGHT // count)
+    epochs = shown.horizon.epoch_steps
+    unit = f"{shown.steps / float(epochs):g} epochs" if epochs else f"{shown.steps} steps"
+    parts = []
+    for panel in shown.panels:
+        top = max(float(curve.values.max()) for curve in panel.curves)
+        for curve in panel.curves:
+            last = panel is shown.panels[-1] and curve is panel.curves[-1]
+            drawn = chart(curve.values, width=width, height=height, top=top, x_label=unit if last else "")
+            said = f"{_name(panel, curve, shown)}: {_range(curve)}"
+            parts += [said, drawn] if count > 1 else [drawn, said]
+    return "\n".join(parts)
+
+
+def _name(panel: Panel, curve: Curve, shown: Preview) -> str:
+    """What tells a curve apart from those that are shown with it."""
+    hyper = panel.hyper if len(shown.panels) > 1 else ""
+    return ", ".join(filter(None, [hyper, curve.label if len(shown.labels) > 1 or not hyper else ""]))
+
+
+def _range(curve: Curve) -> str:
+    values = curve.values
+    return f"from {values[0]:.4g} to {values[-1]:.4g}, highest {values.max():.4g}, lowest {values.min():.4g}"
+
+
+def _table(shown: Preview, at: Sequence[_Chosen]) -> str:
+    """A row for each chosen step; a column for each curve, numbered where a schedule's text wouldn't fit."""
+    several = len(shown.labels) > 1
+    numbers = {label: number for number, label in enumerate(shown.labels, start=1)}
+    columns = [["step", *(str(each.step) for each in at)]]
+    if any(each.asked != str(each.step) for each in at):
+        columns.insert(0, ["at", *(each.asked for each in at)])
+    for panel in shown.panels:
+        for curve in panel.curves:
+            name = f"{numbers[curve.label]}: {panel.hyper}" if several else panel.hyper
+            columns.append([name, *(f"{value:.6g}" for value in curve.at([each.step for each in at]))])
+    widths = [max(map(len, column)) for column in columns]
+    head = [f"{number}: {label}" for label, number in numbers.items()] if several else list(shown.labels)
+    rows = [
+        "  ".join(f"{cell:>{width}}" for cell, width in zip(row, widths, strict=True))
+        for row in zip(*columns, strict=True)
+    ]
+    return "\n".join([*head, *rows])
+
+
+# --- as JSON -------------------------------------------------------------------------------------
+
+
+def _as_dict(
+    runs: Sequence[Plan | Plans], shown: Preview, base: float, at: Sequence[_Chosen], remarks: Sequence[str]
+) -> dict[str, Any]:
+    """Always a list of schedules; a single one's keys stand beside it too."""
+    curves = {panel.hyper: iter(panel.curves) for panel in shown.panels}
+    schedules = []
+    for run in runs:
+        found: dict[str, Any] = {"schedule": str(run)}
+        for target, _ in as_plans(run).parts:
+            curve = next(curves[target.hyper])
+            found[str(target)] = (curve.at([each.step for each in at]) if at else curve.values).tolist()
+        schedules.append(found)
     return {
-        "schedule": str(plan),
-        "steps": span.steps,
-        "epoch_steps": span.epoch_steps,
+        "steps": shown.steps,
+        "epoch_steps": shown.horizon.epoch_steps,
         "base": base,
-        "lr": values.tolist(),
-        "remarks": remarks,
+        "at": [each.step for each in at] or None,
+        "remarks": list(remarks),
+        "schedules": schedules,
+        **(schedules[0] if len(schedules) == 1 else {}),
     }

@@ -1,27 +1,39 @@
 """Pictures: results in, matplotlib figures out. Nothing global is touched."""
 
+import textwrap
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.analysis.summary import reductions
-from lrkit.schedules.errors import InputError
+from lrkit.output.preview import Bases, Panel, Preview, preview
+from lrkit.schedules import Horizon, Plan, Plans
+from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.plan import Array
 from lrkit.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["SUFFIXES", "curves_figure", "save", "schedule_figure"]
+    from lrkit.output.picture import Picture
+
+__all__ = ["COLOURS", "SUFFIXES", "curves_figure", "plot", "preview_figure", "save", "thin"]
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
 # Okabe and Ito's colours, told apart by colour-blind people too.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
+COLOURS = (_BLUE, _ORANGE, _GREEN, "#CC79A7", "#56B4E9", "#E69F00", "#000000")  # not the yellow: pale on white
+_DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1, 1.2)), (0, (6, 1.5, 1, 1.5)))
+_LEGEND_WIDTH, _LINE_WIDTH = 115, 95  # in characters
 _MOST_POINTS = 4000
-_MUCH = 0.2
+_PIECES = 1000
+_JUMPS, _VISIBLE = 200, 1e-3
+_MUCH = 0.25
 
 
 def curves_figure(history: History) -> "Figure":
@@ -53,7 +65,10 @@ def curves_figure(history: History) -> "Figure":
         frameon=False,
     )
     position = _in_epochs(history)
-    _rate(below, position, history.lr)
+    keep = thin(history.lr)
+    below.plot(position[keep], history.lr[keep], color=_BLUE, drawstyle="steps-post")
+    _scale(below, [history.lr])
+    below.grid(alpha=0.3)
     below.set_xlabel("epoch")
     below.set_ylabel("learning rate")
     for number, each in enumerate(reductions(history)):
@@ -66,18 +81,68 @@ def curves_figure(history: History) -> "Figure":
     return figure
 
 
-def schedule_figure(
-    position: NDArray[np.float64], values: NDArray[np.float64], *, title: str, x_label: str, y_label: str
-) -> "Figure":
-    """A schedule's curve."""
-    from matplotlib.figure import Figure
+def plot(
+    runs: Sequence[Plan | Plans],
+    horizon: Horizon | None = None,
+    *,
+    base: Bases = 1.0,
+    out: str | Path | None = None,
+) -> "Picture":
+    """What `plan.plot(...)` does; the arguments are described there. Each hyper-parameter has a panel.
 
-    figure = Figure(figsize=(8, 4), layout="constrained")
-    axes = figure.subplots()
-    _rate(axes, position, values)
-    axes.set_xlabel(x_label)
-    axes.set_ylabel(y_label)
-    axes.set_title(_cut(title), fontsize=11)
+    >>> import lrkit
+    >>> figure = lrkit.plot([lrkit.parse("lr: linear(to=0); momentum: constant(0.9)")], lrkit.Horizon(100))
+    >>> [axes.get_ylabel() for axes in figure.axes]
+    ['share of the base', 'momentum (base 1)']
+    """
+    given: Sequence[object] = runs
+    for each in given:
+        if not isinstance(each, Plan | Plans):
+            raise InputTypeError(f"plot draws schedules and controllers, not {shown(each)} ({type(each).__name__})")
+    if not runs:
+        raise InputError("plot needs at least one schedule")
+    if out is not None:
+        _check_suffix(Path(out))
+    figure = preview_figure(preview(runs, horizon, base=base))
+    if out is not None:
+        save(figure, out)
+    return figure
+
+
+def preview_figure(preview: Preview) -> "Picture":
+    """The curves of a preview: a panel for each hyper-parameter, a colour and a line style for each run.
+
+    Raises:
+        InputError: for more runs than can be told apart.
+    """
+    from lrkit.output.picture import Picture
+
+    labels = preview.labels
+    styles = {label: _style(number) for number, label in enumerate(labels)}
+    if len(labels) > len(COLOURS) * len(_DASHES):
+        raise InputError(f"a picture has at most {len(COLOURS) * len(_DASHES)} curves, not {len(labels)}")
+    columns = _columns(labels)
+    rows = -(-len(labels) // columns) if len(labels) > 1 else 0
+    figure = Picture(figsize=(8, 1.2 + 2.8 * len(preview.panels) + 0.19 * rows), layout="constrained")
+    panes = figure.subplots(len(preview.panels), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, panel in zip(panes, preview.panels, strict=True):
+        _panel(axes, preview.position, panel, styles)
+        axes.set_ylabel(_y_label(panel.hyper, preview))
+    remark = textwrap.wrap(f"({preview.remark})", _LINE_WIDTH) if preview.remark else []
+    panes[-1].set_xlabel("\n".join(["epoch" if preview.horizon.epoch_steps else "step", *remark]))
+    if preview.title:
+        panes[0].set_title(_cut(preview.title), fontsize=11)
+    if rows:
+        lines = {str(line.get_label()): line for axes in panes for line in axes.get_lines()}
+        figure.legend(
+            [lines[label] for label in labels],
+            [_cut(label) for label in labels],
+            loc="outside upper left",
+            ncols=columns,
+            frameon=False,
+            fontsize=9,
+            handlelength=3.5,
+        )
     return figure
 
 
@@ -88,12 +153,16 @@ def save(figure: "Figure", path: str | Path) -> None:
         InputError: for another suffix, and a path that can't be written.
     """
     file = Path(path)
-    if file.suffix.lower() not in SUFFIXES:
-        raise InputError(f"a picture's name must end in {', '.join(SUFFIXES)}, not {str(file)!r}")
+    _check_suffix(file)
     try:
         figure.savefig(file, dpi=120)
     except OSError as error:
         raise InputError(f"the picture {file} can't be written: {error.strerror}") from None
+
+
+def _check_suffix(file: Path) -> None:
+    if file.suffix.lower() not in SUFFIXES:
+        raise InputError(f"a picture's name must end in {', '.join(SUFFIXES)}, not {str(file)!r}")
 
 
 def _in_epochs(history: History) -> NDArray[np.float64]:
@@ -107,26 +176,75 @@ def _in_epochs(history: History) -> NDArray[np.float64]:
     return position
 
 
-def _rate(axes: "Axes", position: NDArray[np.float64], values: NDArray[np.float64]) -> None:
-    """The rate as a staircase; on a logarithmic axis where it spends much of its time below a tenth of its peak."""
-    keep = _keep(values)
-    axes.plot(position[keep], values[keep], color=_BLUE, drawstyle="steps-post")
-    low = values <= 0.1 * values.max() * (1 + 1e-9)
-    if values.min() > 0 and low.mean() > _MUCH:
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(bottom=0)
+def _style(number: int) -> tuple[str, Any]:
+    """The colour and the dashes of a curve: colours first, and dashes once they are used up."""
+    return COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)]
+
+
+def _columns(labels: Sequence[str]) -> int:
+    """How many of the labels fit beside each other in a legend."""
+    return max(1, min(3, len(labels), _LEGEND_WIDTH // (max(map(len, map(_cut, labels))) + 8)))
+
+
+def _y_label(hyper: str, preview: Preview) -> str:
+    if hyper == "lr":
+        return "share of the base" if preview.in_shares else "learning rate"
+    return f"{hyper} (base 1)"
+
+
+def _panel(axes: "Axes", position: Array, panel: Panel, styles: Mapping[str, tuple[str, Any]]) -> None:
+    """The curves of one hyper-parameter; where two coincide the earlier one shows as a rim."""
+    curves = panel.curves
+    for number, curve in enumerate(curves):
+        colour, dashes = styles[curve.label]
+        width = 1.4 + 1.6 * (len(curves) - 1 - number) / len(curves)
+        keep = thin(curve.values)
+        axes.plot(
+            position[keep],
+            curve.values[keep],
+            color=colour,
+            linestyle=dashes,
+            linewidth=width,
+            drawstyle="steps-post",
+            label=curve.label,
+        )
+    _scale(axes, [curve.values for curve in curves], from_zero=panel.hyper == "lr")
     axes.grid(alpha=0.3)
 
 
-def _keep(values: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Which points to draw: evenly chosen ones, and both sides of every jump."""
-    if len(values) <= _MOST_POINTS:
-        return np.arange(len(values))
-    even = np.linspace(0, len(values) - 1, _MOST_POINTS).astype(np.intp)
+def _scale(axes: "Axes", curves: Sequence[Array], *, from_zero: bool = True) -> None:
+    """A logarithmic axis where a curve spends much of its time below a tenth of the peak, and none goes to zero."""
+    top = max(values.max() for values in curves)
+    low = [np.mean(values <= 0.1 * top * (1 + 1e-9)) > _MUCH for values in curves]
+    if any(low) and not any(map(_goes_to_zero, curves)):
+        axes.set_yscale("log")
+    elif from_zero:
+        axes.set_ylim(bottom=0)
+
+
+def _goes_to_zero(values: Array) -> bool:
+    """Whether a value is zero, or would be after one more step like the last."""
+    after = 2 * values[-1] - values[-2] if len(values) > 1 else values[-1]
+    return bool(min(values.min(), after) <= 1e-9 * values.max())
+
+
+def thin(values: Array) -> NDArray[np.intp]:
+    """Which points of a curve to draw: all, or of each of a thousand pieces the ends, the lowest and the highest.
+
+    So nothing that sticks out is lost, however short. The biggest jumps are kept with both of their sides.
+    """
+    count = len(values)
+    if count <= _MOST_POINTS:
+        return np.arange(count)
+    size = -(-count // _PIECES)
+    pieces = np.pad(values, (0, -count % size), mode="edge").reshape(-1, size)
+    begins = np.arange(len(pieces)) * size
     steps = np.abs(np.diff(values))
-    jumps = np.argsort(steps)[-200:]
-    return np.unique(np.concatenate([even, jumps, jumps + 1]))
+    jumps = np.flatnonzero(steps > _VISIBLE * np.ptp(values))
+    jumps = jumps[np.argsort(steps[jumps])[-_JUMPS:]]
+    ends = begins + size - 1
+    found = [begins, ends, begins + pieces.argmin(axis=1), begins + pieces.argmax(axis=1), jumps, jumps + 1]
+    return np.unique(np.minimum(np.concatenate(found), count - 1))
 
 
 def _cut(text: str) -> str:

@@ -49,6 +49,7 @@ class Cooldown(Ramp):
     """
 
     kind: ClassVar[str] = "cooldown"
+    example: ClassVar[str] = "constant(steps=60%) >> cooldown(to=0)"
 
     shape: Literal["linear", "one_minus_sqrt", "sqrt", "square", "lowered_linear"] = "one_minus_sqrt"
     factor: float = 0.7
@@ -80,6 +81,7 @@ class Rex(Ramp):
     """
 
     kind: ClassVar[str] = "rex"
+    example: ClassVar[str] = "rex(to=0)"
 
     def _left(self, x: Array) -> Array:
         return (1.0 - x) / (0.5 + (1.0 - x) / 2.0)
@@ -107,6 +109,7 @@ class Tanh(Ramp):
     """
 
     kind: ClassVar[str] = "tanh"
+    example: ClassVar[str] = "tanh(to=0)"
 
     lower: float = -6.0
     upper: float = 3.0
@@ -151,6 +154,7 @@ class Hyperbolic(Ramp):
     """
 
     kind: ClassVar[str] = "hyperbolic"
+    example: ClassVar[str] = "hyperbolic(to=0.01, bound=2000)"
 
     bound: LengthLike
 

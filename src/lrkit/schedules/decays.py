@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.leaf import Leaf, entry_or, held, inside, whole_steps
+from lrkit.schedules.errors import InputError
+from lrkit.schedules.leaf import Leaf, as_list, entry_or, held, inside, whole_steps
 from lrkit.schedules.lengths import LengthLike, as_length, require_ascending
 from lrkit.schedules.plan import Array, State
 from lrkit.schedules.shares import ShareLike, as_number, power
@@ -29,6 +29,7 @@ class Staircase(Leaf):
     """
 
     kind: ClassVar[str] = "staircase"
+    example: ClassVar[str] = "staircase(every=3ep, factor=0.5)"
 
     steps: LengthLike | None = None
     _: KW_ONLY
@@ -55,6 +56,7 @@ class Milestones(Leaf):
     """
 
     kind: ClassVar[str] = "milestones"
+    example: ClassVar[str] = "milestones(at=[50%, 75%], factor=0.3)"
 
     steps: LengthLike | None = None
     _: KW_ONLY
@@ -64,9 +66,7 @@ class Milestones(Leaf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.at, str | bytes) or not isinstance(self.at, Iterable):
-            raise InputTypeError(f"at must be a list of steps, not {self.at!r}")
-        at = tuple(as_length(each, "at") for each in self.at)
+        at = tuple(as_length(each, "at") for each in as_list(self.at, "at", "steps"))
         if not at:
             raise InputError("at must have at least one step, not []")
         require_ascending(at, "at")
@@ -116,6 +116,7 @@ class InverseSqrt(Decay):
     """
 
     kind: ClassVar[str] = "inverse_sqrt"
+    example: ClassVar[str] = "warmup(10%) >> inverse_sqrt(timescale=10%)"
 
     timescale: LengthLike
 
@@ -142,6 +143,7 @@ class InverseTime(Decay):
     """
 
     kind: ClassVar[str] = "inverse_time"
+    example: ClassVar[str] = "inverse_time(timescale=10%)"
 
     timescale: LengthLike
 
@@ -173,6 +175,7 @@ class Power(Decay):
     """
 
     kind: ClassVar[str] = "power"
+    example: ClassVar[str] = "power(exponent=0.5, timescale=2%)"
 
     exponent: float
     timescale: LengthLike | None = None

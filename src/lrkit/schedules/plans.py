@@ -10,8 +10,10 @@ from lrkit.schedules.lengths import Horizon
 from lrkit.schedules.plan import Plan
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
+    from pathlib import Path
 
+    from matplotlib.figure import Figure
     from torch.optim import Optimizer
 
     from lrkit.training.scheduler import Policy, Scheduler
@@ -154,6 +156,29 @@ class Plans:
         else:
             raise InputError("epoch_steps, step_tokens and step_samples are given without steps, the horizon")
         return lrkit.bind(self, optimizer, horizon, lr=lr, later=later, policy=policy)
+
+    def plot(
+        self,
+        *others: "Plan | Plans",
+        steps: int | None = None,
+        epoch_steps: int | None = None,
+        step_tokens: int | None = None,
+        step_samples: int | None = None,
+        base: "float | Sequence[float] | Mapping[str, float]" = 1.0,
+        out: "str | Path | None" = None,
+    ) -> "Figure":
+        """Draw these plans, a panel for each hyper-parameter; arguments and errors are those of `Plan.plot`.
+
+        The base is of the learning rate; the other hyper-parameters have the base 1.
+
+        >>> from lrkit import one_cycle
+        >>> figure = Plans({"lr": one_cycle(), "momentum": one_cycle().momentum()}).plot(steps=1000)
+        >>> [axes.get_ylabel() for axes in figure.axes]
+        ['share of the base', 'momentum (base 1)']
+        """
+        import lrkit  # as in `bind`: drawing needs matplotlib and lives in output
+
+        return lrkit.plot([self, *others], Horizon(steps, epoch_steps, step_tokens, step_samples), base=base, out=out)
 
     def __str__(self) -> str:
         return "; ".join(f"{target}: {plan}" for target, plan in self.parts)

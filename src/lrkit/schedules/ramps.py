@@ -28,6 +28,7 @@ class Constant(Leaf):
     """
 
     kind: ClassVar[str] = "constant"
+    example: ClassVar[str] = "constant(0.5, steps=30%) >> constant(1)"
 
     share: ShareLike = 1.0
     _: KW_ONLY
@@ -54,6 +55,7 @@ class Linear(Leaf):
     """
 
     kind: ClassVar[str] = "linear"
+    example: ClassVar[str] = "linear(to=0)"
     always: ClassVar[tuple[str, ...]] = ("to",)
     needs_steps: ClassVar[bool] = True
 
@@ -122,6 +124,7 @@ class Cosine(Ramp):
     """
 
     kind: ClassVar[str] = "cosine"
+    example: ClassVar[str] = "cosine(to=0)"
 
     exponent: float = 1.0
     k: float = 1.0
@@ -153,6 +156,7 @@ class Polynomial(Ramp):
     """
 
     kind: ClassVar[str] = "polynomial"
+    example: ClassVar[str] = "polynomial(to=0, exponent=2)"
 
     exponent: float = 2.0
 
@@ -176,6 +180,7 @@ class Exponential(Leaf):
     """
 
     kind: ClassVar[str] = "exponential"
+    example: ClassVar[str] = "exponential(to=0.01)"
 
     steps: LengthLike | None = None
     _: KW_ONLY

@@ -82,8 +82,8 @@ def noam(warmup: LengthLike) -> Schedule:
 
     Source: transformer training (arXiv 1706.03762).
 
-    >>> noam(4000)
-    warmup(4000) >> inverse_sqrt(timescale=4000)
+    >>> noam("10%")
+    warmup(10%) >> inverse_sqrt(timescale=10%)
     >>> noam(4000)([1999, 3999, 16_000]).tolist()
     [0.5, 1.0, 0.5]
     """

@@ -48,6 +48,7 @@ class Warmup(Leaf):
     """
 
     kind: ClassVar[str] = "warmup"
+    example: ClassVar[str] = "warmup(20%) >> constant()"
 
     steps: LengthLike
     _: KW_ONLY
@@ -88,6 +89,7 @@ class UntunedWarmup(Leaf):
     """
 
     kind: ClassVar[str] = "untuned_warmup"
+    example: ClassVar[str] = "untuned_warmup(beta2=0.995)"
 
     steps: LengthLike | None = None
     _: KW_ONLY
@@ -126,6 +128,7 @@ class RAdamWarmup(Leaf):
     """
 
     kind: ClassVar[str] = "radam_warmup"
+    example: ClassVar[str] = "radam_warmup(beta2=0.995)"
 
     steps: LengthLike | None = None
     _: KW_ONLY
