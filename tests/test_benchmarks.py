@@ -79,9 +79,7 @@ def test_the_report_says_when_compiling_pays():
 
 def test_whole_schedules_are_every_kind_and_those_of_torch():
     found = schedules.whole(steps=2000, repeats=1)
-    assert set(KINDS) == {each.name for each in found} & set(KINDS) | {
-        kind for pair in pairs.PAIRS for kind in pair.kinds
-    }
+    assert set(KINDS) <= {each.name for each in found} | {kind for pair in pairs.PAIRS for kind in pair.kinds}
     paired = [each for each in found if each.torch_seconds is not None]
     assert len(paired) >= 12
     assert all(each.apart < 1e-12 for each in paired)
