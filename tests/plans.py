@@ -101,11 +101,43 @@ sequences = st.lists(leaves(steps) | everys | products, min_size=2, max_size=4).
 )
 
 
+def _wrap_again(plan):
+    return lrkit.clip(lrkit.shift(plan, later=3).repeat(2, stretch=1.5), high=1.5)
+
+
 def _rest(parts):
     return parts[0] if len(parts) == 1 else parts[0] >> _rest(parts[1:])
 
 
-schedules = leaves(steps) | everys | products | sequences
+def named(name, *strategies):
+    """One of the strategies; hypothesis, which writes strategies out, calls it by its name and not by all its parts."""
+
+    def draw_one(draw):
+        return draw(draw(st.sampled_from(strategies)))
+
+    draw_one.__name__ = draw_one.__qualname__ = name
+    return st.composite(draw_one)()
+
+
+simple = named("simple", leaves(steps), everys, products, sequences)
+repeats = st.builds(
+    lambda plan, cycles, stretch, decay, total: plan.repeat(
+        cycles, stretch=stretch, decay=decay, steps=None if cycles else total
+    ),
+    simple,
+    st.none() | st.integers(1, 4),
+    st.sampled_from([1, 1.5, 2]) | st.floats(1, 3).map(lambda x: round(x, 3)),
+    st.sampled_from([1, 0.5]),
+    st.integers(1, 200),
+)
+clips = st.builds(lambda plan, low, high: lrkit.clip(plan, low=low, high=high), simple, levels, st.none())
+shifts = st.builds(lambda plan, later: lrkit.shift(plan, later=later), simple, steps) | st.builds(
+    lambda plan: lrkit.shift(plan, earlier=max(1, plan.length // 3)), simple.filter(lambda plan: plan.length > 1)
+)
+wrapped = named("wrapped", clips, shifts, repeats)
+schedules = named(
+    "schedules", simple, wrapped, st.builds(lambda a, b: a >> b, wrapped, simple), wrapped.map(_wrap_again)
+)
 plateaus = st.builds(
     lrkit.plateau,
     steps,
@@ -115,14 +147,37 @@ plateaus = st.builds(
     threshold=st.floats(0, 0.5),
     threshold_mode=st.sampled_from(["rel", "abs"]),
     cooldown=st.integers(0, 3),
+    smoothing=st.sampled_from([0, 0.5]),
+    metric=st.none() | st.sampled_from(["accuracy", "train_loss"]),
     floor=shares | positive.map(lrkit.absolute),
 )
-controllers = st.one_of(
+greedies = st.builds(
+    lrkit.greedy,
+    steps,
+    mode=st.sampled_from(["min", "max"]),
+    factor=st.floats(0.1, 0.9),
+    patience=st.integers(0, 3),
+    threshold=st.floats(0, 0.5),
+    threshold_mode=st.sampled_from(["rel", "abs"]),
+    cooldown=st.integers(0, 3),
+    warmup=st.integers(0, 3),
+    low=st.floats(0.01, 1),
+    high=st.floats(1, 100),
+    window=st.integers(1, 4),
+    metric=st.none() | st.sampled_from(["accuracy", "val/top 5", "None"]),
+)
+controllers = named(
+    "controllers",
     plateaus,
+    greedies,
+    st.builds(lambda a, b: a * b, plateaus, greedies),
+    st.builds(lambda a, b: a >> b, greedies, plateaus),
     st.builds(lambda a, b: a >> b, schedules, plateaus),
     st.builds(lambda a, b: a >> b, plateaus, schedules),
     st.builds(lambda a, b: a * b, plateaus, multipliers),
     st.builds(lambda a, b, c: a >> b * c, leaves(steps), plateaus, multipliers),
+    st.builds(lambda a, b: lrkit.clip(a >> b, high=0.9), leaves(steps), plateaus),
+    st.builds(lambda a, b: lrkit.shift(a >> b, later=7), plateaus, leaves(steps)),
 )
 
 targets = st.builds(
@@ -142,6 +197,10 @@ RELATIVE = [
     "(warmup(10) >> constant()) * exponential(to=0.1)",
     "constant(0.6, steps=50%) >> exponential(to=0.01, start=0.3)",
     "plateau(mode=max, threshold=0, threshold_mode=abs)",
+    "warmup(5%) >> repeat(warmup(10%) >> linear(to=0), cycles=3, stretch=1.5, decay=0.5) >> constant(0.1, steps=10%)",
+    "repeat(linear(3ep, to=0))",
+    "clip(shift(warmup(5%) >> linear(to=0), later=1ep), low=absolute(1e-06), high=0.9)",
+    "shift(clip(plateau(50%), low=0.01) >> linear(to=0), earlier=10%)",
     "triangular(2ep, 10%, low=absolute(0.001), peak=0.5, factor=0.5, per=step, steps=50%) >> one_cycle(up=10%)",
     "cosine_restarts(10%, growth=1.5, to=0.1, decay=0.5, limit=3) >> linear(to=0)",
     "one_cycle(up=2ep, start=0.1, to=absolute(1e-05), shape=linear, three_phase=True)",
@@ -192,4 +251,9 @@ EXAMPLES = [
     "noise(40, scale=0.1, every=3, seed=7)",
     "noise(40, scale=0.7, distribution=normal)",
     "every(7, linear(6, to=0), steps=40)",
+    "repeat(linear(7, to=0), stretch=1.5, decay=0.8, steps=40)",
+    "repeat(warmup(2) >> linear(8, to=0), cycles=4)",
+    "clip(linear(40, to=0), low=0.1, high=0.9)",
+    "shift(linear(33, to=0.1), later=7)",
+    "shift(linear(47, to=0.1), earlier=7)",
 ]

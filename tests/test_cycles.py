@@ -235,7 +235,7 @@ def test_momentum_follows_the_rate_in_a_bound_optimizer():
         (lambda: lrkit.cosine_restarts(5, growth=1.0001), "growth must be 1, or at least 1.001, not 1.0001"),
         (lambda: lrkit.cosine_restarts(5, decay=0), "decay must be finite and above 0"),
         (lambda: lrkit.cosine_restarts(5, limit=0), "limit must be at least 1, not 0"),
-        (lambda: lrkit.cosine_restarts(5, limit=1.5), "limit must be a whole number of cycles, not 1.5"),
+        (lambda: lrkit.cosine_restarts(5, limit=1.5), "limit must be a whole number, not 1.5"),
         (lambda: lrkit.cosine_restarts(5, to=None), "to must be a number"),
         (lambda: lrkit.cosine_restarts(50, limit=3).over(100), "needs 150 steps, but the horizon is 100"),
         (lambda: lrkit.one_cycle(10, up=11), "up=11 needs 11 steps, but the cycle has 10"),

@@ -11,6 +11,7 @@ from lrkit.schedules import Schedule as Schedule
 from lrkit.schedules import Target as Target
 from lrkit.schedules import absolute as absolute
 from lrkit.schedules import budgeted as budgeted
+from lrkit.schedules import clip as clip
 from lrkit.schedules import constant as constant
 from lrkit.schedules import cooldown as cooldown
 from lrkit.schedules import cosine as cosine
@@ -19,6 +20,7 @@ from lrkit.schedules import every as every
 from lrkit.schedules import exponential as exponential
 from lrkit.schedules import from_callable as from_callable
 from lrkit.schedules import from_json as from_json
+from lrkit.schedules import greedy as greedy
 from lrkit.schedules import hyperbolic as hyperbolic
 from lrkit.schedules import infinite as infinite
 from lrkit.schedules import inverse_sqrt as inverse_sqrt
@@ -35,7 +37,9 @@ from lrkit.schedules import plateau as plateau
 from lrkit.schedules import polynomial as polynomial
 from lrkit.schedules import power as power
 from lrkit.schedules import radam_warmup as radam_warmup
+from lrkit.schedules import repeat as repeat
 from lrkit.schedules import rex as rex
+from lrkit.schedules import shift as shift
 from lrkit.schedules import staircase as staircase
 from lrkit.schedules import table as table
 from lrkit.schedules import tanh as tanh
@@ -45,10 +49,12 @@ from lrkit.schedules import untuned_warmup as untuned_warmup
 from lrkit.schedules import warmup as warmup
 from lrkit.schedules import warmup_cosine as warmup_cosine
 from lrkit.schedules import wsd as wsd
+from lrkit.schedules.transformers_names import from_transformers as from_transformers
 from lrkit.training.binding import bind as bind
 from lrkit.training.history import EpochRecord as EpochRecord
 from lrkit.training.history import History as History
 from lrkit.training.history import best_epoch as best_epoch
+from lrkit.training.importers import from_torch as from_torch
 from lrkit.training.loop import DivergedError as DivergedError
 from lrkit.training.loop import StoppedError as StoppedError
 from lrkit.training.loop import run as run

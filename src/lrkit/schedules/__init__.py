@@ -3,8 +3,9 @@
 The public names of kinds are lower case, the same in Python and in text; inside they are frozen dataclasses.
 """
 
-from lrkit.schedules.algebra import Every as every
+from lrkit.schedules.bounds import clip
 from lrkit.schedules.callables import FromCallable as from_callable
+from lrkit.schedules.controllers import Greedy as greedy
 from lrkit.schedules.controllers import Plateau as plateau
 from lrkit.schedules.cooldowns import Cooldown as cooldown
 from lrkit.schedules.cooldowns import Hyperbolic as hyperbolic
@@ -21,6 +22,7 @@ from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.json_form import from_json, to_json
 from lrkit.schedules.lengths import Horizon, Length
 from lrkit.schedules.noise import Noise as noise
+from lrkit.schedules.periods import Every as every
 from lrkit.schedules.plan import Controller, Plan, Schedule, State
 from lrkit.schedules.plans import Plans, Target
 from lrkit.schedules.points import Piecewise as piecewise
@@ -31,8 +33,10 @@ from lrkit.schedules.ramps import Exponential as exponential
 from lrkit.schedules.ramps import Linear as linear
 from lrkit.schedules.ramps import Polynomial as polynomial
 from lrkit.schedules.recipes import budgeted, infinite, linear_to_zero, noam, warmup_cosine, wsd
+from lrkit.schedules.repetition import Repeat as repeat
 from lrkit.schedules.restarts import CosineRestarts as cosine_restarts
 from lrkit.schedules.shares import Absolute, absolute
+from lrkit.schedules.shifts import shift
 from lrkit.schedules.text import parse
 from lrkit.schedules.warmups import RAdamWarmup as radam_warmup
 from lrkit.schedules.warmups import UntunedWarmup as untuned_warmup
@@ -52,6 +56,7 @@ __all__ = [
     "Target",
     "absolute",
     "budgeted",
+    "clip",
     "constant",
     "cooldown",
     "cosine",
@@ -60,6 +65,7 @@ __all__ = [
     "exponential",
     "from_callable",
     "from_json",
+    "greedy",
     "hyperbolic",
     "infinite",
     "inverse_sqrt",
@@ -76,7 +82,9 @@ __all__ = [
     "polynomial",
     "power",
     "radam_warmup",
+    "repeat",
     "rex",
+    "shift",
     "staircase",
     "table",
     "tanh",

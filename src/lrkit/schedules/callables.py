@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.leaf import Leaf, inside
 from lrkit.schedules.lengths import LengthLike
 from lrkit.schedules.plan import Array, State
@@ -45,7 +45,9 @@ class FromCallable(Leaf):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not callable(self.function):
-            raise InputTypeError(f"function must be a Python function, which text can't hold, not {self.function!r}")
+            raise InputTypeError(
+                f"function must be a Python function, which text can't hold, not {shown(self.function)}"
+            )
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         return base * ask(self.function, inside(t, self.steps), str(self))
@@ -83,4 +85,4 @@ def _number(function: Callable[..., object], at: float, who: str, counted: str) 
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
-        raise InputTypeError(f"{who} must give numbers, not {value!r} at {counted} {at}") from None
+        raise InputTypeError(f"{who} must give numbers, not {shown(value)} at {counted} {at}") from None

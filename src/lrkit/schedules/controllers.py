@@ -1,16 +1,18 @@
 """The kinds of controller: what depends on a metric."""
 
+import math
 from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import LengthLike, as_length
+from lrkit.schedules.metric import Better, Metric, Relation, improves, watched
 from lrkit.schedules.plan import Array, Controller, State
-from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
+from lrkit.schedules.shares import ShareLike, as_count, as_number, as_share, at_base
 
-__all__ = ["Plateau"]
+__all__ = ["Greedy", "Plateau"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -23,8 +25,11 @@ class Plateau(Controller):
 
     A report is better when it lies below best - threshold · abs(best) (`threshold_mode="rel"`) or below
     best - threshold (`"abs"`); mirrored for `mode="max"`. After a reduction, `cooldown` reports aren't counted as
-    bad ones. NaN is never better. For metrics that are negative "better" means better as well (torch's relative
-    threshold takes a stalled negative metric for an improving one).
+    bad ones. What isn't finite is never better. For metrics that are negative "better" means better as well (torch's
+    relative threshold takes a stalled negative metric for an improving one).
+
+    With `smoothing` the exponential moving average of the metric is compared instead, corrected for its start at 0:
+    average <- smoothing · average + (1 - smoothing) · metric, and average / (1 - smoothing^reports) is looked at.
 
     Args:
         steps: how long the segment lasts; needed unless it is the last one.
@@ -36,9 +41,12 @@ class Plateau(Controller):
         cooldown: reports after a reduction that can't be bad.
         floor: never below this, a share of the base or `absolute(...)`.
         eps: smallest change that is made, in the unit of the rate.
+        smoothing: weight of what was reported before, at least 0 (off) and below 1.
+        metric: which metric it watches where several are reported by name; else the loss.
         start: where it begins; else where the segment before ended, or at the base.
 
-    State: best (None before the first report), bad_epochs, cooldown (reports left), reductions.
+    State: best (None before the first report), bad_epochs, cooldown (reports left), reductions; with smoothing
+    average and reports as well.
 
     >>> plan = Plateau(patience=1, factor=0.5)
     >>> state = plan.init()
@@ -52,54 +60,52 @@ class Plateau(Controller):
 
     steps: LengthLike | None = None
     _: KW_ONLY
-    mode: Literal["min", "max"] = "min"
+    mode: Better = "min"
     factor: float = 0.1
     patience: int = 10
     threshold: float = 1e-4
-    threshold_mode: Literal["rel", "abs"] = "rel"
+    threshold_mode: Relation = "rel"
     cooldown: int = 0
     floor: ShareLike = 0.0
     eps: float = 1e-8
+    smoothing: float = 0.0
+    metric: str | None = None
     start: ShareLike | None = None
 
     def __post_init__(self) -> None:
-        def put(name: str, value: object) -> None:
-            object.__setattr__(self, name, value)
-
-        if self.steps is not None:
-            put("steps", as_length(self.steps, "steps"))
-        for name, allowed in (("mode", ("min", "max")), ("threshold_mode", ("rel", "abs"))):
-            if getattr(self, name) not in allowed:
-                raise InputError(f"{name} must be {' or '.join(map(repr, allowed))}, not {getattr(self, name)!r}")
-        put("factor", as_number(self.factor, "factor", low=0.0, high=1.0, low_open=True, high_open=True))
-        for name in ("patience", "cooldown"):
-            put(name, _count(getattr(self, name), name))
-        for name in ("threshold", "eps"):
-            put(name, as_number(getattr(self, name), name, low=0.0))
-        put("floor", as_share(self.floor, "floor"))
-        if self.start is not None:
-            put("start", as_share(self.start, "start"))
+        checked = _check(self, counts=("patience", "cooldown"))
+        checked["eps"] = as_number(self.eps, "eps", low=0.0)
+        checked["floor"] = as_share(self.floor, "floor")
+        checked["smoothing"] = as_number(self.smoothing, "smoothing", low=0.0, high=1.0, high_open=True)
+        _put(self, checked)
 
     def init(self) -> State:
         """Nothing seen, nothing reduced."""
-        return {"best": None, "bad_epochs": 0, "cooldown": 0, "reductions": 0}
+        state: State = {"best": None, "bad_epochs": 0, "cooldown": 0, "reductions": 0}
+        return state | {"average": 0.0, "reports": 0} if self.smoothing else state
 
-    def _update(self, state: State, metric: float, t: int | None) -> State:
-        better = self._better(metric, state["best"])
-        best = metric if better else state["best"]
+    def _update(self, state: State, metric: Metric, t: int | None) -> State:
+        current, averaged = self._smoothed(state, watched(metric, self.metric))
+        better = improves(current, state["best"], self.mode, self.threshold, self.threshold_mode)
+        best = current if better else state["best"]
         bad = 0 if better else state["bad_epochs"] + 1
         cooldown, reductions = state["cooldown"], state["reductions"]
         if cooldown > 0:
             cooldown, bad = cooldown - 1, 0
         if bad > self.patience:
             cooldown, bad, reductions = self.cooldown, 0, reductions + 1
-        return {"best": best, "bad_epochs": bad, "cooldown": cooldown, "reductions": reductions}
+        return {"best": best, "bad_epochs": bad, "cooldown": cooldown, "reductions": reductions} | averaged
 
-    def _better(self, metric: float, best: float | None) -> bool:
-        if best is None:
-            return bool(np.isfinite(metric))
-        margin = self.threshold * abs(best) if self.threshold_mode == "rel" else self.threshold
-        return metric < best - margin if self.mode == "min" else metric > best + margin
+    def _smoothed(self, state: State, metric: float) -> tuple[float, State]:
+        """What is compared, and the state of the average, which what isn't finite leaves as it is."""
+        if not self.smoothing:
+            return metric, {}
+        average, reports = state["average"], state["reports"]
+        if not math.isfinite(metric):
+            return metric, {"average": average, "reports": reports}
+        average = self.smoothing * average + (1.0 - self.smoothing) * metric
+        reports += 1
+        return average / (1.0 - self.smoothing**reports), {"average": average, "reports": reports}
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         assert state is not None
@@ -114,10 +120,131 @@ class Plateau(Controller):
         return np.broadcast_to(value, t.shape)
 
 
-def _count(value: object, name: str) -> int:
-    """A whole number that isn't negative."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise InputTypeError(f"{name} must be a whole number, not {value!r} ({type(value).__name__})")
-    if value < 0:
-        raise InputError(f"{name} must be at least 0, not {value}")
-    return int(value)
+@dataclass(frozen=True, repr=False)
+class Greedy(Controller):
+    """Raises the rate while a metric improves, and lowers it while it doesn't (GreedyLR).
+
+    After more than `patience` reports in a row that are better than the best one, and after as many that aren't:
+
+    scale <- min(scale / factor, high), or scale <- max(scale · factor, low); value = start · scale
+
+    Then the next `warmup` reports after a raise, or `cooldown` reports after a reduction, aren't looked at. What is
+    compared is the mean of the last `window` reports. A report is better as for `plateau`, for negative metrics too;
+    what isn't finite is never better and stays out of the mean.
+
+    The bounds are multiples of where it begins, so that groups with different bases move alike; for bounds in the
+    unit of the rate there is `clip`, which holds the rate, while the scale goes on moving behind it.
+
+    Args:
+        steps: how long the segment lasts; needed unless it is the last one.
+        mode: "min" or "max".
+        factor: between 0 and 1.
+        patience: reports in a row that don't yet move the rate.
+        threshold: what counts as better.
+        threshold_mode: "rel" or "abs".
+        cooldown: reports that aren't looked at after a reduction.
+        warmup: reports that aren't looked at after a raise.
+        low: the smallest scale, above 0 and at most 1.
+        high: the largest scale, at least 1.
+        window: how many reports are averaged; 1 is the report itself.
+        metric: which metric it watches where several are reported by name; else the loss.
+        start: where it begins; else where the segment before ended, or at the base.
+
+    State: best (None before the first report), good, bad (reports in a row), wait (reports that won't be looked at),
+    scale, recent (the reports in the window).
+
+    Source: arXiv 2512.14527, in the form its authors gave it in transformers: reports are compared with the best one
+    and not with the one before. That form's return to the first rate after a long time at the lowest is left out.
+
+    >>> plan = Greedy(patience=0, factor=0.5, high=4)
+    >>> state = plan.init()
+    >>> for loss in [1.0, 0.9, 0.8, 0.7]:
+    ...     state = plan.update(state, loss)
+    >>> plan.value(state, t=400, base=0.1)
+    0.4
+    >>> plan.value(plan.update(state, 2.0), t=500, base=0.1)
+    0.2
+    """
+
+    kind: ClassVar[str] = "greedy"
+
+    steps: LengthLike | None = None
+    _: KW_ONLY
+    mode: Better = "min"
+    factor: float = 0.95
+    patience: int = 10
+    threshold: float = 1e-6
+    threshold_mode: Relation = "abs"
+    cooldown: int = 0
+    warmup: int = 0
+    low: float = 0.01
+    high: float = 10.0
+    window: int = 1
+    metric: str | None = None
+    start: ShareLike | None = None
+
+    def __post_init__(self) -> None:
+        checked = _check(self, counts=("patience", "cooldown", "warmup"))
+        checked["low"] = as_number(self.low, "low", low=0.0, high=1.0, low_open=True)
+        checked["high"] = as_number(self.high, "high", low=1.0)
+        checked["window"] = as_count(self.window, "window", low=1)
+        _put(self, checked)
+
+    def init(self) -> State:
+        """Nothing seen, nothing moved."""
+        return {"best": None, "good": 0, "bad": 0, "wait": 0, "scale": 1.0, "recent": []}
+
+    def _update(self, state: State, metric: Metric, t: int | None) -> State:
+        current, recent = self._mean(state["recent"], watched(metric, self.metric))
+        if state["wait"] > 0:
+            return state | {"recent": recent, "good": 0, "bad": 0, "wait": state["wait"] - 1}
+        better = improves(current, state["best"], self.mode, self.threshold, self.threshold_mode)
+        best = current if better else state["best"]
+        good, bad = (state["good"] + 1, 0) if better else (0, state["bad"] + 1)
+        wait, scale = 0, state["scale"]
+        if good > self.patience:
+            good, wait, scale = 0, self.warmup, min(scale / self.factor, self.high)
+        elif bad > self.patience:
+            bad, wait, scale = 0, self.cooldown, max(scale * self.factor, self.low)
+        return {"best": best, "good": good, "bad": bad, "wait": wait, "scale": scale, "recent": recent}
+
+    def _mean(self, recent: list[float], metric: float) -> tuple[float, list[float]]:
+        """What is compared, and the reports that are kept for the next mean."""
+        if not math.isfinite(metric):
+            return metric, recent
+        window = [*recent, metric][-self.window :]
+        try:
+            mean = math.fsum(window) / len(window)
+        except OverflowError:  # of numbers that no sum holds; so it isn't better
+            mean = math.inf
+        return mean, window if self.window > 1 else []
+
+    def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
+        assert state is not None
+        start = entry if self.start is None else at_base(self.start, base)
+        return np.broadcast_to(start * state["scale"], t.shape)
+
+
+def _check(plan: Plateau | Greedy, counts: tuple[str, ...]) -> dict[str, Any]:
+    """The fields that both kinds have, checked."""
+    checked: dict[str, Any] = {name: as_count(getattr(plan, name), name) for name in counts}
+    if plan.steps is not None:
+        checked["steps"] = as_length(plan.steps, "steps")
+    for name, allowed in (("mode", ("min", "max")), ("threshold_mode", ("rel", "abs"))):
+        given = getattr(plan, name)
+        if not isinstance(given, str) or given not in allowed:
+            raise InputError(f"{name} must be {' or '.join(map(repr, allowed))}, not {shown(given)}")
+    checked["factor"] = as_number(plan.factor, "factor", low=0.0, high=1.0, low_open=True, high_open=True)
+    checked["threshold"] = as_number(plan.threshold, "threshold", low=0.0)
+    if plan.metric is not None and not isinstance(plan.metric, str):
+        raise InputTypeError(f"metric must be the name of a metric, not {shown(plan.metric)}")
+    if plan.metric is not None and (not plan.metric.isprintable() or "'" in plan.metric or not plan.metric):
+        raise InputError(f"metric must be a name of printable characters without ', not {shown(plan.metric)}")
+    if plan.start is not None:
+        checked["start"] = as_share(plan.start, "start")
+    return checked
+
+
+def _put(plan: Plateau | Greedy, checked: dict[str, Any]) -> None:
+    for name, value in checked.items():
+        object.__setattr__(plan, name, value)

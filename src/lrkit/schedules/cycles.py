@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 
 from lrkit.schedules.callables import ask
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.leaf import Leaf, as_choice, held, inside, lerp, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length
 from lrkit.schedules.plan import Array, State
@@ -71,7 +71,7 @@ class Triangular(Leaf):
             self._set(name, as_share(getattr(self, name), name))
         as_choice(self.per, "per", ("cycle", "step"))
         if self.scale is not None and not callable(self.scale):
-            raise InputTypeError(f"scale must be a Python function, which text can't hold, not {self.scale!r}")
+            raise InputTypeError(f"scale must be a Python function, which text can't hold, not {shown(self.scale)}")
         if self.scale is not None and self.factor != 1:
             raise InputError(f"triangular takes either factor= or scale=, not both (factor={self.factor})")
 
@@ -150,7 +150,7 @@ class OneCycle(Leaf):
             self._set(name, as_share(getattr(self, name), name))
         as_choice(self.shape, "shape", ("cosine", "linear"))
         if not isinstance(self.three_phase, bool):
-            raise InputTypeError(f"three_phase must be True or False, not {self.three_phase!r}")
+            raise InputTypeError(f"three_phase must be True or False, not {shown(self.three_phase)}")
         if self.turn is None:
             self._set("up", as_length(self.up, "up"))
         elif self.up in (None, _UP):

@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.leaf import Leaf, entry_or, held, inside, whole_steps
+from lrkit.schedules.errors import InputError
+from lrkit.schedules.leaf import Leaf, as_list, entry_or, held, inside, whole_steps
 from lrkit.schedules.lengths import LengthLike, as_length, require_ascending
 from lrkit.schedules.plan import Array, State
 from lrkit.schedules.shares import ShareLike, as_number, power
@@ -64,9 +64,7 @@ class Milestones(Leaf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if isinstance(self.at, str | bytes) or not isinstance(self.at, Iterable):
-            raise InputTypeError(f"at must be a list of steps, not {self.at!r}")
-        at = tuple(as_length(each, "at") for each in self.at)
+        at = tuple(as_length(each, "at") for each in as_list(self.at, "at", "steps"))
         if not at:
             raise InputError("at must have at least one step, not []")
         require_ascending(at, "at")

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from lrkit.schedules.algebra import chain, multiply
-from lrkit.schedules.errors import InputError, InputTypeError, unknown
+from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.lengths import Length
-from lrkit.schedules.names import KINDS
+from lrkit.schedules.names import KINDS, MAKERS
 from lrkit.schedules.plan import Plan, show
 from lrkit.schedules.plans import Plans, Target
 from lrkit.schedules.shares import Absolute
@@ -17,6 +17,7 @@ from lrkit.schedules.shares import Absolute
 __all__ = ["from_json", "to_json"]
 
 VERSION = 1
+_DEEPEST = 200  # two for each plan, one for a list
 _COMPOSITIONS = {"sequence": chain, "product": multiply}
 
 
@@ -39,30 +40,38 @@ def from_json(text: str) -> Plan | Plans:
     Raises:
         InputError: when it isn't JSON, not a plan, of an unknown kind, or written by a newer version.
     """
+    if not isinstance(text, str | bytes):
+        raise InputTypeError(f"a schedule's JSON must be a str, not {shown(text)}")
     try:
         found = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also for bytes that are no text, and numbers of too many digits
         raise InputError(f"a schedule's JSON can't be read: {error}") from None
-    if not isinstance(found, dict) or not {"plan", "plans"} & set(found) or not isinstance(found.get("lrkit"), int):
+    known = isinstance(found, dict) and {"plan", "plans"} & set(found)
+    if not known or type(found.get("lrkit")) is not int or found["lrkit"] < 1:
         raise InputError('a schedule\'s JSON must look like {"lrkit": 1, "plan": {...}}')
     if found["lrkit"] > VERSION:
         raise InputError(f"this JSON has format {found['lrkit']}, this lrkit reads formats up to {VERSION}")
-    return _decode_plans(found["plans"]) if "plans" in found else _decode_plan(found["plan"])
+    try:
+        return _decode_plans(found["plans"]) if "plans" in found else _decode_plan(found["plan"])
+    except InputTypeError as error:
+        raise InputError(str(error)) from None
 
 
 def _decode_plan(value: Any) -> Plan:
     plan = _decode(value)
     if not isinstance(plan, Plan):
-        raise InputError(f'"plan" must be a schedule, not {value!r}')
+        raise InputError(f'"plan" must be a schedule, not {shown(value)}')
     return plan
 
 
 def _decode_plans(value: Any) -> Plans:
     if not isinstance(value, list) or not all(map(_is_part, value)):
-        raise InputError(f'"plans" must be a list of {{"hyper": "lr", "group": null, "plan": {{...}}}}, not {value!r}')
+        raise InputError(
+            f'"plans" must be a list of {{"hyper": "lr", "group": null, "plan": {{...}}}}, not {shown(value)}'
+        )
     parts = {Target(str(each["hyper"]), each["group"]): _decode_plan(each["plan"]) for each in value}
     if len(parts) < len(value):
-        raise InputError(f'"plans" has two plans for the same hyper-parameter and group: {value!r}')
+        raise InputError(f'"plans" has two plans for the same hyper-parameter and group: {shown(value)}')
     return Plans.of(parts)
 
 
@@ -85,28 +94,32 @@ def _encode(value: Any) -> Any:
     return str(value) if isinstance(value, Length) else value
 
 
-def _decode(value: Any) -> Any:
+def _decode(value: Any, depth: int = 0) -> Any:
+    if depth > _DEEPEST:
+        raise InputError(f"a schedule's JSON may be nested {_DEEPEST // 2} plans deep, not deeper")
     if isinstance(value, list):
-        return tuple(map(_decode, value))
+        return tuple(_decode(each, depth + 1) for each in value)
     if not isinstance(value, dict):
         return value
     if set(value) == {"absolute"}:
         return Absolute(value["absolute"])
-    arguments = {name: _decode(each) for name, each in value.items() if name != "kind"}
+    arguments = {name: _decode(each, depth + 2) for name, each in value.items() if name != "kind"}
     kind = value.get("kind")
+    if not isinstance(kind, str):
+        raise InputError(f'"kind" must be the name of a kind, not {shown(kind)}')
     if kind in _COMPOSITIONS:
         return _compose(kind, arguments)
     if kind in KINDS:
         return _make(kind, arguments)
-    raise unknown("kind", str(kind), [*KINDS, *_COMPOSITIONS])
+    raise unknown("kind", kind, [*KINDS, *_COMPOSITIONS])
 
 
 def _compose(kind: str, arguments: dict[str, Any]) -> Plan:
     parts = arguments.get("parts")
     if set(arguments) != {"parts"} or not isinstance(parts, tuple) or len(parts) < 2:
-        raise InputError(f"a {kind} must have a list of at least two parts, not {arguments!r}")
+        raise InputError(f"a {kind} must have a list of at least two parts, not {shown(arguments)}")
     if not all(isinstance(part, Plan) for part in parts):
-        raise InputError(f"every part of a {kind} must be a schedule, not {parts!r}")
+        raise InputError(f"every part of a {kind} must be a schedule, not {shown(parts)}")
     return _COMPOSITIONS[kind](*parts)
 
 
@@ -116,8 +129,9 @@ def _make(kind: str, arguments: dict[str, Any]) -> Plan:
         if name not in known:
             raise unknown(f"argument of {kind}", name, known)
     try:
-        return KINDS[kind](**arguments)
+        plan: Plan = MAKERS[kind](**arguments)
     except InputTypeError:
         raise
     except TypeError as error:  # a required argument is missing
         raise InputError(f"{kind}: {error}") from None
+    return plan

@@ -1,17 +1,29 @@
 """What every kind that isn't composed of others has: checked fields, and the helpers of its formula."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import ClassVar, Self
 
 import numpy as np
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import LengthLike, as_length
 from lrkit.schedules.plan import Array, Schedule
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
 
-__all__ = ["Leaf", "as_choice", "entry_or", "half_cosine", "held", "inside", "lerp", "whole_steps"]
+__all__ = ["Leaf", "as_choice", "as_list", "entry_or", "half_cosine", "held", "inside", "lerp", "whole_steps"]
+
+
+def _positive(value: object, name: str) -> float:
+    return as_number(value, name, low=0.0, low_open=True)
+
+
+# What a field must be, by its name; None is allowed where it is the default.
+_CHECKS: tuple[tuple[tuple[str, ...], Callable[[object, str], object]], ...] = (
+    (("steps", "every", "timescale", "bound"), as_length),
+    (("start", "to"), as_share),
+    (("factor", "exponent"), _positive),
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -22,18 +34,11 @@ class Leaf(Schedule):
 
     def __post_init__(self) -> None:
         optional = {field.name for field in fields(self) if field.default is None}
-        for name in ("steps", "every", "timescale", "bound"):
-            value = getattr(self, name, None)
-            if hasattr(self, name) and not (value is None and name in optional):
-                self._set(name, as_length(value, name))
-        for name in ("start", "to"):
-            value = getattr(self, name, None)
-            if value is not None:
-                self._set(name, as_share(value, name))
-        for name in ("factor", "exponent"):
-            value = getattr(self, name, None)
-            if value is not None:
-                self._set(name, as_number(value, name, low=0.0, low_open=True))
+        for names, check in _CHECKS:
+            for name in names:
+                value = getattr(self, name, None)
+                if hasattr(self, name) and not (value is None and name in optional):
+                    self._set(name, check(value, name))
 
     def _set(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)
@@ -87,9 +92,19 @@ def inside(t: Array, steps: LengthLike | None) -> Array:
     return t if steps is None else np.minimum(t, whole_steps(steps) - 1)
 
 
+def as_list(value: object, name: str, what: str) -> tuple[object, ...]:
+    """The items of a list, or of anything else that has some; text is one thing and not many."""
+    try:
+        if isinstance(value, str | bytes):
+            raise TypeError
+        return tuple(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise InputTypeError(f"{name} must be a list of {what}, not {shown(value)}") from None
+
+
 def as_choice(value: object, name: str, allowed: Iterable[str]) -> str:
     """One of the words that are allowed."""
     words = list(allowed)
     if not isinstance(value, str) or value not in words:
-        raise InputError(f"{name} must be {', '.join(map(repr, words[:-1]))} or {words[-1]!r}, not {value!r}")
+        raise InputError(f"{name} must be {', '.join(map(repr, words[:-1]))} or {words[-1]!r}, not {shown(value)}")
     return value

@@ -7,15 +7,32 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import SupportsIndex, TypeAlias
+from typing import TypeAlias
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["Horizon", "Length", "LengthLike", "as_length", "require_ascending", "round_half_up", "show_steps"]
+__all__ = [
+    "Horizon",
+    "Length",
+    "LengthLike",
+    "NeedsHorizonError",
+    "as_length",
+    "require_ascending",
+    "round_half_up",
+    "show_steps",
+]
 
-_PATTERN = re.compile(r"(?P<amount>\d{1,18}(?:\.\d{1,18})?)(?P<prefix>[kMGT]?)(?P<unit>%|ep|tok|samples|steps?)?")
+_PATTERN = re.compile(
+    r"(?P<amount>\d{1,18}(?:\.\d{1,18})?)(?P<prefix>[kMGT]?)(?P<unit>%|ep|tok|samples|steps?)?", re.ASCII
+)
 _PREFIXES = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_HUGE = Fraction(10) ** 300  # what is longer is shown as this
+_MOST_STEPS = 10**18  # as many digits as text may have
 _ALLOWED = "a whole number of steps, or text such as '5%', '10ep', '2Mtok' or '50ksamples'"
+
+
+class NeedsHorizonError(InputError):
+    """A length is a share of a horizon that isn't known."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +74,14 @@ class Horizon:
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
-            if value is not None and not isinstance(value, Fraction):
+            if value is not None and not (isinstance(value, Fraction) and value > 0):
                 object.__setattr__(self, name, _positive(value, name))
+
+    def require_whole(self) -> None:
+        """Refuse sizes that aren't whole: only inside `every`, whose clock ticks once a period, they may be parts."""
+        for name, value in vars(self).items():
+            if value is not None:
+                _positive(value, name)
 
     def measure(self, length: LengthLike) -> Fraction:
         """The length in steps, exact and unrounded.
@@ -93,7 +116,8 @@ class Horizon:
         value = getattr(self, name)
         if value is None:
             call = "over(steps)" if name == "steps" else f"over(steps, {name}=…)"
-            raise InputError(f"the length {length} needs {name}, which isn't known: call {call}")
+            error = NeedsHorizonError if name == "steps" else InputError
+            raise error(f"the length {length} needs {name}, which isn't known: call {call}")
         return Fraction(value)
 
 
@@ -113,17 +137,17 @@ def as_length(value: object, name: str = "length") -> int | Length:
         return _positive(value, name)
     match = _PATTERN.fullmatch(value.strip())
     if match is None:
-        raise InputError(f"{name} must be {_ALLOWED}, not {value!r}")
+        raise InputError(f"{name} must be {_ALLOWED}, not {shown(value)}")
     amount = Fraction(match["amount"]) * _PREFIXES[match["prefix"]]
     unit = (match["unit"] or "steps").removesuffix("s") if match["unit"] != "samples" else "samples"
     if unit == "step":
         if amount.denominator != 1:
-            raise InputError(f"{name} must be a whole number of steps, not {value!r}")
+            raise InputError(f"{name} must be a whole number of steps, not {shown(value)}")
         return _positive(int(amount), name)
     if match["prefix"] and unit in ("%", "ep"):
-        raise InputError(f"{name} must be {_ALLOWED}, not {value!r}")
+        raise InputError(f"{name} must be {_ALLOWED}, not {shown(value)}")
     if amount == 0:
-        raise InputError(f"{name} must be positive, not {value!r}")
+        raise InputError(f"{name} must be positive, not {shown(value)}")
     return Length(amount, unit)
 
 
@@ -155,15 +179,18 @@ def round_half_up(value: Fraction) -> int:
 
 def show_steps(value: Fraction) -> str:
     """An exact number of steps as people write it: `600`, `33.33`."""
-    return f"{round(float(value), 2):.12g}"
+    return f"{round(float(min(value, _HUGE)), 2):.12g}"
 
 
 def _positive(value: object, name: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, SupportsIndex):
-        raise InputTypeError(f"{name} must be {_ALLOWED}, not {value!r} ({type(value).__name__})")
-    steps = operator.index(value)
+    try:
+        steps = operator.index(None if isinstance(value, bool) else value)  # type: ignore[arg-type]  # refused below
+    except TypeError:
+        raise InputTypeError(f"{name} must be {_ALLOWED}, not {shown(value)} ({type(value).__name__})") from None
     if steps <= 0:
-        raise InputError(f"{name} must be positive, not {steps}")
+        raise InputError(f"{name} must be positive, not {shown(steps)}")
+    if steps > _MOST_STEPS:
+        raise InputError(f"{name} must be at most 10**18, not {shown(steps)}")
     return steps
 
 

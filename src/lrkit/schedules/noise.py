@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.leaf import Leaf, as_choice, inside, whole_steps
 from lrkit.schedules.lengths import LengthLike
 from lrkit.schedules.plan import Array, State
@@ -53,7 +53,7 @@ class Noise(Leaf):
         self._set("scale", as_number(self.scale, "scale", low=0.0))
         as_choice(self.distribution, "distribution", _DRAWS)
         if isinstance(self.seed, bool) or not isinstance(self.seed, int | np.integer):
-            raise InputTypeError(f"seed must be a whole number, not {self.seed!r}")
+            raise InputTypeError(f"seed must be a whole number, not {shown(self.seed)}")
         if not 0 <= self.seed < 2**53:
             raise InputError(f"seed must be at least 0 and below 2^53, not {self.seed}")
         self._set("seed", int(self.seed))

@@ -5,13 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Self, SupportsFloat, TypeAlias, final, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, final, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, round_half_up, show_steps
+from lrkit.schedules.metric import Metric, as_metric
 from lrkit.schedules.shares import show_number
 
 if TYPE_CHECKING:
@@ -64,9 +65,10 @@ class Plan(ABC):
         warmup(50) >> linear(950, to=0)
         """
         horizon = Horizon(steps, epoch_steps, step_tokens, step_samples)
+        horizon.require_whole()
         own = self._measure(horizon)
         if own is not None and round_half_up(own) > steps:
-            raise InputError(f"{self} needs {self._arithmetic(horizon)} steps, but the horizon is {steps}")
+            raise InputError(f"{self} needs {self._needs(horizon)} steps, but the horizon is {steps}")
         return self._resolve(horizon, steps if own is None else max(1, round_half_up(own)))
 
     @functools.cached_property
@@ -81,8 +83,14 @@ class Plan(ABC):
         return None if steps is None else horizon.measure(steps)
 
     def _arithmetic(self, horizon: Horizon) -> str:
-        """How the length comes about, for the message that it doesn't fit."""
+        """How the length comes about, `600 + 500`, for the message that it doesn't fit."""
         return show_steps(self._measure(horizon) or Fraction(0))
+
+    @final
+    def _needs(self, horizon: Horizon) -> str:
+        """The same with what it comes to, `600 + 500 = 1100`."""
+        terms, total = self._arithmetic(horizon), show_steps(self._measure(horizon) or Fraction(0))
+        return total if terms == total else f"{terms} = {total}"
 
     def _resolve(self, horizon: Horizon, steps: int) -> Self:
         """The plan with all lengths in steps, lasting exactly `steps`."""
@@ -136,6 +144,22 @@ class Plan(ABC):
             raise InputError(f"{self} has no finite value at step {step:.15g}")
         values = values.reshape(steps.shape)
         return values if values.ndim else float(values)
+
+    # --- composition ------------------------------------------------------------------------------
+
+    def repeat(
+        self, cycles: int | None = None, *, stretch: float = 1.0, decay: float = 1.0, steps: LengthLike | None = None
+    ) -> "Schedule":
+        """This schedule as a cycle that is repeated; `lrkit.repeat` says how. A controller isn't repeated.
+
+        >>> from lrkit import linear
+        >>> linear("1ep", to=0).repeat(stretch=2)
+        repeat(linear(1ep, to=0), stretch=2)
+        """
+        from lrkit.schedules.repetition import Repeat  # it is made of plans
+
+        plan: Any = self  # what isn't a schedule is refused there
+        return Repeat(plan, cycles, stretch=stretch, decay=decay, steps=steps)
 
     # --- binding ----------------------------------------------------------------------------------
 
@@ -284,24 +308,22 @@ class Controller(Plan):
         """The state before any metric was reported."""
 
     @final
-    def update(self, state: State, metric: SupportsFloat, t: int | None = None) -> State:
+    def update(self, state: State, metric: Metric, t: int | None = None) -> State:
         """The state after a metric was reported, once `t` updates were done; the old state stays as it is.
 
-        A controller that isn't part of a sequence doesn't look at `t`. In a sequence the metric goes to the
-        segment of update `t - 1`, the one that made what was measured.
+        The metric is a number, or a mapping with several by name, of which each controller takes its own. A
+        controller that isn't part of a sequence doesn't look at `t`. In a sequence the metric goes to the segment of
+        update `t - 1`, the one that made what was measured.
 
         Raises:
             InputTypeError: when the metric is no number, or `t` is missing where it is needed.
+            InputError: when a mapping has no entry of the name that a controller takes.
         """
         self.require_resolved()
-        try:
-            number = float(metric)
-        except (TypeError, ValueError):
-            raise InputTypeError(f"metric must be a number, not {metric!r}") from None
-        return self._update(state, number, t)
+        return self._update(state, metric if isinstance(metric, Mapping) else as_metric(metric), t)
 
     @abstractmethod
-    def _update(self, state: State, metric: float, t: int | None) -> State: ...
+    def _update(self, state: State, metric: Metric, t: int | None) -> State: ...
 
     @final
     def value(self, state: State, t: ArrayLike, base: ArrayLike = 1.0) -> Any:
@@ -321,12 +343,19 @@ class Controller(Plan):
 
 def _numbers(value: ArrayLike, name: str) -> Array:
     try:
+        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "c":
+            raise TypeError  # numpy would drop the imaginary part
         numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputTypeError(f"{name} must be a number or an array of numbers, not {value!r}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise InputTypeError(f"{name} must be a number or an array of numbers, not {shown(value)}") from None
     if np.isnan(numbers).any():
         raise InputError(f"{name} must be a number or an array of numbers, not nan")
     return numbers
+
+
+def is_word(text: str) -> bool:
+    """Whether a text may stand without quotes in the text form."""
+    return text.isascii() and text.isidentifier() and text not in ("None", "True", "False")
 
 
 def show(value: object) -> str:
@@ -335,6 +364,8 @@ def show(value: object) -> str:
         return show_number(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(show, value))}]"
+    if isinstance(value, str) and not is_word(value):
+        return f"'{value}'"
     if callable(value) and not isinstance(value, Plan):
         return str(getattr(value, "__name__", type(value).__name__)).strip("<>")
     return str(value)

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import math
-import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass
 from fractions import Fraction
@@ -12,8 +11,8 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.leaf import Leaf, as_choice, inside, whole_steps
+from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.leaf import Leaf, as_choice, as_list, inside, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length, require_ascending
 from lrkit.schedules.plan import Array, State
 from lrkit.schedules.shapes import BENDS, through
@@ -55,8 +54,8 @@ class Piecewise(Leaf):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at = tuple(_place(each) for each in _listed(self.at, "at", "steps"))
-        values = tuple(as_share(each, "values") for each in _listed(self.values, "values", "shares"))
+        at = tuple(_place(each) for each in as_list(self.at, "at", "steps"))
+        values = tuple(as_share(each, "values") for each in as_list(self.values, "values", "shares"))
         if len(at) != len(values) or not at:
             raise InputError(f"at and values must be as many, at least one, not {len(at)} and {len(values)}")
         require_ascending(at, "at")
@@ -139,12 +138,6 @@ class Table(Leaf):
         return base * self._array[index]
 
 
-def _listed(value: object, name: str, what: str) -> tuple[object, ...]:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise InputTypeError(f"{name} must be a list of {what}, not {value!r}")
-    return tuple(value)
-
-
 def _as_values(values: ArrayLike) -> Array:
     """A read-only copy, checked."""
     try:
@@ -152,7 +145,7 @@ def _as_values(values: ArrayLike) -> Array:
     except (TypeError, ValueError):  # a ragged list, or a tensor that isn't on the CPU
         array = np.array(None)
     if array.dtype.kind not in "iuf":
-        raise InputTypeError(f"values must be a list of numbers, not {reprlib.repr(values)} ({type(values).__name__})")
+        raise InputTypeError(f"values must be a list of numbers, not {shown(values)} ({type(values).__name__})")
     array = array.astype(np.float64) + 0.0  # -0.0 becomes 0.0, so that equal values hash alike
     if array.ndim != 1 or array.size == 0:
         raise InputError(f"values must be a list of at least one number, not an array of shape {array.shape}")

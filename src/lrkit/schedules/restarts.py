@@ -11,11 +11,11 @@ from typing import ClassVar, Self
 import numpy as np
 
 from lrkit.schedules.cycles import cycle_at
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError
 from lrkit.schedules.leaf import Leaf, half_cosine, held, lerp, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length
 from lrkit.schedules.plan import Array, State
-from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base, power
+from lrkit.schedules.shares import ShareLike, as_count, as_number, as_share, at_base, power
 
 __all__ = ["CosineRestarts"]
 
@@ -66,11 +66,7 @@ class CosineRestarts(Leaf):
             raise InputError(f"growth must be 1, or at least {_LEAST_GROWTH}, not {self.growth}")
         self._set("decay", as_number(self.decay, "decay", low=0.0, low_open=True))
         if self.limit is not None:
-            if isinstance(self.limit, bool) or not isinstance(self.limit, int | np.integer):
-                raise InputTypeError(f"limit must be a whole number of cycles, not {self.limit!r}")
-            if self.limit < 1:
-                raise InputError(f"limit must be at least 1, not {self.limit}")
-            self._set("limit", int(self.limit))
+            self._set("limit", as_count(self.limit, "limit", low=1))
 
     def _total(self) -> Fraction:
         """How many periods the cycles last together."""

@@ -8,9 +8,9 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["Absolute", "ShareLike", "absolute", "as_number", "as_share", "at_base", "power", "show_number"]
+__all__ = ["Absolute", "ShareLike", "absolute", "as_count", "as_number", "as_share", "at_base", "power", "show_number"]
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,12 @@ def as_number(
     high_open: bool = False,
 ) -> float:
     """A finite number between `low` and `high` as a float; `..._open` leaves that end out."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Real | np.number):
-        raise InputTypeError(f"{name} must be a number, not {value!r} ({type(value).__name__})")
-    number = float(value)
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise InputTypeError(f"{name} must be a number, not {shown(value)} ({type(value).__name__})")
+    try:
+        number = float(value)
+    except OverflowError:  # an int or a fraction that no float holds
+        number = math.inf if value > 0 else -math.inf  # type: ignore[operator]  # mypy knows no order of Real
     below = number <= low if low_open else number < low
     above = number >= high if high_open else number > high
     if not math.isfinite(number) or below or above:
@@ -64,6 +67,17 @@ def as_number(
         allowed = " and ".join(["finite", *filter(None, bounds)])
         raise InputError(f"{name} must be {allowed}, not {number}")
     return number
+
+
+def as_count(value: object, name: str, *, low: int = 0) -> int:
+    """A whole number from `low` to 10**18."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise InputTypeError(f"{name} must be a whole number, not {shown(value)} ({type(value).__name__})")
+    if value < low:
+        raise InputError(f"{name} must be at least {low}, not {shown(value)}")
+    if value > 10**18:
+        raise InputError(f"{name} must be at most 10**18, not {shown(value)}")
+    return int(value)
 
 
 def as_share(value: object, name: str, *, low_open: bool = False) -> ShareLike:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from lrkit.schedules.algebra import chain, multiply
-from lrkit.schedules.errors import InputError, InputTypeError, unknown
+from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.lengths import as_length
 from lrkit.schedules.names import CALLS
 from lrkit.schedules.plan import Plan
@@ -33,8 +33,9 @@ _TOKEN = re.compile(
     | (?P<mark>>>|[()\[\],=*:;])
     | (?P<end>\Z)
     )""",
-    re.VERBOSE,
+    re.VERBOSE | re.ASCII,
 )
+_SPACE = re.compile(r"\s*", re.ASCII)
 _WORDS = {"None": None, "True": True, "False": False}
 _LONGEST = 10_000
 _DEEPEST = 50
@@ -56,7 +57,7 @@ def parse(text: str) -> Plan | Plans:
     lr: linear(to=0); lr[head]: constant(0.1); momentum: linear(to=0.5)
     """
     if not isinstance(text, str):
-        raise InputTypeError(f"a schedule's text must be a str, not {text!r} ({type(text).__name__})")
+        raise InputTypeError(f"a schedule's text must be a str, not {shown(text)} ({type(text).__name__})")
     if len(text) > _LONGEST:
         raise InputError(f"a schedule's text may have {_LONGEST} characters, not {len(text)}")
     return _Parser(text).whole()
@@ -90,8 +91,8 @@ class _Parser:
         while True:
             match = _TOKEN.match(self.text, at)
             if match is None:
-                at += len(self.text[at:]) - len(self.text[at:].lstrip())
-                self.fail(at, f"unexpected {self._word_at(at)!r}")
+                at = _SPACE.match(self.text, at).end()  # type: ignore[union-attr]  # it matches nothing, too
+                self.fail(at, f"unexpected {shown(self._word_at(at))}")
             assert match.lastgroup is not None
             found.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
             if match.lastgroup == "end":
@@ -122,7 +123,7 @@ class _Parser:
             self.fail(self.tokens[-1].at, f"expected {mark!r} {after}, found {self._found()}")
 
     def _found(self) -> str:
-        return repr(self.tokens[-1].text) if self.tokens[-1].kind != "end" else "the end"
+        return shown(self.tokens[-1].text) if self.tokens[-1].kind != "end" else "the end"
 
     # --- grammar ----------------------------------------------------------------------------------
 
@@ -278,7 +279,7 @@ class _Parser:
 
 def point_at(text: str, at: int, reason: str) -> str:
     """A sentence, the text, and a mark under the place; long texts are cut around it."""
-    shown = text.replace("\n", " ").replace("\t", " ")
-    begin = max(0, at - 60) if len(shown) > 100 else 0
-    window = shown[begin : begin + 100]
+    line = "".join(character if character.isprintable() else " " for character in text)
+    begin = max(0, at - 60) if len(line) > 100 else 0
+    window = line[begin : begin + 100]
     return f"{reason}\n  {window}\n  {' ' * (at - begin)}^"

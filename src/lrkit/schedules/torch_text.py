@@ -9,11 +9,11 @@ stays at its end after `T_max`, as schedules do, and doesn't rise again; Polynom
 from collections.abc import Callable
 from typing import Any
 
-from lrkit.schedules.algebra import Every
 from lrkit.schedules.controllers import Plateau
 from lrkit.schedules.cycles import OneCycle, Triangular
 from lrkit.schedules.decays import Milestones, Staircase
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.periods import Every
 from lrkit.schedules.plan import Plan, Schedule
 from lrkit.schedules.points import Piecewise
 from lrkit.schedules.ramps import Exponential, Polynomial

@@ -45,7 +45,8 @@ def run(
     Args:
         task: what is trained.
         schedule: a plan, or plans for several hyper-parameters, or the text of either; without one for `lr` that is
-            constant. A controller is told the validation loss (without one the training loss).
+            constant. A controller is told the validation metrics by name, and `loss` (of validation, or of training
+            where there is none) and `train_loss`.
         lr: the base; by default the rate that the task's optimizer sets.
         seed: of the initial weights, the data order, and everything random in the model and the data (torch, numpy,
             Python). The caller's own random state is left as it was. Same seed, same history, bit for bit on the

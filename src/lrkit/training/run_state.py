@@ -144,7 +144,9 @@ class RunState:
             self.setup.made["compiled_updates"] = self.compiled.count
         valid_loss, metrics = self._validate()
         history = self.record.end_epoch(valid_loss, metrics)
-        self.scheduler.step(history.epochs[-1].train_loss if valid_loss is None else valid_loss)
+        train_loss = history.epochs[-1].train_loss
+        loss = train_loss if valid_loss is None else valid_loss
+        self.scheduler.step({**metrics, "loss": loss, "train_loss": train_loss})
         return history
 
     @torch.no_grad()

@@ -3,7 +3,7 @@
 import weakref
 from collections.abc import Collection
 from types import MappingProxyType
-from typing import Any, SupportsFloat
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrkit.schedules import Controller, Horizon, Plan, Plans, Schedule, State, Target
 from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.metric import Metric
 from lrkit.schedules.plan import Array
 from lrkit.schedules.shares import as_number
 from lrkit.training.assignment import Bases, Written, require_groups, settle, slots, stands, target_for
@@ -177,13 +178,15 @@ class Scheduler(LRScheduler):
 
     # --- what trainers call and read --------------------------------------------------------------
 
-    def step(self, metrics: SupportsFloat | None = None, epoch: int | None = None) -> None:  # type: ignore[override]
+    def step(self, metrics: Metric | None = None, epoch: int | None = None) -> None:  # type: ignore[override]
         """Report a metric to the controllers; else nothing but `sync`, since the clock is the optimizer's updates.
 
         Trainers call it with what torch's schedulers take; `epoch` isn't looked at, nor is a metric by a schedule.
+        Several metrics are reported by name, `{"loss": 0.3, "accuracy": 0.9}`: each controller takes its own.
 
         Raises:
             InputTypeError: when a controller's metric is no number.
+            InputError: when a controller's metric isn't among those that are reported.
         """
         if metrics is not None and self._states:
             states = {}
