@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types tests docs soak clean
+.PHONY: help install demo test lint format types tests docs soak bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,11 @@ docs: install  ## Write docs/schedules.md and its pictures from the code
 
 soak: install  ## Kill a run 200 times at random moments; takes about ten minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s tests/test_kills.py -k random_moments --kills 200
+
+bench: install  ## Compare speed with other libraries; about an hour on a quiet machine with two cores
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
+	$(BIN)/python benchmarks/schedules.py
+	$(BIN)/python benchmarks/first_job.py
 
 format: install  ## Mend what the linter and the formatter can mend
 	$(BIN)/ruff check --fix .

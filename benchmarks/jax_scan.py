@@ -1,0 +1,67 @@
+"""The contender that is JAX; torch isn't imported."""
+
+import itertools
+import math
+from typing import Any
+
+import jax
+import numpy as np
+from jax import numpy as jnp
+
+import lrkit  # its schedules need numpy alone
+from job import BATCH, PATIENCE, RATE, SIZES, Clock, Job, read
+
+__all__ = ["scan"]
+
+
+def scan(job: Job, clock: Clock) -> float:
+    """An epoch is one compiled scan over its batches; the clock takes the second epoch, validation apart."""
+
+    def forward(parameters: Any, images: Any) -> Any:
+        for weight, bias in parameters[:-1]:
+            images = jax.nn.relu(images @ weight + bias)
+        weight, bias = parameters[-1]
+        return images @ weight + bias
+
+    def loss_of(parameters: Any, images: Any, labels: Any) -> Any:
+        return -jnp.take_along_axis(jax.nn.log_softmax(forward(parameters, images)), labels[:, None], axis=1).mean()
+
+    @jax.jit
+    def train_epoch(parameters: Any, order: Any, rate: Any, images: Any, labels: Any) -> Any:
+        def update(parameters: Any, rows: Any) -> Any:
+            loss, gradients = jax.value_and_grad(loss_of)(parameters, images[rows], labels[rows])
+            return jax.tree.map(lambda held, slope: held - rate * slope, parameters, gradients), loss
+
+        return jax.lax.scan(update, parameters, order)
+
+    @jax.jit
+    def validate(parameters: Any, images: Any, labels: Any) -> Any:
+        correct = forward(parameters, images).argmax(1) == labels
+        return loss_of(parameters, images, labels), correct.mean()
+
+    random = np.random.default_rng()
+    parameters = [_as_torch_begins(random, inputs, outputs) for inputs, outputs in itertools.pairwise(SIZES)]
+    train, valid = (
+        [jnp.asarray(images.astype(np.float32) / 255), jnp.asarray(labels.astype(np.int32))]
+        for images, labels in (read(split, job) for split in ("train", "test"))
+    )
+    controller = lrkit.plateau(patience=PATIENCE)
+    state, record = controller.init(), []
+    for epoch in range(job.epochs):
+        if epoch == 1:
+            clock.start()
+        order = random.permutation(len(train[1])).astype(np.int32).reshape(-1, BATCH)
+        parameters, losses = train_epoch(parameters, order, controller.value(state, epoch, RATE), *train)
+        train_loss = float(np.asarray(losses).mean())  # waits for the epoch
+        if epoch == 1 and clock.stop(len(order)):
+            return math.nan
+        valid_loss, accuracy = map(float, validate(parameters, *valid))
+        state = controller.update(state, valid_loss)
+        record.append((train_loss, valid_loss, accuracy))
+    return record[-1][2]
+
+
+def _as_torch_begins(random: np.random.Generator, inputs: int, outputs: int) -> tuple[Any, Any]:
+    """Weight and bias uniform within one over the root of the number of inputs."""
+    bound = inputs**-0.5
+    return tuple(random.uniform(-bound, bound, shape).astype(np.float32) for shape in ((inputs, outputs), outputs))

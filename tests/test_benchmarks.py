@@ -1,0 +1,104 @@
+"""The benchmarks run: in a tiny setting, and without the other libraries that they compare with."""
+
+import json
+import math
+import struct
+import sys
+
+import pytest
+
+import contenders
+import first_job
+import job
+import pairs
+import schedules
+import timing
+from lrkit.schedules.names import KINDS
+from lrkit.training.idx import MNIST_FOLDER, load_folder
+
+OWN = ["tutorial", "dataloader", "tensors", "lrkit"]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The beginning of MNIST, as a folder in its format."""
+    folder = tmp_path_factory.mktemp("data")
+    for split, name, count in [("train", "train", 1600), ("test", "t10k", 500)]:
+        images, labels = (array[:count] for array in load_folder(MNIST_FOLDER, split))
+        header = struct.pack(">4i", 0x803, *images.shape)
+        (folder / f"{name}-images-idx3-ubyte").write_bytes(header + images.tobytes())
+        header = struct.pack(">2i", 0x801, len(labels))
+        (folder / f"{name}-labels-idx1-ubyte").write_bytes(header + labels.astype("uint8").tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_contender_learns(name, data):
+    assert contenders.CONTENDERS[name].train(job.Job(2, data), job.Clock()) > 0.3
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_contender_is_timed_between_two_updates(name, data):
+    clock = job.Clock(2, 6)
+    assert math.isnan(contenders.CONTENDERS[name].train(job.Job(2, data), clock))
+    assert 1 < clock.microseconds < 1e6
+
+
+def test_a_contender_that_needs_what_is_not_installed_stays_out():
+    contender = contenders.Contender("x", "other", "other.train", needs="not_installed_here")
+    assert contender.missing() == "not_installed_here isn't installed (pip install 'lrkit[bench]')"
+
+
+def test_the_whole_process_is_timed(data):
+    run = first_job.measure_whole("lrkit", job.Job(2, data))
+    assert run["cold"] == run["warm"] > 0
+    assert run["accuracy"] > 0.3
+    assert run["updates"] == 100
+
+
+def test_the_report_compares_within_rounds():
+    runs = {
+        "dataloader": [{"cold": 10.0, "warm": 10.0, "accuracy": 0.979}],
+        "lrkit": [{"cold": 5.0, "warm": 4.0, "accuracy": 0.98}],
+    }
+    text = first_job.report({"steady": {"dataloader": [2.0, 30.0], "lrkit": [1.0, 20.0]}, "whole": runs}, 25)
+    assert "| f. lrkit | 10 (1 to 20) | 0.58 |" in text
+    assert "| f. lrkit | 5.0 | 0.50 | 4.0 | 0.40 | 98.00 % |" in text
+    assert "lie 0.10 points apart: no more" in text
+
+
+def test_the_report_says_when_compiling_pays():
+    eager = {"cold": 20.0, "warm": 20.0, "accuracy": 0.98, "updates": 100_000}
+    compiled = {"cold": 25.0, "warm": 12.0, "accuracy": 0.98, "updates": 100_000}
+    found = {
+        "steady": {"lrkit": [200.0], "lrkit-compiled": [100.0]},
+        "whole": {"lrkit": [eager], "lrkit-compiled": [compiled]},
+    }
+    assert "150,000 cold (15.0 s to begin with), 20,000 warm (2.0 s to begin with)" in first_job.report(found, 25)
+
+
+def test_whole_schedules_are_every_kind_and_those_of_torch():
+    found = schedules.whole(steps=2000, repeats=1)
+    assert set(KINDS) == {each.name for each in found} & set(KINDS) | {
+        kind for pair in pairs.PAIRS for kind in pair.kinds
+    }
+    paired = [each for each in found if each.torch_seconds is not None]
+    assert len(paired) >= 12
+    assert all(each.apart < 1e-12 for each in paired)
+
+
+def test_calls_are_timed_and_reported(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["schedules.py", "--calls", "--rounds", "1", "--json"])
+    monkeypatch.setattr(schedules, "BLOCK", 40)
+    schedules.main()
+    taken = json.loads(capsys.readouterr().out)["calls"]
+    assert [each["groups"] for each in taken] == [1, 200] * 4
+    assert all(set(each["times"]) == {"plain", "hooked", "hook", "bound", "torch", "torch_names"} for each in taken)
+    text = schedules.report([], [schedules.Calls(**each) for each in taken], 40)
+    assert "| SequentialLR | 200 |" in text
+
+
+def test_rounds_are_taken_in_turn():
+    order = []
+    timing.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
+    assert order == ["a", "b", "a", "b"]
