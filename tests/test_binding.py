@@ -54,6 +54,25 @@ def test_update_t_uses_what_the_controller_says_for_the_metrics_so_far(controlle
         state = json.loads(json.dumps(controller.update(state, metric, t + 1)))
 
 
+def test_a_report_that_decides_nothing_costs_no_evaluation():
+    asked = []
+
+    def one(t):
+        asked.append(t)
+        return 0 * t + 1
+
+    factors = lrkit.from_callable(one, steps=20) * lrkit.plateau(20, patience=2, factor=0.5)
+    scheduler = lrkit.clip(factors >> lrkit.greedy(), high=1.0).bind(sgd())
+    update(scheduler.optimizer)
+    evaluations = []
+    for metric in (1.0, 0.9, 0.9, 0.9, 0.9, 0.9):  # the third bad one is one too many
+        asked.clear()
+        scheduler.step(metric)
+        evaluations.append(len(asked) > 0)
+    assert evaluations == [False, False, False, False, True, False]
+    assert update(scheduler.optimizer) == [0.05]
+
+
 def test_blocks_of_values_join_without_a_seam():
     schedule = lrkit.linear(3000, to=0)
     optimizer = sgd()

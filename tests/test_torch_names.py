@@ -14,7 +14,7 @@ import torch
 from torch.optim import lr_scheduler as theirs
 
 import lrkit
-from lrkit import InputError
+from lrkit import InputError, InputTypeError
 from lrkit import torch_names as ours
 
 HORIZON = 100
@@ -247,6 +247,78 @@ def test_the_attributes_are_torchs(name):
         states += states[0].pop("_schedulers", [])
         attributes.append([{k: v for k, v in state.items() if k not in {"_last_lr"}} for state in states])
     assert attributes[0] == attributes[1]
+
+
+# What may be changed while a schedule runs, and where torch heeds it too.
+CHANGES = {
+    "StepLR": ({"step_size": 7}, lambda s: vars(s).update(step_size=3, gamma=0.5)),
+    "MultiStepLR": ({"milestones": [3, 60]}, lambda s: s.milestones.update([45])),
+    "ConstantLR": ({"total_iters": 70}, lambda s: vars(s).update(total_iters=50)),
+    "LinearLR": ({"start_factor": 0.5, "total_iters": 70}, lambda s: vars(s).update(total_iters=50)),
+    "ExponentialLR": ({"gamma": 0.9}, lambda s: vars(s).update(gamma=0.5)),
+    "PolynomialLR": ({"total_iters": 70}, lambda s: vars(s).update(power=2.0)),
+    "CosineAnnealingLR": ({"T_max": 70}, lambda s: vars(s).update(T_max=50, eta_min=0.01)),
+    "CosineAnnealingWarmRestarts": ({"T_0": 30}, lambda s: vars(s).update(T_i=50, eta_min=0.01)),
+    "CyclicLR": ({"base_lr": 0.1, "max_lr": 1.0}, lambda s: vars(s).update(total_size=90, step_ratio=0.2)),
+    "OneCycleLR": (
+        {"max_lr": 1.0, "total_steps": 101},
+        lambda s: (s.optimizer.param_groups[1].update(max_lr=3.0), s._schedule_phases[0].update(end_step=50.0)),
+    ),
+    "LambdaLR": ({"lr_lambda": halve}, lambda s: vars(s).update(lr_lambdas=[inverse, shrink])),
+    "MultiplicativeLR": ({"lr_lambda": shrink}, lambda s: vars(s).update(lr_lambdas=[inverse, shrink])),
+    "ReduceLROnPlateau": ({"patience": 3}, lambda s: vars(s).update(patience=1, factor=0.5)),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("at", [1, 40], ids=["early", "late"])
+def test_hyper_parameters_may_be_changed_between_any_two_steps(name, at):
+    arguments, change = CHANGES[name]
+    found = []
+    for module in (theirs, ours):
+        optimizer, seen = sgd(), []
+        scheduler = getattr(module, name)(optimizer, **arguments)
+        for t in range(HORIZON):
+            if t == at:
+                change(scheduler)
+            optimizer.step()
+            scheduler.step(*([1.0] if name == "ReduceLROnPlateau" else []))
+            seen.append(held(optimizer))
+        found.append(seen)
+    assert_same(*found)
+
+
+@pytest.mark.parametrize("name", ["LambdaLR", "MultiplicativeLR", "CyclicLR"])
+def test_a_function_is_called_once_for_each_step_when_its_turn_comes(name):
+    calls = []
+
+    def function(epoch):
+        calls.append(epoch)
+        return 0.5
+
+    arguments = {"base_lr": 0.1, "max_lr": 1.0, "scale_fn": function, "scale_mode": "iterations"}
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1, momentum=0.9)
+    scheduler = getattr(ours, name)(optimizer, **(arguments if name == "CyclicLR" else {"lr_lambda": function}))
+    calls.clear()
+    for _ in range(40):
+        optimizer.step()
+        scheduler.step()
+    assert calls == [*range(1, 41)]
+
+
+def test_a_scale_that_gives_no_number_is_refused():
+    optimizer = sgd()
+    scheduler = ours.CyclicLR(optimizer, 0.1, 1.0, scale_fn=lambda cycle: 1, cycle_momentum=False)
+    optimizer.step()
+    scheduler.step()
+    for answer, sentence in (("x", "scale must give numbers, not 'x'"), (-1.0, "scale must give finite numbers")):
+        scheduler._scale_fn_custom = scheduler._scale_fn_ref = lambda cycle, answer=answer: answer
+        with pytest.raises((InputError, InputTypeError), match=sentence):
+            scheduler.step()
+
+
+def test_a_curve_may_outgrow_floats_at_steps_that_never_come():
+    assert_same(*both(lambda module, optimizer: module.StepLR(optimizer, 1, gamma=1e100), count=3))
 
 
 # --- in each other --------------------------------------------------------------------------------

@@ -43,6 +43,10 @@ class Composition(Plan):
     def _init_parts(self) -> State:
         return {"parts": [p.init() if isinstance(p, Controller) else None for p in self.parts]}
 
+    def _decided_parts(self, state: State) -> object:
+        pairs = zip(self.parts, state["parts"], strict=True)
+        return [part.decided(own) for part, own in pairs if isinstance(part, Controller)]
+
     def _states(self, state: State | None) -> Series[State | None]:
         return [None] * len(self.parts) if state is None else state["parts"]
 
@@ -82,6 +86,10 @@ class ControlledWrapper(Wrapper, Controller):
 
     def _update(self, state: State, metric: Metric, t: int | None) -> State:
         return self._inner()._update(state, metric, t)
+
+    def decided(self, state: State) -> object:
+        """That of the controller inside."""
+        return self._inner().decided(state)
 
 
 def require_plan(kind: str, given: object) -> None:

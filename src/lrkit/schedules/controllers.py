@@ -8,7 +8,7 @@ import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import LengthLike, as_length
-from lrkit.schedules.metric import Better, Metric, Relation, improves, watched
+from lrkit.schedules.metric import Better, Metric, Relation, improves, judge, watched
 from lrkit.schedules.plan import Array, Controller, State
 from lrkit.schedules.shares import ShareLike, as_count, as_number, as_share, at_base
 
@@ -87,15 +87,13 @@ class Plateau(Controller):
 
     def _update(self, state: State, metric: Metric, t: int | None) -> State:
         current, averaged = self._smoothed(state, watched(metric, self.metric))
-        better = improves(current, state["best"], self.mode, self.threshold, self.threshold_mode)
-        best = current if better else state["best"]
-        bad = 0 if better else state["bad_epochs"] + 1
-        cooldown, reductions = state["cooldown"], state["reductions"]
-        if cooldown > 0:
-            cooldown, bad = cooldown - 1, 0
-        if bad > self.patience:
-            cooldown, bad, reductions = self.cooldown, 0, reductions + 1
+        best, bad, cooldown, stalled = judge(self, current, state["best"], state["bad_epochs"], state["cooldown"])
+        reductions = state["reductions"] + stalled
         return {"best": best, "bad_epochs": bad, "cooldown": cooldown, "reductions": reductions} | averaged
+
+    def decided(self, state: State) -> object:
+        """How often the value was reduced."""
+        return state["reductions"]
 
     def _smoothed(self, state: State, metric: float) -> tuple[float, State]:
         """What is compared, and the state of the average, which what isn't finite leaves as it is."""
@@ -209,6 +207,10 @@ class Greedy(Controller):
         elif bad > self.patience:
             bad, wait, scale = 0, self.cooldown, max(scale * self.factor, self.low)
         return {"best": best, "good": good, "bad": bad, "wait": wait, "scale": scale, "recent": recent}
+
+    def decided(self, state: State) -> object:
+        """The scale."""
+        return state["scale"]
 
     def _mean(self, recent: list[float], metric: float) -> tuple[float, list[float]]:
         """What is compared, and the reports that are kept for the next mean."""

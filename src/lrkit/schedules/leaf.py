@@ -71,7 +71,7 @@ def lerp(start: Array, to: Array, position: Array) -> Array:
     return start * (1.0 - position) + to * position
 
 
-def half_cosine(x: Array) -> Array:
+def half_cosine(x: Array | float) -> Array:
     """Half a period of a cosine, from 1 at 0 to 0 at 1."""
     return (1.0 + np.cos(np.pi * x)) / 2.0
 

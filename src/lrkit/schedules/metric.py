@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from typing import Literal, SupportsFloat, TypeAlias
+from typing import Literal, Protocol, SupportsFloat, TypeAlias
 
 from lrkit.schedules.errors import InputTypeError, shown, unknown
 
-__all__ = ["Better", "Metric", "Relation", "as_metric", "improves", "watched"]
+__all__ = ["Better", "Metric", "Patience", "Relation", "as_metric", "improves", "judge", "watched"]
 
 Metric: TypeAlias = SupportsFloat | Mapping[str, SupportsFloat | None]
 Better: TypeAlias = Literal["min", "max"]
@@ -40,6 +40,8 @@ def watched(metric: Metric, name: str | None) -> float:
     >>> watched({"loss": 0.4, "accuracy": 0.9}, "accuracy"), watched(0.4, "accuracy")
     (0.9, 0.4)
     """
+    if type(metric) is float:  # what is common is quick
+        return metric
     if not isinstance(metric, Mapping):
         return as_metric(metric)
     wanted = LOSS if name is None else name
@@ -62,3 +64,42 @@ def improves(metric: float, best: float | None, mode: Better, threshold: float, 
         return math.isfinite(metric)
     margin = threshold * abs(best) if threshold_mode == "rel" else threshold
     return metric < best - margin if mode == "min" else metric > best + margin
+
+
+class Patience(Protocol):
+    """What says when a metric has stalled: a plateau, or torch's scheduler, which has the same names."""
+
+    @property
+    def mode(self) -> Better:
+        """Which way is better."""
+
+    @property
+    def threshold(self) -> float:
+        """By how much a better report is better."""
+
+    @property
+    def threshold_mode(self) -> Relation:
+        """What the threshold is relative to."""
+
+    @property
+    def patience(self) -> int:
+        """How many bad reports in a row are tolerated."""
+
+    @property
+    def cooldown(self) -> int:
+        """How many reports can't be bad after it has stalled."""
+
+
+def judge(
+    rule: Patience, metric: float, best: float | None, bad: int, cooldown: int
+) -> tuple[float | None, int, int, bool]:
+    """After a report: the best one, the bad ones in a row, what is left of the cooldown, and whether it has stalled."""
+    if improves(metric, best, rule.mode, rule.threshold, rule.threshold_mode):
+        best, bad = metric, 0
+    else:
+        bad += 1
+    if cooldown > 0:
+        cooldown, bad = cooldown - 1, 0
+    if bad > rule.patience:
+        return best, 0, rule.cooldown, True
+    return best, bad, cooldown, False

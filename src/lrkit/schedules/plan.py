@@ -364,10 +364,26 @@ class Controller(Plan):
             InputError: when a mapping has no entry of the name that a controller takes.
         """
         self.require_resolved()
-        return self._update(state, metric if isinstance(metric, Mapping) else as_metric(metric), t)
+        if type(metric) is not float and not isinstance(metric, Mapping):
+            metric = as_metric(metric)
+        return self._update(state, metric, t)
 
     @abstractmethod
     def _update(self, state: State, metric: Metric, t: int | None) -> State: ...
+
+    def decided(self, state: State) -> object:
+        """What the values depend on of a state, to be compared: they are the same for two states in which it is.
+
+        The whole state, unless a kind says that it is less.
+
+        >>> from lrkit import plateau
+        >>> plan = plateau(patience=1)
+        >>> before = plan.init()
+        >>> after = plan.update(before, 0.5)
+        >>> after == before, plan.decided(after) == plan.decided(before)
+        (False, True)
+        """
+        return state
 
     @final
     def value(self, state: State, t: ArrayLike, base: ArrayLike = 1.0) -> Any:

@@ -86,6 +86,10 @@ class ControlledProduct(InProduct, Controller):
         """The states of the factors, None for schedules."""
         return self._init_parts()
 
+    def decided(self, state: State) -> object:
+        """That of each controller in it."""
+        return self._decided_parts(state)
+
     def _update(self, state: State, metric: Metric, t: int | None) -> State:
         pairs = zip(self.parts, state["parts"], strict=True)
         return {"parts": [p._update(s, metric, t) if isinstance(p, Controller) else None for p, s in pairs]}

@@ -102,6 +102,10 @@ class ControlledSequence(InSequence, Controller):
         """The states of the parts, None for schedules."""
         return self._init_parts()
 
+    def decided(self, state: State) -> object:
+        """That of each controller in it."""
+        return self._decided_parts(state)
+
     def _update(self, state: State, metric: Metric, t: int | None) -> State:
         if t is None:
             raise InputTypeError("update needs t, the updates done so far, to know which part of a sequence reports")

@@ -189,13 +189,15 @@ class Scheduler(LRScheduler):
             InputError: when a controller's metric isn't among those that are reported.
         """
         if metrics is not None and self._states:
-            states = {}
+            states, moved = {}, False
             for target, state in self._states.items():
                 controller = self._resolved[target]
                 assert isinstance(controller, Controller)
-                states[target] = controller.update(state, metrics, self._count)
+                states[target] = after = controller.update(state, metrics, self._count)
+                moved = moved or controller.decided(after) != controller.decided(state)
             self._states = states
-            self._outlook.forget()
+            if moved:
+                self._outlook.forget()
         self.sync()
 
     @property

@@ -1,4 +1,4 @@
-"""What every drop-in does: it checks its hyper-parameters, takes in added groups, and loads states that fit."""
+"""What every drop-in does: it checks hyper-parameters, writes rates, takes in added groups, loads states that fit."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -11,9 +11,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.plan import Array
 
 __all__ = [
     "Checked",
+    "Curved",
     "DropIn",
     "Group",
     "Rate",
@@ -91,8 +93,22 @@ class DropIn(Checked):
         return self._rates()
 
     def _update_lr(self, epoch: int | None = None) -> None:
-        self._admit()
-        super()._update_lr(epoch)
+        groups = self.optimizer.param_groups
+        if len(groups) != len(self.base_lrs):
+            self._admit()
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
+        closed_form = None if epoch is None else getattr(self, "_get_closed_form_lr", None)
+        self._get_lr_called_within_step = True
+        try:
+            rates = self.get_lr() if closed_form is None else closed_form()
+        finally:
+            self._get_lr_called_within_step = False
+        for group, rate in zip(groups, rates, strict=True):
+            if type(rate) is type(group["lr"]) is float:  # what is common is quick
+                group["lr"] = rate
+            else:
+                write_rate(group, rate)
+        self._last_lr = held_rates(self.optimizer)
 
     def _admit(self) -> None:
         """Take in the groups that were added since: the rate a group came with is its base."""
@@ -116,6 +132,45 @@ class DropIn(Checked):
             InputError: for the state of another scheduler, or of another number of groups.
         """
         load(self, state_dict, super().load_state_dict)
+
+
+class Curved(DropIn):
+    """A drop-in whose rates follow a curve, which is computed for many epochs at once, since that costs as much as one.
+
+    Hyper-parameters may be changed between any two steps, and a state that is loaded brings others: what was computed
+    is used as long as they are what they were then.
+    """
+
+    __slots__ = ("_ahead",)  # not among the `vars`, which are the state
+
+    _ahead: tuple[object, int, list[Any]]  # what the curve was made of, the first epoch, the points from there on
+
+    @abstractmethod
+    def _made_of(self) -> object:
+        """The hyper-parameters that make the curve, to be compared."""
+
+    @abstractmethod
+    def _points(self, epochs: Array) -> list[Any]:
+        """What the curve has at each of these epochs."""
+
+    def _point(self) -> Any:
+        """What the curve has at `last_epoch`."""
+        made_of, (known, begin, points) = self._made_of(), getattr(self, "_ahead", _NOTHING)
+        offset = self.last_epoch - begin
+        if type(offset) is int and 0 <= offset < len(points) and made_of == known:
+            return points[offset]
+        size = min(2 * len(points), _MOST) if offset == len(points) and made_of == known else _FIRST
+        try:
+            points = self._points(self.last_epoch + np.arange(size, dtype=np.float64))
+        except InputError:  # an epoch that may never come has no value
+            points = self._points(np.array([self.last_epoch], dtype=np.float64))
+        self._ahead = made_of, self.last_epoch, points
+        return points[0]
+
+
+_FIRST = 16  # epochs computed at once at first; then twice as many each time
+_MOST = 512
+_NOTHING: tuple[object, int, list[Any]] = (None, 0, [])
 
 
 def load(scheduler: Restorable, state: dict[str, Any], plainly: Callable[[dict[str, Any]], None]) -> None:
@@ -184,7 +239,7 @@ def copy(rate: Rate) -> Rate:
 
 def held_rates(optimizer: Optimizer) -> list[Rate]:
     """What the groups hold now, as copies."""
-    return [copy(group["lr"]) for group in optimizer.param_groups]
+    return [rate if type(rate := group["lr"]) is float else copy(rate) for group in optimizer.param_groups]
 
 
 def write_rate(group: Group, rate: Rate) -> None:

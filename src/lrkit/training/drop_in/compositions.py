@@ -92,6 +92,21 @@ class SequentialLR(_Driving, lr_scheduler.SequentialLR):
             child.step()
         self._last_lr = child.get_last_lr()
 
+    def _step_among_others(self) -> None:
+        """A step in a ChainedScheduler: where it sets the rates anew, what others did to them is done again."""
+        after, epoch = self._turn(self.last_epoch + 1)
+        if epoch != 0:
+            self.step()
+            return
+        before, _ = self._turn()
+        alone, held = _alone(before), held_rates(self.optimizer)
+        self.step()
+        if alone is not None and _alone(after) is not None:
+            for group, rate, own in zip(self.optimizer.param_groups, held, alone, strict=True):
+                if float(own) != 0.0:
+                    write_rate(group, group["lr"] * (rate / own))
+            self._last_lr = held_rates(self.optimizer)
+
     def _update_lr(self, epoch: int | None = None) -> None:
         """One step, or the rates of that epoch, as part of another composition."""
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
@@ -108,10 +123,11 @@ class SequentialLR(_Driving, lr_scheduler.SequentialLR):
     def _bring_momentum(self) -> None:
         _bring_momentum(self._turn()[0])
 
-    def _turn(self) -> tuple[LRScheduler, int]:
-        """The scheduler whose turn it is, and its own epoch."""
-        index = bisect_right(self._milestones, self.last_epoch)
-        return self._schedulers[index], self.last_epoch - (self._milestones[index - 1] if index else 0)
+    def _turn(self, epoch: int | None = None) -> tuple[LRScheduler, int]:
+        """The scheduler whose turn it is at an epoch, by default now, and its own epoch."""
+        at = self.last_epoch if epoch is None else epoch
+        index = bisect_right(self._milestones, at)
+        return self._schedulers[index], at - (self._milestones[index - 1] if index else 0)
 
 
 class ChainedScheduler(_Driving, lr_scheduler.ChainedScheduler):
@@ -126,10 +142,7 @@ class ChainedScheduler(_Driving, lr_scheduler.ChainedScheduler):
     def step(self) -> None:  # type: ignore[override]
         """One step of each."""
         for child in self._schedulers:
-            if isinstance(child, SequentialLR):
-                _step_among_others(child)
-            else:
-                child.step()
+            getattr(child, "_step_among_others", child.step)()
         self._last_lr = held_rates(self.optimizer)
 
     def _update_lr(self, epoch: int | None = None) -> None:
@@ -151,19 +164,6 @@ class ChainedScheduler(_Driving, lr_scheduler.ChainedScheduler):
         for child in self._schedulers:
             child._initial_step()
         self._last_lr = held_rates(self.optimizer)
-
-
-def _step_among_others(sequential: SequentialLR) -> None:
-    """A step of a SequentialLR; where it sets the rates anew, what others did to them is done again."""
-    child, _ = sequential._turn()
-    alone, held = _alone(child), held_rates(sequential.optimizer)
-    sequential.step()
-    after, epoch = sequential._turn()
-    if epoch == 0 and alone is not None and _alone(after) is not None:
-        for group, rate, own in zip(sequential.optimizer.param_groups, held, alone, strict=True):
-            if float(own) != 0.0:
-                write_rate(group, group["lr"] * (rate / own))
-        sequential._last_lr = held_rates(sequential.optimizer)
 
 
 def _alone(scheduler: LRScheduler) -> list[Rate] | None:

@@ -1,18 +1,21 @@
 """The drop-ins that set a rate whatever the group holds: warm restarts, cycles, and the one cycle."""
 
-import functools
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 from torch.optim import Optimizer, lr_scheduler
 
-from lrkit.schedules import Schedule, absolute, constant, cosine, cosine_restarts, one_cycle, triangular
+from lrkit.schedules import Schedule, absolute, constant, cosine_restarts, one_cycle, triangular
+from lrkit.schedules.callables import ask
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.shares import ShareLike, as_number
-from lrkit.training.drop_in.base import Checked, DropIn, Group, Rate, copy, one_for_all, whole, write_rate
+from lrkit.schedules.leaf import half_cosine
+from lrkit.schedules.plan import Array
+from lrkit.schedules.shares import as_number
+from lrkit.training.drop_in.base import Checked, Curved, DropIn, Group, Rate, copy, one_for_all, whole, write_rate
 
 __all__ = ["CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"]
 
@@ -63,11 +66,12 @@ class CosineAnnealingWarmRestarts(DropIn, lr_scheduler.CosineAnnealingWarmRestar
             self.T_i *= self.T_mult
 
     def _rates(self) -> list[Rate]:
-        left = cosine(self.T_i, to=0.0)(self.T_cur)
-        return [self.eta_min + (base - self.eta_min) * left for base in self.base_lrs]
+        # Not computed ahead: any part of an epoch may come next.
+        left, low = float(half_cosine(self.T_cur / self.T_i)), self.eta_min
+        return [low + (base - low) * left for base in self.base_lrs]
 
 
-class CyclicLR(DropIn, lr_scheduler.CyclicLR, Checked):
+class CyclicLR(Curved, lr_scheduler.CyclicLR, Checked):
     """torch's CyclicLR: `triangular(step_size_up, step_size_down)` between each group's `base_lr` and `max_lr`.
 
     Momentum, or the first of Adam's betas, goes the other way.
@@ -103,15 +107,21 @@ class CyclicLR(DropIn, lr_scheduler.CyclicLR, Checked):
     @property
     def schedule(self) -> Schedule:
         """The cycle between 0 (each group's `base_lr`) and 1 (its `max_lr`)."""
-        up = whole(round(self.total_size * self.step_ratio, 6), "step_size_up")
-        down = whole(self.total_size - up, "step_size_down")
+        up, down = self._ways()
         if self._scale_fn_custom is not None:
-            cycles = self.scale_mode == "cycle"
-            return triangular(up, down, low=0.0, per="cycle" if cycles else "step", scale=self._scale)
+            return triangular(up, down, low=0.0, per=self._per(), scale=self._scale)
         if self.mode == "exp_range":
             factor = as_number(self.gamma, "gamma", low=0.0, low_open=True)
             return triangular(up, down, low=0.0, per="step", factor=factor)
         return triangular(up, down, low=0.0, factor=0.5 if self.mode == "triangular2" else 1.0)
+
+    def _ways(self) -> tuple[int, int]:
+        """How many steps up and how many down."""
+        up = whole(round(self.total_size * self.step_ratio, 6), "step_size_up")
+        return up, whole(self.total_size - up, "step_size_down")
+
+    def _per(self) -> Literal["cycle", "step"]:
+        return "cycle" if self.scale_mode == "cycle" else "step"
 
     def _scale(self, counted: float) -> float:
         """The user's function; torch counts cycles from 1."""
@@ -120,14 +130,34 @@ class CyclicLR(DropIn, lr_scheduler.CyclicLR, Checked):
     def _check(self) -> None:
         _ = self.schedule
 
+    def _made_of(self) -> object:
+        return self.total_size, self.step_ratio, self.mode, self.gamma, self._scale_fn_custom is None
+
+    def _points(self, epochs: Array) -> list[float]:
+        """The share of the way from `base_lr` to `max_lr`, but for a user's scale, which isn't asked ahead of time."""
+        plain = self._scale_fn_custom is None
+        curve = self.schedule if plain else triangular(*self._ways(), low=0.0)
+        shares: list[float] = curve(epochs).tolist()
+        return shares
+
+    def _share(self) -> float:
+        share: float = self._point()
+        if self._scale_fn_custom is None:
+            return share
+        counted = self.last_epoch // self.total_size if self.scale_mode == "cycle" else self.last_epoch
+        scale = self._scale(counted)
+        if not (type(scale) is float and 0.0 <= scale < math.inf):
+            scale = float(ask(lambda _: scale, np.array([float(counted)]), "scale", self._per())[0])
+        return share * scale
+
     def _rates(self) -> list[Rate]:
-        share = self.schedule(self.last_epoch)
+        share = self._share()
         self._cycle_momentum(share)
         pairs = zip(self.base_lrs, self.max_lrs, strict=True)
         return [base + (peak - base) * share for base, peak in pairs]
 
     def _bring_momentum(self) -> None:
-        self._cycle_momentum(self.schedule(self.last_epoch))
+        self._cycle_momentum(self._share())
 
     def _cycle_momentum(self, share: float) -> None:
         if self.cycle_momentum:
@@ -145,7 +175,7 @@ class CyclicLR(DropIn, lr_scheduler.CyclicLR, Checked):
             self.max_momentums = [*self.max_momentums, group["max_momentum"]]
 
 
-class OneCycleLR(DropIn, lr_scheduler.OneCycleLR, Checked):
+class OneCycleLR(Curved, lr_scheduler.OneCycleLR, Checked):
     """torch's OneCycleLR: `one_cycle(total_steps - 1, turn=pct_start * total_steps - 1, ...)` in shares of `max_lr`.
 
     The ends of the curve stand in the groups (`initial_lr`, `max_lr`, `min_lr`, `max_momentum`, `base_momentum`), as in
@@ -191,9 +221,14 @@ class OneCycleLR(DropIn, lr_scheduler.OneCycleLR, Checked):
         start, peak, end = (float(group[name]) for name in ("initial_lr", "max_lr", "min_lr"))
         return self._cycle(start / peak, 1.0, end / peak) if peak else constant(0.0)
 
-    def _cycle(self, start: ShareLike, peak: ShareLike, end: ShareLike) -> Schedule:
+    def _cycle(self, start: float, peak: float, end: float) -> Schedule:
         turn = float(self._schedule_phases[0]["end_step"])
-        return _cycle(self.total_steps, turn, (start, peak, end), self._shape(), len(self._schedule_phases) == 3)
+        if self.total_steps == 1:
+            return constant(end if turn < 0 else peak)
+        three_phase, shape = len(self._schedule_phases) == 3, self._shape()
+        return one_cycle(
+            self.total_steps - 1, turn=turn, start=start, peak=peak, to=end, shape=shape, three_phase=three_phase
+        )
 
     def _shape(self) -> Literal["cosine", "linear"]:
         kind = getattr(self, "_anneal_func_type", None)
@@ -204,41 +239,38 @@ class OneCycleLR(DropIn, lr_scheduler.OneCycleLR, Checked):
     def _check(self) -> None:
         whole(self.total_steps, "total_steps")
 
+    def _made_of(self) -> object:
+        return self.total_steps, self._schedule_phases[0]["end_step"], len(self._schedule_phases), self._shape()
+
+    def _points(self, epochs: Array) -> list[tuple[float, float, float]]:
+        """How much of start, peak and end is in the value, which is linear in them: 1, 0 and 0 at the start."""
+        first, top, last = (self._cycle(*one)(epochs).tolist() for one in ((1, 0, 0), (0, 1, 0), (0, 0, 1)))
+        return list(zip(first, top, last, strict=True))
+
     def _rates(self) -> list[Rate]:
         if self.last_epoch > self.total_steps:
             raise InputError(f"this is step {self.last_epoch}, but total_steps is {self.total_steps}")
-        self._bring_momentum()
-        return [self._at(group, "initial_lr", "max_lr", "min_lr") for group in self.optimizer.param_groups]
+        first, top, last = self._point()
+        self._cycle_momentum(first + last, top)
+        return [
+            first * float(group["initial_lr"]) + top * float(group["max_lr"]) + last * float(group["min_lr"])
+            for group in self.optimizer.param_groups
+        ]
 
     def _bring_momentum(self) -> None:
+        first, top, last = self._point()
+        self._cycle_momentum(first + last, top)
+
+    def _cycle_momentum(self, ends: float, top: float) -> None:
         if self.cycle_momentum:
             for group in self.optimizer.param_groups:
-                _write_momentum(group, self._at(group, "max_momentum", "base_momentum", "max_momentum"))
-
-    def _at(self, group: Group, start: str, peak: str, end: str) -> float:
-        """Where the cycle through the three values that stand in the group is now."""
-        first, top, last = (absolute(float(group[name])) for name in (start, peak, end))
-        return float(self._cycle(first, top, last)(self.last_epoch))
+                _write_momentum(group, ends * float(group["max_momentum"]) + top * float(group["base_momentum"]))
 
     def _admit_group(self, group: Group) -> None:
         others = self.optimizer.param_groups[: len(self.base_lrs)]
         momenta = ("max_momentum", "base_momentum") if self.cycle_momentum else ()
         for name in ("initial_lr", "max_lr", "min_lr", *momenta):
             group[name] = copy(one_for_all([other[name] for other in others], name))
-
-
-@functools.lru_cache  # the same at every step, and made of many parts
-def _cycle(
-    total_steps: int,
-    turn: float,
-    ends: tuple[ShareLike, ShareLike, ShareLike],
-    shape: Literal["cosine", "linear"],
-    three_phase: bool,
-) -> Schedule:
-    start, peak, end = ends
-    if total_steps == 1:
-        return constant(end if turn < 0 else peak)
-    return one_cycle(total_steps - 1, turn=turn, start=start, peak=peak, to=end, shape=shape, three_phase=three_phase)
 
 
 @contextmanager

@@ -2,11 +2,13 @@
 
 from abc import abstractmethod
 
+import numpy as np
 from torch.optim import lr_scheduler
 
 from lrkit.schedules import Schedule, absolute, constant, cosine, exponential, linear, milestones, polynomial, staircase
+from lrkit.schedules.plan import Array
 from lrkit.schedules.shares import as_number
-from lrkit.training.drop_in.base import Checked, DropIn, Rate, copy, held_rates, whole
+from lrkit.training.drop_in.base import Checked, Curved, Rate, copy, held_rates, whole
 
 __all__ = [
     "ConstantLR",
@@ -19,7 +21,7 @@ __all__ = [
 ]
 
 
-class Compounding(DropIn):
+class Compounding(Curved):
     """A scheduler whose step multiplies, so that what others do to a group stays done."""
 
     @property
@@ -30,13 +32,15 @@ class Compounding(DropIn):
     def _check(self) -> None:
         _ = self.schedule
 
+    def _points(self, epochs: Array) -> list[tuple[float, float]]:
+        """The curve's value at the epoch before and at the epoch."""
+        before = np.where(epochs == 0, 1.0, self.schedule(epochs - 1))
+        return list(zip(before.tolist(), self.schedule(epochs).tolist(), strict=True))
+
     def _rates(self) -> list[Rate]:
-        t = self.last_epoch
-        if t == 0:
-            return self._move(1.0, self.schedule(0))
-        if self._is_initial:  # resumed: the groups hold the rates of this epoch
+        if self._is_initial and self.last_epoch != 0:  # resumed: the groups hold the rates of this epoch
             return held_rates(self.optimizer)
-        return self._move(*self.schedule([t - 1, t]).tolist())
+        return self._move(*self._point())
 
     def _move(self, before: float, now: float) -> list[Rate]:
         """The groups' rates after the curve went from one value to the next."""
@@ -44,11 +48,12 @@ class Compounding(DropIn):
             return held_rates(self.optimizer)
         if before == 0.0:  # nothing is left that could be multiplied
             return [base * now for base in self.base_lrs]
-        return [group["lr"] * (now / before) for group in self.optimizer.param_groups]
+        ratio = now / before
+        return [group["lr"] * ratio for group in self.optimizer.param_groups]
 
     def _get_closed_form_lr(self) -> list[Rate]:
         """What `step(epoch)` sets: the curve at that epoch."""
-        share = self.schedule(self.last_epoch)
+        _, share = self._point()
         return [base * share for base in self.base_lrs]
 
 
@@ -66,6 +71,9 @@ class StepLR(Compounding, lr_scheduler.StepLR, Checked):
     def schedule(self) -> Schedule:
         """`staircase(every=step_size, factor=gamma)`."""
         return staircase(every=whole(self.step_size, "step_size"), factor=_positive(self.gamma, "gamma"))
+
+    def _made_of(self) -> object:
+        return self.step_size, self.gamma
 
 
 class MultiStepLR(Compounding, lr_scheduler.MultiStepLR, Checked):
@@ -85,6 +93,9 @@ class MultiStepLR(Compounding, lr_scheduler.MultiStepLR, Checked):
             return constant(start)
         return milestones(at=later, factor=gamma, start=None if start == 1.0 else start)
 
+    def _made_of(self) -> object:
+        return dict.copy(self.milestones), self.gamma
+
 
 class ConstantLR(Compounding, lr_scheduler.ConstantLR, Checked):
     """torch's ConstantLR: `constant(factor, steps=total_iters) >> constant()`."""
@@ -94,6 +105,9 @@ class ConstantLR(Compounding, lr_scheduler.ConstantLR, Checked):
         """`constant(factor, steps=total_iters) >> constant()`."""
         factor = as_number(self.factor, "factor", low=0.0, high=1.0)
         return constant(factor, steps=whole(self.total_iters, "total_iters")) >> constant()
+
+    def _made_of(self) -> object:
+        return self.factor, self.total_iters
 
 
 class LinearLR(Compounding, lr_scheduler.LinearLR, Checked):
@@ -108,6 +122,9 @@ class LinearLR(Compounding, lr_scheduler.LinearLR, Checked):
             to=as_number(self.end_factor, "end_factor", low=0.0, high=1.0),
         )
 
+    def _made_of(self) -> object:
+        return self.total_iters, self.start_factor, self.end_factor
+
 
 class ExponentialLR(Compounding, lr_scheduler.ExponentialLR, Checked):
     """torch's ExponentialLR: `exponential(factor=gamma)`."""
@@ -116,6 +133,9 @@ class ExponentialLR(Compounding, lr_scheduler.ExponentialLR, Checked):
     def schedule(self) -> Schedule:
         """`exponential(factor=gamma)`."""
         return exponential(factor=_positive(self.gamma, "gamma"))
+
+    def _made_of(self) -> object:
+        return self.gamma
 
     def _rates(self) -> list[Rate]:
         if self._is_initial or self.last_epoch == 0:
@@ -130,6 +150,9 @@ class PolynomialLR(Compounding, lr_scheduler.PolynomialLR, Checked):
     def schedule(self) -> Schedule:
         """`polynomial(total_iters, to=0, exponent=power)`."""
         return polynomial(whole(self.total_iters, "total_iters"), to=0.0, exponent=_positive(self.power, "power"))
+
+    def _made_of(self) -> object:
+        return self.total_iters, self.power
 
 
 class CosineAnnealingLR(Compounding, lr_scheduler.CosineAnnealingLR, Checked):
@@ -149,24 +172,28 @@ class CosineAnnealingLR(Compounding, lr_scheduler.CosineAnnealingLR, Checked):
         """`cosine(T_max, to=absolute(eta_min))`, one way."""
         return cosine(whole(self.T_max, "T_max"), to=absolute(as_number(self.eta_min, "eta_min", low=0.0)))
 
-    def _left(self, *epochs: float) -> list[float]:
-        """How much of the way from `eta_min` to the base a group is at these epochs."""
-        period = 2 * self.T_max
-        folded = [min(epoch % period, period - epoch % period) for epoch in epochs]
-        left: list[float] = cosine(whole(self.T_max, "T_max"), to=0.0)(folded).tolist()
-        return left
+    def _made_of(self) -> object:
+        return self.T_max
+
+    def _points(self, epochs: Array) -> list[tuple[float, float]]:
+        """How much of the way from `eta_min` to the base is left at the epoch before and at the epoch."""
+        curve, period = cosine(whole(self.T_max, "T_max"), to=0.0), 2 * self.T_max
+        before, now = (curve(np.minimum(at % period, period - at % period)).tolist() for at in (epochs - 1, epochs))
+        return list(zip(before, now, strict=True))
 
     def _rates(self) -> list[Rate]:
         if self._is_initial or self.last_epoch == 0:
             return held_rates(self.optimizer)
-        before, now = self._left(self.last_epoch - 1, self.last_epoch)
-        groups = zip(self.base_lrs, self.optimizer.param_groups, strict=True)
+        before, now = self._point()
+        groups, low = self.optimizer.param_groups, self.eta_min
         if before == 0.0:  # the trough: what the groups hold says nothing of where they came from
-            return [group["lr"] + (base - self.eta_min) * now for base, group in groups]
-        return [self.eta_min + (group["lr"] - self.eta_min) * (now / before) for _, group in groups]
+            pairs = zip(self.base_lrs, groups, strict=True)
+            return [group["lr"] + (base - low) * now for base, group in pairs]
+        ratio = now / before
+        return [low + (group["lr"] - low) * ratio for group in groups]
 
     def _get_closed_form_lr(self) -> list[Rate]:
-        [left] = self._left(self.last_epoch)
+        _, left = self._point()
         return [copy(base) if left == 1.0 else self.eta_min + (base - self.eta_min) * left for base in self.base_lrs]
 
 

@@ -27,9 +27,6 @@ class _ByFunction(DropIn):
         if len(self.lr_lambdas) <= len(self.base_lrs):
             self.lr_lambdas = [*self.lr_lambdas, one_for_all(self.lr_lambdas, "lr_lambdas")]
 
-    def _factors(self) -> list[float]:
-        return [function(self.last_epoch) for function in self.lr_lambdas]
-
     def state_dict(self) -> dict[str, Any]:
         """All but the functions; of an object that can be called, its attributes."""
         state = {key: value for key, value in vars(self).items() if key not in {"optimizer", "lr_lambdas"}}
@@ -51,7 +48,8 @@ class LambdaLR(_ByFunction, lr_scheduler.LambdaLR, Checked):
         return from_callable(self.lr_lambdas[0])
 
     def _rates(self) -> list[Rate]:
-        return [base * factor for base, factor in zip(self.base_lrs, self._factors(), strict=True)]
+        epoch, pairs = self.last_epoch, zip(self.base_lrs, self.lr_lambdas, strict=True)
+        return [base * function(epoch) for base, function in pairs]
 
 
 class MultiplicativeLR(_ByFunction, lr_scheduler.MultiplicativeLR, Checked):
@@ -64,8 +62,8 @@ class MultiplicativeLR(_ByFunction, lr_scheduler.MultiplicativeLR, Checked):
     def _rates(self) -> list[Rate]:
         if self._is_initial:
             return held_rates(self.optimizer)
-        pairs = zip(self.optimizer.param_groups, self._factors(), strict=True)
-        return [group["lr"] * factor for group, factor in pairs]
+        epoch, pairs = self.last_epoch, zip(self.optimizer.param_groups, self.lr_lambdas, strict=True)
+        return [group["lr"] * function(epoch) for group, function in pairs]
 
 
 def _attributes(function: Callable[[int], float]) -> dict[str, Any] | None:

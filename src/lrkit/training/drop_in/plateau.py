@@ -5,7 +5,8 @@ from typing import Any, Literal, SupportsFloat
 
 from torch.optim import Optimizer, lr_scheduler
 
-from lrkit.schedules import State, plateau
+from lrkit.schedules import plateau
+from lrkit.schedules.metric import as_metric, judge
 from lrkit.schedules.shares import as_number
 from lrkit.training.drop_in.base import held_rates, load
 
@@ -13,7 +14,7 @@ __all__ = ["ReduceLROnPlateau"]
 
 
 class ReduceLROnPlateau(lr_scheduler.ReduceLROnPlateau):
-    """torch's ReduceLROnPlateau: `plateau(...)` decides, and what a group holds is reduced.
+    """torch's ReduceLROnPlateau: it decides as `plateau(...)` does, and what a group holds is reduced.
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
@@ -77,18 +78,14 @@ class ReduceLROnPlateau(lr_scheduler.ReduceLROnPlateau):
         """Report a metric; reduce the groups' rates when it has stalled for longer than the patience."""
         if epoch is not None:
             warnings.warn(lr_scheduler.EPOCH_DEPRECATION_WARNING, UserWarning, stacklevel=2)
-        controller = self.controller
-        before: State = {
-            **controller.init(),
-            "best": None if self.best == self.mode_worse else self.best,
-            "bad_epochs": self.num_bad_epochs,
-            "cooldown": self.cooldown_counter,
-        }
-        after = controller.update(before, metrics)
-        self.best = self.mode_worse if after["best"] is None else after["best"]
-        self.num_bad_epochs = after["bad_epochs"]
-        self.cooldown_counter = after["cooldown"]
+        metric = metrics if type(metrics) is float else as_metric(metrics)
+        best = None if self.best == self.mode_worse else self.best
+        best, bad, cooldown, stalled = judge(self, metric, best, self.num_bad_epochs, self.cooldown_counter)
+        if stalled:
+            self._check()  # the hyper-parameters may have been changed
+        self.best = self.mode_worse if best is None else best
+        self.num_bad_epochs, self.cooldown_counter = bad, cooldown
         self.last_epoch = self.last_epoch + 1 if epoch is None else epoch
-        if after["reductions"]:
+        if stalled:
             self._reduce_lr(self.last_epoch)
         self._last_lr = held_rates(self.optimizer)
