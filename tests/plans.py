@@ -1,9 +1,11 @@
 """Hypothesis strategies and examples: plans of every kind, composed to any depth."""
 
+import functools
+import operator
+
 from hypothesis import strategies as st
 
 import lrkit
-from lrkit.schedules import plan as plan_module
 
 shares = st.floats(0.0, 2.0).map(lambda x: round(x, 4))
 positive = st.floats(1e-3, 2.0).map(lambda x: round(x, 5))
@@ -97,16 +99,12 @@ multipliers = leaves(steps, shares)
 everys = st.builds(lrkit.every, steps, leaves(st.integers(1, 9)))
 products = st.builds(lambda a, b: a * b, leaves(steps), multipliers)
 sequences = st.lists(leaves(steps) | everys | products, min_size=2, max_size=4).map(
-    lambda parts: plan_module._chain(parts[0], _rest(parts[1:]))
+    lambda parts: functools.reduce(operator.rshift, parts)
 )
 
 
 def _wrap_again(plan):
     return lrkit.clip(lrkit.shift(plan, later=3).repeat(2, stretch=1.5), high=1.5)
-
-
-def _rest(parts):
-    return parts[0] if len(parts) == 1 else parts[0] >> _rest(parts[1:])
 
 
 def named(name, *strategies):

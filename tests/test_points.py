@@ -163,7 +163,7 @@ class Steps:
         self.share = 1.0 if t == 0 else 1 / t
 
 
-def test_an_array_is_asked_for_at_once():
+def test_thousands_of_steps_are_asked_for_at_once():
     asked = []
 
     def function(t):
@@ -171,7 +171,8 @@ def test_an_array_is_asked_for_at_once():
         return 1 / (1 + t)
 
     lrkit.from_callable(function)(np.arange(1_000_000))
-    assert asked == [1_000_000]
+    assert sum(asked) == 1_000_000
+    assert min(asked) > 500
 
 
 def test_a_callable_that_has_a_length_is_asked_for_its_steps_only():

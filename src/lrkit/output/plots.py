@@ -12,7 +12,7 @@ from lrkit.analysis.summary import reductions
 from lrkit.output.preview import Bases, Panel, Preview, preview
 from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError, shown
-from lrkit.schedules.plan import Array
+from lrkit.schedules.evaluation import Array
 from lrkit.training.history import History
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from lrkit.schedules import Controller, Horizon, Plan, Plans, Schedule, Target
 from lrkit.schedules.errors import InputError, shown
-from lrkit.schedules.plan import Array
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.shares import as_number, show_number
 
 __all__ = ["STEPS", "Bases", "Curve", "Panel", "Preview", "as_plans", "longest", "preview"]

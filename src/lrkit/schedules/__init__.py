@@ -21,9 +21,10 @@ from lrkit.schedules.decays import Staircase as staircase
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.json_form import from_json, to_json
 from lrkit.schedules.lengths import Horizon, Length
+from lrkit.schedules.loops import Controller, Schedule
 from lrkit.schedules.noise import Noise as noise
 from lrkit.schedules.periods import Every as every
-from lrkit.schedules.plan import Controller, Plan, Schedule, State
+from lrkit.schedules.plan import Plan, State
 from lrkit.schedules.plans import Plans, Target
 from lrkit.schedules.points import Piecewise as piecewise
 from lrkit.schedules.points import Table as table

@@ -4,7 +4,8 @@ import itertools
 from collections.abc import Sequence as Series
 
 from lrkit.schedules.composition import Composition
-from lrkit.schedules.plan import Plan, Schedule
+from lrkit.schedules.loops import Schedule
+from lrkit.schedules.plan import Plan
 from lrkit.schedules.product import ControlledProduct, InProduct, Product
 from lrkit.schedules.sequence import ControlledSequence, InSequence, Sequence
 

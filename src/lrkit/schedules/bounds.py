@@ -7,7 +7,9 @@ import numpy as np
 
 from lrkit.schedules.composition import ControlledWrapper, Wrapper, require_plan
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.plan import Array, Controller, Plan, Schedule, State, show
+from lrkit.schedules.evaluation import Array
+from lrkit.schedules.loops import Controller, Schedule
+from lrkit.schedules.plan import Plan, State, show
 from lrkit.schedules.shares import Absolute, ShareLike, as_share, at_base
 
 __all__ = ["Clip", "ControlledClip", "clip"]

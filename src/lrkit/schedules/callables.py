@@ -7,9 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, inside
 from lrkit.schedules.lengths import LengthLike
-from lrkit.schedules.plan import Array, State
+from lrkit.schedules.plan import State
 
 __all__ = ["FromCallable", "ask"]
 

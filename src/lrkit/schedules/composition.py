@@ -11,8 +11,9 @@ from typing import Self
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import Horizon
+from lrkit.schedules.loops import Controller, Schedule
 from lrkit.schedules.metric import Metric
-from lrkit.schedules.plan import Controller, Plan, Schedule, State
+from lrkit.schedules.plan import Plan, State
 from lrkit.schedules.shares import Absolute
 
 __all__ = [

@@ -7,9 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import LengthLike, as_length
+from lrkit.schedules.loops import Controller
 from lrkit.schedules.metric import Better, Metric, Relation, improves, judge, watched
-from lrkit.schedules.plan import Array, Controller, State
+from lrkit.schedules.plan import State
 from lrkit.schedules.shares import ShareLike, as_count, as_number, as_share, at_base
 
 __all__ = ["Greedy", "Plateau"]

@@ -8,9 +8,9 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import as_choice, whole_steps
 from lrkit.schedules.lengths import LengthLike
-from lrkit.schedules.plan import Array
 from lrkit.schedules.ramps import Ramp
 from lrkit.schedules.shares import as_number, show_number
 

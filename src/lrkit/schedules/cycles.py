@@ -9,9 +9,10 @@ import numpy as np
 
 from lrkit.schedules.callables import ask
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, as_choice, held, inside, lerp, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length
-from lrkit.schedules.plan import Array, State
+from lrkit.schedules.plan import State
 from lrkit.schedules.shapes import through
 from lrkit.schedules.shares import Absolute, ShareLike, as_number, as_share, at_base, power, show_number
 

@@ -8,9 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, as_list, entry_or, held, inside, whole_steps
 from lrkit.schedules.lengths import LengthLike, as_length, require_ascending
-from lrkit.schedules.plan import Array, State
+from lrkit.schedules.plan import State
 from lrkit.schedules.shares import ShareLike, as_number, power
 
 __all__ = ["Decay", "InverseSqrt", "InverseTime", "Milestones", "Power", "Staircase"]

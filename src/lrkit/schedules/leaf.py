@@ -7,8 +7,9 @@ from typing import ClassVar, Self
 import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import LengthLike, as_length
-from lrkit.schedules.plan import Array, Schedule
+from lrkit.schedules.loops import Schedule
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
 
 __all__ = ["Leaf", "as_choice", "as_list", "entry_or", "half_cosine", "held", "inside", "lerp", "whole_steps"]

@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, as_choice, inside, whole_steps
 from lrkit.schedules.lengths import LengthLike
-from lrkit.schedules.plan import Array, State
+from lrkit.schedules.plan import State
 from lrkit.schedules.shares import as_number
 
 __all__ = ["Noise"]

@@ -8,8 +8,10 @@ from typing import ClassVar, Self
 import numpy as np
 
 from lrkit.schedules.composition import require_schedule
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import Horizon, LengthLike, as_length, round_half_up
-from lrkit.schedules.plan import Array, Schedule, State
+from lrkit.schedules.loops import Schedule
+from lrkit.schedules.plan import State
 
 __all__ = ["Every"]
 

@@ -6,14 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Sequence as Series
 from dataclasses import dataclass, fields, replace
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, final, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias, final
 
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.errors import InputError
+from lrkit.schedules.evaluation import Array, evaluate
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, round_half_up, show_steps
-from lrkit.schedules.metric import Metric, as_metric
 from lrkit.schedules.shares import show_number
 
 if TYPE_CHECKING:
@@ -22,12 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.optim import Optimizer
 
+    from lrkit.schedules.loops import Schedule
     from lrkit.schedules.plans import Plans
     from lrkit.training.scheduler import Policy, Scheduler
 
-__all__ = ["Array", "Controller", "Plan", "Schedule", "State"]
+__all__ = ["Plan", "State", "is_word", "show"]
 
-Array: TypeAlias = NDArray[np.float64]
 State: TypeAlias = dict[str, Any]
 
 
@@ -138,17 +137,7 @@ class Plan(ABC):
 
     def _evaluate(self, t: ArrayLike, base: ArrayLike, state: State | None) -> Any:
         self.require_resolved()
-        steps, peak = np.broadcast_arrays(_numbers(t, "t"), _numbers(base, "base"))
-        # One dimension and no strides: numpy's loops round differently for other layouts, and s(t) for one t must be
-        # what s(array of t) has there, to the bit.
-        flat = np.ascontiguousarray(steps).ravel()
-        peaks = np.ascontiguousarray(peak).ravel()
-        with np.errstate(over="ignore", invalid="ignore"):
-            values = np.array(self._curve(np.maximum(flat, 0.0), peaks, peaks, state))
-        if not np.isfinite(values).all():
-            step = flat[np.flatnonzero(~np.isfinite(values))[0]]
-            raise InputError(f"{self} has no finite value at step {step:.15g}")
-        values = values.reshape(steps.shape)
+        values = evaluate(lambda at, peak: self._curve(at, peak, peak, state), t, base, self)
         return values if values.ndim else float(values)
 
     # --- composition ------------------------------------------------------------------------------
@@ -290,129 +279,6 @@ class Plan(ABC):
         return str(self)
 
 
-@dataclass(frozen=True, repr=False)
-class Schedule(Plan):
-    """A plan that depends on the step alone (open loop).
-
-    `value(t, base)` is pure and elementwise in both, so a schedule can be printed, compared, pickled, plotted
-    over a million steps at once, and evaluated at any step without having passed through those before it.
-    """
-
-    @final
-    def value(self, t: ArrayLike, base: ArrayLike = 1.0) -> Any:
-        """What update `t` uses in a param group whose peak is `base`.
-
-        Args:
-            t: step or steps, 0-based, any shape; before 0 it is the value at 0, past the end the end value.
-            base: peak value or values of the hyper-parameter; broadcast against `t`.
-
-        Returns:
-            A float for scalars, else a float64 array of the broadcast shape.
-
-        Raises:
-            InputError: when a length is still open (`over` closes it), or a factor above 1 has grown past what a
-                float holds.
-
-        >>> from lrkit import linear
-        >>> linear(4, to=0).value([0, 1, 2, 3, 4, 5], base=0.1).tolist()
-        [0.1, 0.07500000000000001, 0.05, 0.025, 0.0, 0.0]
-        """
-        return self._evaluate(t, base, None)
-
-    @final
-    def __call__(self, t: ArrayLike, base: ArrayLike = 1.0) -> Any:
-        """Short for `value`."""
-        return self._evaluate(t, base, None)
-
-    @overload
-    def __rshift__(self, other: "Schedule") -> "Schedule": ...
-    @overload
-    def __rshift__(self, other: "Controller") -> "Controller": ...
-    def __rshift__(self, other: Plan) -> Plan:
-        """In sequence: this one, then the other."""
-        chained: Plan = _chain(self, other)
-        return chained
-
-    @overload
-    def __mul__(self, other: "Schedule") -> "Schedule": ...
-    @overload
-    def __mul__(self, other: "Controller") -> "Controller": ...
-    def __mul__(self, other: Plan) -> Plan:
-        """The product: the first operand carries the base, the others are multipliers that start at 1."""
-        product: Plan = _multiply(self, other)
-        return product
-
-
-@dataclass(frozen=True, repr=False)
-class Controller(Plan):
-    """A plan that depends on a metric as well (closed loop); its state is explicit and JSON-able."""
-
-    @abstractmethod
-    def init(self) -> State:
-        """The state before any metric was reported."""
-
-    @final
-    def update(self, state: State, metric: Metric, t: int | None = None) -> State:
-        """The state after a metric was reported, once `t` updates were done; the old state stays as it is.
-
-        The metric is a number, or a mapping with several by name, of which each controller takes its own. A
-        controller that isn't part of a sequence doesn't look at `t`. In a sequence the metric goes to the segment of
-        update `t - 1`, the one that made what was measured.
-
-        Raises:
-            InputTypeError: when the metric is no number, or `t` is missing where it is needed.
-            InputError: when a mapping has no entry of the name that a controller takes.
-        """
-        self.require_resolved()
-        if type(metric) is not float and not isinstance(metric, Mapping):
-            metric = as_metric(metric)
-        return self._update(state, metric, t)
-
-    @abstractmethod
-    def _update(self, state: State, metric: Metric, t: int | None) -> State: ...
-
-    def decided(self, state: State) -> object:
-        """What the values depend on of a state, to be compared: they are the same for two states in which it is.
-
-        The whole state, unless a kind says that it is less.
-
-        >>> from lrkit import plateau
-        >>> plan = plateau(patience=1)
-        >>> before = plan.init()
-        >>> after = plan.update(before, 0.5)
-        >>> after == before, plan.decided(after) == plan.decided(before)
-        (False, True)
-        """
-        return state
-
-    @final
-    def value(self, state: State, t: ArrayLike, base: ArrayLike = 1.0) -> Any:
-        """What update `t` uses in a group with that base, for what the state knows; shapes as in `Schedule`."""
-        return self._evaluate(t, base, state)
-
-    def __rshift__(self, other: Plan) -> "Controller":
-        """In sequence: this one, then the other, which starts from the value at the hand-over."""
-        chained: Controller = _chain(self, other)
-        return chained
-
-    def __mul__(self, other: Plan) -> "Controller":
-        """The product: the first operand carries the base, the others are multipliers that start at 1."""
-        product: Controller = _multiply(self, other)
-        return product
-
-
-def _numbers(value: ArrayLike, name: str) -> Array:
-    try:
-        if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "c":
-            raise TypeError  # numpy would drop the imaginary part
-        numbers = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        raise InputTypeError(f"{name} must be a number or an array of numbers, not {shown(value)}") from None
-    if np.isnan(numbers).any():
-        raise InputError(f"{name} must be a number or an array of numbers, not nan")
-    return numbers
-
-
 def is_word(text: str) -> bool:
     """Whether a text may stand without quotes in the text form."""
     return text.isascii() and text.isidentifier() and text not in ("None", "True", "False")
@@ -429,15 +295,3 @@ def show(value: object) -> str:
     if callable(value) and not isinstance(value, Plan):
         return str(getattr(value, "__name__", type(value).__name__)).strip("<>")
     return str(value)
-
-
-def _chain(first: Plan, second: object) -> Any:
-    from lrkit.schedules.algebra import chain  # the algebra is made of plans
-
-    return chain(first, second) if isinstance(second, Plan) else NotImplemented
-
-
-def _multiply(first: Plan, second: object) -> Any:
-    from lrkit.schedules.algebra import multiply
-
-    return multiply(first, second) if isinstance(second, Plan) else NotImplemented

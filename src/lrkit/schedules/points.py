@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, as_choice, as_list, inside, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length, require_ascending
-from lrkit.schedules.plan import Array, State
+from lrkit.schedules.plan import State
 from lrkit.schedules.shapes import BENDS, through
 from lrkit.schedules.shares import ShareLike, as_share
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from lrkit.schedules.composition import Composition, has_absolute
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import Horizon, round_half_up
+from lrkit.schedules.loops import Controller, Schedule
 from lrkit.schedules.metric import Metric
-from lrkit.schedules.plan import Array, Controller, Plan, Schedule, State
+from lrkit.schedules.plan import Plan, State
 from lrkit.schedules.sequence import InSequence
 
 __all__ = ["ControlledProduct", "InProduct", "Product"]

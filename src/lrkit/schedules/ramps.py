@@ -7,9 +7,10 @@ from typing import ClassVar
 import numpy as np
 
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, entry_or, half_cosine, held, lerp, whole_steps
 from lrkit.schedules.lengths import LengthLike
-from lrkit.schedules.plan import Array, State
+from lrkit.schedules.plan import State
 from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base, power
 
 __all__ = ["Constant", "Cosine", "Exponential", "Linear", "Polynomial", "Ramp"]

@@ -5,7 +5,7 @@ from typing import Literal
 from lrkit.schedules.cooldowns import Cooldown
 from lrkit.schedules.decays import InverseSqrt
 from lrkit.schedules.lengths import LengthLike
-from lrkit.schedules.plan import Schedule
+from lrkit.schedules.loops import Schedule
 from lrkit.schedules.ramps import Constant, Cosine, Exponential, Linear
 from lrkit.schedules.shares import ShareLike
 from lrkit.schedules.warmups import Warmup

@@ -10,8 +10,10 @@ import numpy as np
 
 from lrkit.schedules.composition import require_schedule
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import Horizon, LengthLike, NeedsHorizonError, as_length, round_half_up, show_steps
-from lrkit.schedules.plan import Array, Schedule, State
+from lrkit.schedules.loops import Schedule
+from lrkit.schedules.plan import State
 from lrkit.schedules.shares import as_count, as_number, power
 
 __all__ = ["Repeat"]

@@ -12,9 +12,10 @@ import numpy as np
 
 from lrkit.schedules.cycles import cycle_at
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, half_cosine, held, lerp, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length
-from lrkit.schedules.plan import Array, State
+from lrkit.schedules.plan import State
 from lrkit.schedules.shares import ShareLike, as_count, as_number, as_share, at_base, power
 
 __all__ = ["CosineRestarts"]

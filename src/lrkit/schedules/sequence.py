@@ -1,6 +1,7 @@
 """Plans in sequence: each covers its steps, and the next begins where it ended."""
 
 import itertools
+import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import ClassVar, Self
@@ -9,9 +10,11 @@ import numpy as np
 
 from lrkit.schedules.composition import Composition, length_of
 from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import Horizon, round_half_up, show_steps
+from lrkit.schedules.loops import Controller, Schedule
 from lrkit.schedules.metric import Metric
-from lrkit.schedules.plan import Array, Controller, Schedule, State
+from lrkit.schedules.plan import State
 
 __all__ = ["ControlledSequence", "InSequence", "Sequence"]
 
@@ -75,12 +78,15 @@ class InSequence(Composition):
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         value = np.empty(t.shape)
-        last = len(self.parts) - 1
-        for index, (part, begin, own) in enumerate(zip(self.parts, self._begins(), self._states(state), strict=True)):
-            here = t >= begin
-            value = np.where(here, part._curve(np.maximum(t - begin, 0.0), base, entry, own), value)
-            if index < last:
-                entry = part._curve(np.full(t.shape, float(length_of(part))), base, entry, own)
+        begins = self._begins()
+        ends = [*begins[1:], math.inf]
+        first, last = t.min(initial=math.inf), t.max(initial=-math.inf)
+        for part, begin, end, own in zip(self.parts, begins, ends, self._states(state), strict=True):
+            if first < end:  # else no step is in this part
+                value = np.where(t >= begin, part._curve(np.maximum(t - begin, 0.0), base, entry, own), value)
+            if last < end:
+                break
+            entry = part._curve(np.full(t.shape, float(length_of(part))), base, entry, own)
         return value
 
 

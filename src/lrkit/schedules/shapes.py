@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import half_cosine, lerp
-from lrkit.schedules.plan import Array
 from lrkit.schedules.shares import Absolute, ShareLike
 
 __all__ = ["BENDS", "through"]

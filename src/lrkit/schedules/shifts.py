@@ -8,9 +8,11 @@ import numpy as np
 
 from lrkit.schedules.composition import ControlledWrapper, Wrapper, require_plan
 from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import Horizon, LengthLike, as_length, show_steps
+from lrkit.schedules.loops import Controller, Schedule
 from lrkit.schedules.metric import Metric
-from lrkit.schedules.plan import Array, Controller, Plan, Schedule, State
+from lrkit.schedules.plan import Plan, State
 
 __all__ = ["ControlledShift", "Shift", "shift"]
 

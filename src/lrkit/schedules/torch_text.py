@@ -13,8 +13,9 @@ from lrkit.schedules.controllers import Plateau
 from lrkit.schedules.cycles import OneCycle, Triangular
 from lrkit.schedules.decays import Milestones, Staircase
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.loops import Schedule
 from lrkit.schedules.periods import Every
-from lrkit.schedules.plan import Plan, Schedule
+from lrkit.schedules.plan import Plan
 from lrkit.schedules.points import Piecewise
 from lrkit.schedules.ramps import Exponential, Polynomial
 from lrkit.schedules.restarts import CosineRestarts

@@ -7,9 +7,10 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, as_choice, half_cosine, inside, lerp, whole_steps
 from lrkit.schedules.lengths import LengthLike
-from lrkit.schedules.plan import Array, State
+from lrkit.schedules.plan import State
 from lrkit.schedules.shares import ShareLike, as_number, at_base
 
 __all__ = ["RAdamWarmup", "UntunedWarmup", "Warmup"]

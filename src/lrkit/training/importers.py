@@ -14,8 +14,8 @@ from torch.optim import lr_scheduler as torchs
 
 from lrkit.schedules import Plan, absolute, plateau, table
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import as_length
-from lrkit.schedules.plan import Array
 from lrkit.training.scheduler import Scheduler
 from lrkit.training.torch_formulas import find_formula
 

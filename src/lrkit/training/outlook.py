@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from lrkit.schedules.plan import Array
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.plans import Target
 from lrkit.training.hyper import Group, Place, write
 

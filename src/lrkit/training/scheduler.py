@@ -12,8 +12,8 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrkit.schedules import Controller, Horizon, Plan, Plans, Schedule, State, Target
 from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.metric import Metric
-from lrkit.schedules.plan import Array
 from lrkit.schedules.shares import as_number
 from lrkit.training.assignment import Bases, Written, require_groups, settle, slots, stands, target_for
 from lrkit.training.hyper import place, read, separate, write

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.plan import Array
+from lrkit.schedules.evaluation import Array
 
 __all__ = [
     "Checked",

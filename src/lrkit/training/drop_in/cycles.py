@@ -12,8 +12,8 @@ from torch.optim import Optimizer, lr_scheduler
 from lrkit.schedules import Schedule, absolute, constant, cosine_restarts, one_cycle, triangular
 from lrkit.schedules.callables import ask
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import half_cosine
-from lrkit.schedules.plan import Array
 from lrkit.schedules.shares import as_number
 from lrkit.training.drop_in.base import Checked, Curved, DropIn, Group, Rate, copy, one_for_all, whole, write_rate
 

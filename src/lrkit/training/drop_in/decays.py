@@ -6,7 +6,7 @@ import numpy as np
 from torch.optim import lr_scheduler
 
 from lrkit.schedules import Schedule, absolute, constant, cosine, exponential, linear, milestones, polynomial, staircase
-from lrkit.schedules.plan import Array
+from lrkit.schedules.evaluation import Array
 from lrkit.schedules.shares import as_number
 from lrkit.training.drop_in.base import Checked, Curved, Rate, copy, held_rates, whole
 
