@@ -99,6 +99,8 @@ def power(base: NDArray[np.float64] | float, exponent: NDArray[np.float64] | flo
     numpy takes another way where an operand has no strides of its own (a number, and an array of one that was
     broadcast), so both are written out.
     """
+    if isinstance(exponent, float | int) and exponent == 1:
+        return np.array(base, dtype=np.float64)
     one, other = np.broadcast_arrays(np.asarray(base, dtype=np.float64), np.asarray(exponent, dtype=np.float64))
     result: NDArray[np.float64] = np.power(one.copy(), other.copy())
     return result
