@@ -291,6 +291,12 @@ def test_the_same_part_twice_begins_where_it_ended_the_first_time():
     assert (half >> half)([10, 15, 20]).tolist() == [0.5, 0.5, 0.5]
 
 
+def test_a_part_sees_no_entry_but_its_own():
+    plan = lrkit.linear(2, start=0, to=1) >> lrkit.exponential(2, to=0.25) >> lrkit.constant(0.3)
+    assert plan(range(6)).tolist() == [0, 0.5, 1, 0.5, 0.3, 0.3]  # a step's own 0 is no start of what falls after it
+    assert [plan(t) for t in range(6)] == plan(range(6)).tolist()
+
+
 def test_nested_as_deep_as_text_may_be():
     plan = lrkit.linear(4, to=0)
     for _ in range(15):

@@ -202,6 +202,20 @@ def test_a_share_of_up_is_a_share_of_the_cycle():
     assert str(plan) == "one_cycle(500, up=150) >> linear(500, to=0)"
 
 
+@pytest.mark.parametrize("up", ["30%", "33.3%", "0.1%", "100%"])
+def test_a_share_of_a_cycle_whose_length_is_known_is_known(up):
+    plan = lrkit.one_cycle(100, up=up)
+    assert plan(range(120)).tolist() == plan.over(100)(range(120)).tolist()
+    assert lrkit.parse(str(plan)) == lrkit.from_json(lrkit.to_json(plan)) == plan
+    assert plan.momentum()(0) == 0.95
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    assert plan.bind(optimizer).get_last_lr() == [plan(0, 0.1)]
+    with pytest.raises(InputError, match="because of the length 1ep"):
+        lrkit.one_cycle("1ep", up=3)(0)
+    with pytest.raises(InputError, match="needs 2 · 60 = 120 steps, but the cycle has 100"):
+        lrkit.one_cycle(100, up="60%", three_phase=True)
+
+
 def test_momentum_follows_the_rate_in_a_bound_optimizer():
     schedule = lrkit.one_cycle(up="40%", shape="linear")
     optimizer = sgd([0.1])

@@ -4,6 +4,7 @@ import json
 import random
 import time
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -165,6 +166,30 @@ def test_long_texts_are_read_or_refused_soon(text):
         began = time.perf_counter()
         assert len(str(plan)) > LONGEST or lrkit.parse(str(plan)) == plan
         assert time.perf_counter() - began < SOON
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [
+        ("shift(", " >> linear(2), later=1)"),
+        ("shift(", " >> linear(2), earlier=1)"),
+        ("repeat(", " >> linear(2), 2)"),
+        ("repeat(", " >> linear(2), 1, stretch=2)"),
+        ("clip(", " >> linear(2, to=0.5), low=0.01)"),
+        ("every(1, ", " >> linear(2))"),
+        ("(", " >> linear(2)) * linear(3)"),
+        ("constant(steps=2) >> (", ") * linear(3)"),
+        ("shift(plateau(2) >> ", ", later=1)"),
+    ],
+)
+def test_a_part_of_a_sequence_is_asked_once_however_deep(opening, closing):
+    plan = read(opening * 45 + "linear(3, to=0.5)" + closing * 45)
+    began = time.perf_counter()
+    steps = [0, 5, 1000, plan.length - 1, plan.length]
+    for resolved in (plan, plan.over(plan.length)):
+        values = resolved(steps) if isinstance(plan, lrkit.Schedule) else resolved.value(resolved.init(), steps)
+        assert np.isfinite(values).all()
+    assert time.perf_counter() - began < SOON
 
 
 def test_nothing_is_evaluated():

@@ -2,6 +2,7 @@
 
 import copy
 import math
+import operator
 import pickle
 
 import numpy as np
@@ -194,7 +195,7 @@ def test_a_bare_float_is_no_length(length):
         lrkit.warmup(length)
 
 
-@pytest.mark.parametrize("length", [0, -1, "0%", "5", "ten", "-5%", "5 %%", "1kep", "1.5", ""])
+@pytest.mark.parametrize("length", [0, -1, "0%", "5", "ten", "-5%", "5 %%", "1kep", "1k%", "5k", "1.5M", "1.5", ""])
 def test_a_length_is_positive_and_in_a_known_unit(length):
     if length == "5":
         assert lrkit.warmup(length) == lrkit.warmup(5)
@@ -257,9 +258,12 @@ def test_steps_and_bases_are_numbers(t, base):
         lrkit.linear(10)(t, base)
 
 
-def test_composing_with_something_else_is_a_type_error():
-    with pytest.raises(TypeError):
-        lrkit.constant() >> 3
+@pytest.mark.parametrize("plan", [lrkit.constant(), lrkit.plateau(5), lrkit.constant(steps=2) >> lrkit.linear(2)])
+@pytest.mark.parametrize("given", [3, 0.5, "linear()", None, math.exp, np.ones(2)])
+def test_composing_with_something_else_says_what_can_be(plan, given):
+    for mark, compose in ((">>", operator.rshift), (r"\*", operator.mul)):
+        with pytest.raises(InputTypeError, match=rf"^{mark} takes a schedule or a controller, such as constant\(0.5\)"):
+            compose(plan, given)
     with pytest.raises(TypeError):
         lrkit.constant() * 0.5
 

@@ -483,6 +483,8 @@ half = lrkit.constant(0.5)
             lambda: half.bind(make("Adam"), later=["tail"]),
             "later names the group 'tail', for which",
         ),
+        (lambda: half.bind(make("Adam"), later=5), "later must be a list of param groups, each by .*, not 5"),
+        (lambda: half.bind(make("Adam"), later="tail"), "later must be a list of param groups, each by .*, not 'tail'"),
         (lambda: Plans({"momentum": half}).bind(make("Adam"), lr=0.1), r"'momentum: constant\(0.5\)' has none"),
         (lambda: Plans({}), "at least one hyper-parameter"),
         (lambda: Plans({"weight decay": half}), "must be a word such as lr or weight_decay"),

@@ -34,6 +34,49 @@ def test_reads(text, plan):
 
 
 @pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("StepLR(step_size=0)", "step_size must be at least 1, not 0"),
+        ("StepLR(step_size=5ep)", "step_size must be a whole number, not 5ep (Length)"),
+        ("StepLR(5, gamma=0)", "gamma must be finite and above 0, not 0.0"),
+        ("MultiStepLR([3, 0])", "milestones must be at least 1, not 0"),
+        ("MultiStepLR(3)", "milestones must be a list of whole numbers, not 3"),
+        ("ConstantLR(factor=2)", "factor must be finite and at least 0 and at most 1, not 2.0"),
+        ("ConstantLR(total_iters=50%)", "total_iters must be a whole number, not 50% (Length)"),
+        ("LinearLR(total_iters=0)", "total_iters must be at least 1, not 0"),
+        ("LinearLR(start_factor=0)", "start_factor must be finite and above 0 and at most 1, not 0.0"),
+        ("LinearLR(end_factor=2)", "end_factor must be finite and at least 0 and at most 1, not 2.0"),
+        ("ExponentialLR(gamma=a)", "gamma must be a number, not 'a' (str)"),
+        ("PolynomialLR(power=0)", "power must be finite and above 0, not 0.0"),
+        ("PolynomialLR(total_iters=0)", "total_iters must be at least 1, not 0"),
+        ("CosineAnnealingLR(T_max=0)", "T_max must be at least 1, not 0"),
+        ("CosineAnnealingLR(5, eta_min=-1)", "eta_min must be finite and at least 0, not -1.0"),
+        ("CosineAnnealingWarmRestarts(5, T_mult=0)", "T_mult must be at least 1, not 0"),
+        ("CosineAnnealingWarmRestarts(1ep)", "T_0 must be a whole number, not 1ep (Length)"),
+        ("CyclicLR(base_lr=-1, max_lr=1)", "base_lr must be finite and at least 0, not -1.0"),
+        ("CyclicLR(0, 1, step_size_down=0)", "step_size_down must be at least 1, not 0"),
+        ("OneCycleLR(max_lr=0.1, total_steps=5ep)", "total_steps must be a whole number, not 5ep (Length)"),
+        ("OneCycleLR(max_lr=0.1, total_steps=[1])", "total_steps must be a whole number, not (1,) (tuple)"),
+        ("OneCycleLR(max_lr=0.1, total_steps=1)", "total_steps must be at least 2, not 1"),
+        ("OneCycleLR(0.1, epochs=10ep, steps_per_epoch=3)", "epochs must be a whole number, not 10ep (Length)"),
+        ("OneCycleLR(0.1, epochs=1, steps_per_epoch=1)", "epochs * steps_per_epoch must be at least 2, not 1"),
+        ("OneCycleLR(0.1, epochs=3)", "OneCycleLR needs total_steps, or epochs and steps_per_epoch"),
+        ("OneCycleLR(a, 9)", "max_lr must be a number, not 'a' (str)"),
+        ("ReduceLROnPlateau(min_lr=-1)", "min_lr must be finite and at least 0, not -1.0"),
+    ],
+)
+def test_torchs_names_complain_about_torchs_arguments(text, reason):
+    with pytest.raises(InputError) as error:
+        lrkit.parse(text)
+    assert str(error.value).startswith(reason)
+
+
+def test_torch_sorts_the_milestones_and_needs_none():
+    assert lrkit.parse("MultiStepLR([30, 10])") == lrkit.parse("MultiStepLR([10, 30])")
+    assert lrkit.parse("MultiStepLR([])") == lrkit.constant()
+
+
+@pytest.mark.parametrize(
     ("text", "reason", "column"),
     [
         ("", "can't be empty", 0),

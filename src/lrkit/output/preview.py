@@ -10,7 +10,7 @@ import numpy as np
 from lrkit.schedules import Controller, Horizon, Plan, Plans, Schedule, Target
 from lrkit.schedules.errors import InputError, shown
 from lrkit.schedules.evaluation import Array
-from lrkit.schedules.shares import as_number, show_number
+from lrkit.schedules.shares import as_positive, show_number
 
 __all__ = ["STEPS", "Bases", "Curve", "Panel", "Preview", "as_plans", "longest", "preview"]
 
@@ -222,14 +222,12 @@ def _bases(base: Bases, name: str) -> dict[str, float]:
     """Each base with its label; a single one needs none."""
     given: object = base
     if isinstance(given, Mapping):
-        named = {
-            _group(key): as_number(value, f"{name} of {key}", low=0.0, low_open=True) for key, value in given.items()
-        }
+        named = {_group(key): as_positive(value, f"{name} of {key}") for key, value in given.items()}
     elif isinstance(given, Sequence | np.ndarray) and not isinstance(given, str):
-        numbers = [as_number(value, name, low=0.0, low_open=True) for value in given]
+        numbers = [as_positive(value, name) for value in given]
         named = {f"base {show_number(number)}": number for number in numbers}
     else:
-        return {"": as_number(given, name, low=0.0, low_open=True)}
+        return {"": as_positive(given, name)}
     if not named:
         raise InputError(f"{name} must have at least one value, not {shown(base)}")
     return named

@@ -10,7 +10,7 @@ import torch
 
 from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.shares import as_number
+from lrkit.schedules.shares import as_positive
 from lrkit.training import tasks
 from lrkit.training.loop import choose_device
 from lrkit.training.run_folder import RunFolder
@@ -73,7 +73,7 @@ def order(options: TrainOptions) -> Order:
 
 def _check(options: TrainOptions) -> None:
     if options.lr is not None:
-        as_number(options.lr, "--lr", low=0.0, low_open=True)
+        as_positive(options.lr, "--lr")
     for name in ("epochs", "steps", "batch_size", "threads"):
         value = getattr(options, name)
         if value is not None and value < 1:

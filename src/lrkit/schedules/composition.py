@@ -39,7 +39,7 @@ class Composition(Plan):
             raise InputError(f"a {self.kind} needs at least two parts, not {len(self.parts)}")
 
     def _open(self) -> str | None:
-        return next(filter(None, (part._open() for part in self.parts)), None)
+        return next(filter(None, (part._why_open for part in self.parts)), None)
 
     def _init_parts(self) -> State:
         return {"parts": [p.init() if isinstance(p, Controller) else None for p in self.parts]}
@@ -62,7 +62,7 @@ class Wrapper(Plan):
         require_plan(self.kind, self.plan)
 
     def _open(self) -> str | None:
-        return super()._open() or self.plan._open()
+        return super()._open() or self.plan._why_open
 
     def _measure(self, horizon: Horizon) -> Fraction | None:
         return self.plan._measure(horizon)

@@ -8,6 +8,7 @@ import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.evaluation import Array
+from lrkit.schedules.leaf import as_choice
 from lrkit.schedules.lengths import LengthLike, as_length
 from lrkit.schedules.loops import Controller
 from lrkit.schedules.metric import Better, Metric, Relation, improves, judge, watched
@@ -237,9 +238,7 @@ def _check(plan: Plateau | Greedy, counts: tuple[str, ...]) -> dict[str, Any]:
     if plan.steps is not None:
         checked["steps"] = as_length(plan.steps, "steps")
     for name, allowed in (("mode", ("min", "max")), ("threshold_mode", ("rel", "abs"))):
-        given = getattr(plan, name)
-        if not isinstance(given, str) or given not in allowed:
-            raise InputError(f"{name} must be {' or '.join(map(repr, allowed))}, not {shown(given)}")
+        as_choice(getattr(plan, name), name, allowed)
     checked["factor"] = as_number(plan.factor, "factor", low=0.0, high=1.0, low_open=True, high_open=True)
     checked["threshold"] = as_number(plan.threshold, "threshold", low=0.0)
     if plan.metric is not None and not isinstance(plan.metric, str):

@@ -168,9 +168,19 @@ class OneCycle(Leaf):
             return
         if self.turn is not None and self.turn > self.steps:
             raise InputError(f"turn must be at most steps, {self.steps}, not {show_number(self.turn)}")
-        if isinstance(self.up, int) and self.up * (2 if self.three_phase else 1) > self.steps:
-            needed = f"2 · {self.up} = {2 * self.up}" if self.three_phase else self.up
+        up = self._rises()
+        if up is not None and up * (2 if self.three_phase else 1) > self.steps:
+            needed = f"2 · {up} = {2 * up}" if self.three_phase else up
             raise InputError(f"up={self.up} needs {needed} steps, but the cycle has {self.steps}")
+
+    def _rises(self) -> int | None:
+        """How many steps `up` is where that is known: a share of a cycle whose length is known is."""
+        if isinstance(self.steps, int) and isinstance(self.up, Length) and self.up.unit == "%":
+            return Horizon(self.steps).steps_in(self.up)
+        return self.up if isinstance(self.up, int) else None
+
+    def _open(self) -> str | None:
+        return None if isinstance(self.steps, int) and self._rises() is not None else super()._open()
 
     def momentum(self, low: float = 0.85, high: float = 0.95) -> Self:
         """The schedule that momentum follows meanwhile: from `high` to `low` at the peak and back.
@@ -189,7 +199,7 @@ class OneCycle(Leaf):
 
     def _curve(self, t: Array, base: Array, entry: Array, state: State | None) -> Array:
         steps = whole_steps(self.steps)
-        turn = float(whole_steps(self.up)) if self.turn is None else self.turn
+        turn = float(whole_steps(self._rises())) if self.turn is None else self.turn
         points = [(0.0, self.start), (turn, self.peak), (2 * turn, self.start), (float(steps), self.to)]
         if not self.three_phase:
             del points[2]

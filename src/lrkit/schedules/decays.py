@@ -12,7 +12,7 @@ from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, as_list, entry_or, held, inside, whole_steps
 from lrkit.schedules.lengths import LengthLike, as_length, require_ascending
 from lrkit.schedules.plan import State
-from lrkit.schedules.shares import ShareLike, as_number, power
+from lrkit.schedules.shares import ShareLike, as_positive, power
 
 __all__ = ["Decay", "InverseSqrt", "InverseTime", "Milestones", "Power", "Staircase"]
 
@@ -188,7 +188,7 @@ class Power(Decay):
             given = "both" if self.scale is not None else "neither"
             raise InputError(f"power takes either timescale= or scale=, not {given}")
         if self.scale is not None:
-            self._set("scale", as_number(self.scale, "scale", low=0.0, low_open=True))
+            self._set("scale", as_positive(self.scale, "scale"))
 
     def _share(self, t: Array) -> Array:
         if self.scale is not None:

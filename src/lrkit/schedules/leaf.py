@@ -10,20 +10,16 @@ from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import LengthLike, as_length
 from lrkit.schedules.loops import Schedule
-from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base
+from lrkit.schedules.shares import ShareLike, as_positive, as_share, at_base
 
 __all__ = ["Leaf", "as_choice", "as_list", "entry_or", "half_cosine", "held", "inside", "lerp", "whole_steps"]
-
-
-def _positive(value: object, name: str) -> float:
-    return as_number(value, name, low=0.0, low_open=True)
 
 
 # What a field must be, by its name; None is allowed where it is the default.
 _CHECKS: tuple[tuple[tuple[str, ...], Callable[[object, str], object]], ...] = (
     (("steps", "every", "timescale", "bound"), as_length),
     (("start", "to"), as_share),
-    (("factor", "exponent"), _positive),
+    (("factor", "exponent"), as_positive),
 )
 
 

@@ -136,7 +136,7 @@ def as_length(value: object, name: str = "length") -> int | Length:
     if not isinstance(value, str):
         return _positive(value, name)
     match = _PATTERN.fullmatch(value.strip())
-    if match is None:
+    if match is None or (match["prefix"] and match["unit"] in (None, "%", "ep")):
         raise InputError(f"{name} must be {_ALLOWED}, not {shown(value)}")
     amount = Fraction(match["amount"]) * _PREFIXES[match["prefix"]]
     unit = (match["unit"] or "steps").removesuffix("s") if match["unit"] != "samples" else "samples"
@@ -144,8 +144,6 @@ def as_length(value: object, name: str = "length") -> int | Length:
         if amount.denominator != 1:
             raise InputError(f"{name} must be a whole number of steps, not {shown(value)}")
         return _positive(int(amount), name)
-    if match["prefix"] and unit in ("%", "ep"):
-        raise InputError(f"{name} must be {_ALLOWED}, not {shown(value)}")
     if amount == 0:
         raise InputError(f"{name} must be positive, not {shown(value)}")
     return Length(amount, unit)

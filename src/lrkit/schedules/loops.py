@@ -7,6 +7,7 @@ from typing import Any, final, overload
 
 from numpy.typing import ArrayLike
 
+from lrkit.schedules.errors import InputTypeError, shown
 from lrkit.schedules.metric import Metric, as_metric
 from lrkit.schedules.plan import Plan, State
 
@@ -127,10 +128,18 @@ class Controller(Plan):
 def _chain(first: Plan, second: object) -> Any:
     from lrkit.schedules.algebra import chain  # the algebra is made of plans
 
-    return chain(first, second) if isinstance(second, Plan) else NotImplemented
+    return chain(first, _operand(">>", second))
 
 
 def _multiply(first: Plan, second: object) -> Any:
     from lrkit.schedules.algebra import multiply
 
-    return multiply(first, second) if isinstance(second, Plan) else NotImplemented
+    return multiply(first, _operand("*", second))
+
+
+def _operand(mark: str, given: object) -> Plan:
+    if not isinstance(given, Plan):
+        raise InputTypeError(
+            f"{mark} takes a schedule or a controller, such as constant(0.5) for a number, not {shown(given)}"
+        )
+    return given

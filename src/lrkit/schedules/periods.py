@@ -44,7 +44,7 @@ class Every(Schedule):
         require_schedule(self.kind, "schedule", self.schedule)
 
     def _open(self) -> str | None:
-        return super()._open() or self.schedule._open()
+        return super()._open() or self.schedule._why_open
 
     def _measure(self, horizon: Horizon) -> Fraction | None:
         if self.steps is not None:

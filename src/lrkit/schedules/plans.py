@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import Horizon
 from lrkit.schedules.plan import Plan
 
@@ -75,7 +75,7 @@ class Plans:
     ) -> None:
         found = {Target(hyper): plan for hyper, plan in _mapping(hypers, "hypers").items()}
         for group, own in ({} if groups is None else _mapping(groups, "groups")).items():
-            each = {"lr": own} if isinstance(own, Plan) else _mapping(own, f"groups[{group!r}]")
+            each = {"lr": own} if isinstance(own, Plan) else _mapping(own, f"groups[{shown(group)}]")
             found |= {Target(hyper, group): plan for hyper, plan in each.items()}
         self._set(found)
 
@@ -204,19 +204,19 @@ def gather(
 def _mapping(value: Mapping[Any, Any], name: str) -> Mapping[Any, Any]:
     given: object = value
     if not isinstance(given, Mapping):
-        raise InputTypeError(f"{name} must be a mapping from names to plans, not {given!r}")
+        raise InputTypeError(f"{name} must be a mapping from names to plans, not {shown(given)}")
     return value
 
 
 def _check(target: Target, plan: object) -> None:
     hyper, group = target
     if not isinstance(hyper, str) or not _WORD.fullmatch(hyper):
-        raise InputError(f"a hyper-parameter's name must be a word such as lr or weight_decay, not {hyper!r}")
+        raise InputError(f"a hyper-parameter's name must be a word such as lr or weight_decay, not {shown(hyper)}")
     is_index = isinstance(group, int) and not isinstance(group, bool) and group >= 0
     if not (group is None or isinstance(group, str) or is_index):
-        raise InputError(f"a param group is named by its index from 0 on or by its name, not {group!r}")
+        raise InputError(f"a param group is named by its index from 0 on or by its name, not {shown(group)}")
     if not isinstance(plan, Plan):
-        raise InputTypeError(f"{target} takes a schedule or controller, not {plan!r}")
+        raise InputTypeError(f"{target} takes a schedule or controller, not {shown(plan)}")
 
 
 def _order(target: Target) -> tuple[bool, str, int, str]:

@@ -11,7 +11,7 @@ from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, entry_or, half_cosine, held, lerp, whole_steps
 from lrkit.schedules.lengths import LengthLike
 from lrkit.schedules.plan import State
-from lrkit.schedules.shares import ShareLike, as_number, as_share, at_base, power
+from lrkit.schedules.shares import ShareLike, as_positive, as_share, at_base, power
 
 __all__ = ["Constant", "Cosine", "Exponential", "Linear", "Polynomial", "Ramp"]
 
@@ -132,7 +132,7 @@ class Cosine(Ramp):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._set("k", as_number(self.k, "k", low=0.0, low_open=True))
+        self._set("k", as_positive(self.k, "k"))
 
     def _left(self, x: Array) -> Array:
         return power(half_cosine(power(x, self.k)), self.exponent)

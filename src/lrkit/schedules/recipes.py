@@ -27,16 +27,19 @@ def wsd(
     cooldown: LengthLike,
     *,
     to: ShareLike = 0.0,
-    shape: Literal["linear", "one_minus_sqrt", "sqrt", "square", "lowered_linear"] = "one_minus_sqrt",
+    shape: Literal["linear", "one_minus_sqrt", "sqrt", "square", "lowered_linear"] = Cooldown.shape,
+    factor: float = Cooldown.factor,
 ) -> Schedule:
     """Warmup, stable, decay: the rate stays at its peak until the cooldown, which may begin at any time.
 
-    Source: MiniCPM (arXiv 2404.06395); the shape is that of arXiv 2405.18392, see `cooldown`.
+    Source: MiniCPM (arXiv 2404.06395); the shape is that of arXiv 2405.18392; for it and `factor` see `cooldown`.
 
     >>> wsd("5%", "20%")
     warmup(5%) >> constant() >> cooldown(20%, to=0)
+    >>> wsd("5%", "20%", shape="lowered_linear", factor=0.5)
+    warmup(5%) >> constant() >> cooldown(20%, to=0, shape=lowered_linear, factor=0.5)
     """
-    return Warmup(warmup) >> Constant() >> Cooldown(cooldown, to=to, shape=shape)
+    return Warmup(warmup) >> Constant() >> Cooldown(cooldown, to=to, shape=shape, factor=factor)
 
 
 def linear_to_zero(warmup: LengthLike) -> Schedule:

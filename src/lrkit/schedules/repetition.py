@@ -77,7 +77,7 @@ class Repeat(Schedule):
         put("decay", as_number(self.decay, "decay", low=0.0, high=1.0, low_open=True))
         if self.steps is not None:
             put("steps", as_length(self.steps, "steps"))
-        if self._open() is None:  # refused here where that can be known
+        if self._why_open is None:  # refused here where that can be known
             self._measure(Horizon())
             if self.cycles is not None and isinstance(self.steps, int):
                 self._shared(Horizon(), self.steps)
@@ -93,7 +93,7 @@ class Repeat(Schedule):
         return None if own is None else max(1, round_half_up(own))
 
     def _open(self) -> str | None:
-        why = super()._open() or self.plan._open()
+        why = super()._open() or self.plan._why_open
         if why is None and self.plan.length is None and (self.cycles is None or self.steps is None):
             return f"the length of {self.plan}, which was left out"
         return why

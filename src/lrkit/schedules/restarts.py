@@ -16,7 +16,7 @@ from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import Leaf, half_cosine, held, lerp, whole_steps
 from lrkit.schedules.lengths import Horizon, Length, LengthLike, as_length
 from lrkit.schedules.plan import State
-from lrkit.schedules.shares import ShareLike, as_count, as_number, as_share, at_base, power
+from lrkit.schedules.shares import ShareLike, as_count, as_number, as_positive, as_share, at_base, power
 
 __all__ = ["CosineRestarts"]
 
@@ -66,7 +66,7 @@ class CosineRestarts(Leaf):
         self._set("growth", as_number(self.growth, "growth", low=1.0))
         if 1.0 < self.growth < _LEAST_GROWTH:
             raise InputError(f"growth must be 1, or at least {_LEAST_GROWTH}, not {self.growth}")
-        self._set("decay", as_number(self.decay, "decay", low=0.0, low_open=True))
+        self._set("decay", as_positive(self.decay, "decay"))
         if self.limit is not None:
             self._set("limit", as_count(self.limit, "limit", low=1))
 

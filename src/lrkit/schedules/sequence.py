@@ -31,7 +31,7 @@ class InSequence(Composition):
 
     def _open(self) -> str | None:
         for part in self.parts[:-1]:
-            if part._open() is None and part._measure(Horizon()) is None:
+            if part._why_open is None and part.length is None:
                 return f"the length of {part}, which was left out"
         return super()._open()
 
@@ -82,11 +82,13 @@ class InSequence(Composition):
         ends = [*begins[1:], math.inf]
         first, last = t.min(initial=math.inf), t.max(initial=-math.inf)
         for part, begin, end, own in zip(self.parts, begins, ends, self._states(state), strict=True):
+            # Held at its end, one curve is the part's value and where the next begins; two would double per nesting.
+            curve = part._curve(np.minimum(np.maximum(t - begin, 0.0), end - begin), base, entry, own)
             if first < end:  # else no step is in this part
-                value = np.where(t >= begin, part._curve(np.maximum(t - begin, 0.0), base, entry, own), value)
+                value = np.where(t >= begin, curve, value)
             if last < end:
                 break
-            entry = part._curve(np.full(t.shape, float(length_of(part))), base, entry, own)
+            entry = np.where(t >= end, curve, base)  # steps that the next part doesn't have get what any part can take
         return value
 
 

@@ -10,7 +10,19 @@ from numpy.typing import NDArray
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["Absolute", "ShareLike", "absolute", "as_count", "as_number", "as_share", "at_base", "power", "show_number"]
+__all__ = [
+    "Absolute",
+    "ShareLike",
+    "absolute",
+    "as_count",
+    "as_number",
+    "as_positive",
+    "as_rate",
+    "as_share",
+    "at_base",
+    "power",
+    "show_number",
+]
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,17 @@ def as_number(
         allowed = " and ".join(["finite", *filter(None, bounds)])
         raise InputError(f"{name} must be {allowed}, not {number}")
     return number
+
+
+def as_positive(value: object, name: str) -> float:
+    """A finite number above 0."""
+    return as_number(value, name, low=0.0, low_open=True)
+
+
+def as_rate(value: object, name: str) -> ShareLike:
+    """Another library's rate, which is no share of the base: an `Absolute`, but for 0, which is 0 for any base."""
+    rate = as_number(value, name, low=0.0)
+    return Absolute(rate) if rate else 0.0
 
 
 def as_count(value: object, name: str, *, low: int = 0) -> int:

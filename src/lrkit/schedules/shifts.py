@@ -34,7 +34,7 @@ class _Shift(Wrapper):
             )
         name = "later" if self.earlier is None else "earlier"
         object.__setattr__(self, name, as_length(getattr(self, name), name))
-        if self._open() is None:
+        if self._why_open is None:
             self._measure(Horizon())  # refused here where that can be known
 
     def _by(self, horizon: Horizon) -> Fraction:

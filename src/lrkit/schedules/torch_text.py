@@ -1,6 +1,8 @@
 """torch's schedulers as tutorials write them: what their names mean in text.
 
-They have torch's arguments and defaults, all but the optimizer. They count epochs; CyclicLR and OneCycleLR, which
+They have torch's arguments and defaults, all but the optimizer, `last_epoch`, `scale_fn` and `scale_mode`, which take
+a function, `base_momentum` and `max_momentum`: `cycle_momentum`, which is True in torch, is False here, since momentum
+has a plan of its own. Lengths are whole numbers, without a unit. They count epochs; CyclicLR and OneCycleLR, which
 torch's users step after each batch, count updates. They are lines through points where a ramp would have to fit the
 horizon, and torch's don't: `T_max` may be more than the epochs there are. What differs from torch: CosineAnnealingLR
 stays at its end after `T_max`, as schedules do, and doesn't rise again; PolynomialLR with a power must fit.
@@ -13,49 +15,58 @@ from lrkit.schedules.controllers import Plateau
 from lrkit.schedules.cycles import OneCycle, Triangular
 from lrkit.schedules.decays import Milestones, Staircase
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.leaf import as_choice, as_list
 from lrkit.schedules.loops import Schedule
 from lrkit.schedules.periods import Every
 from lrkit.schedules.plan import Plan
 from lrkit.schedules.points import Piecewise
-from lrkit.schedules.ramps import Exponential, Polynomial
+from lrkit.schedules.ramps import Constant, Exponential, Polynomial
 from lrkit.schedules.restarts import CosineRestarts
-from lrkit.schedules.shares import ShareLike, absolute, as_number
+from lrkit.schedules.shares import absolute, as_count, as_number, as_positive, as_rate
 
 __all__ = ["TORCH_NAMES"]
 
 
 def _step_lr(step_size: int, gamma: float = 0.1) -> Plan:
-    return Every("1ep", Staircase(every=step_size, factor=gamma))
+    return Every("1ep", Staircase(every=_count(step_size, "step_size"), factor=as_positive(gamma, "gamma")))
 
 
 def _multi_step_lr(milestones: tuple[int, ...], gamma: float = 0.1) -> Plan:
-    return Every("1ep", Milestones(at=milestones, factor=gamma))
+    at = sorted(_count(each, "milestones") for each in as_list(milestones, "milestones", "whole numbers"))
+    factor = as_positive(gamma, "gamma")
+    return Every("1ep", Milestones(at=at, factor=factor)) if at else Constant()
 
 
 def _constant_lr(factor: float = 1 / 3, total_iters: int = 5) -> Plan:
-    return Every("1ep", Piecewise(at=(0, total_iters), values=(factor, 1.0), between="hold"))
+    values = as_number(factor, "factor", low=0.0, high=1.0), 1.0
+    return Every("1ep", Piecewise(at=(0, _count(total_iters, "total_iters")), values=values, between="hold"))
 
 
 def _linear_lr(start_factor: float = 1 / 3, end_factor: float = 1.0, total_iters: int = 5) -> Plan:
-    return Every("1ep", Piecewise(at=(0, total_iters), values=(start_factor, end_factor)))
+    start = as_number(start_factor, "start_factor", low=0.0, high=1.0, low_open=True)
+    end = as_number(end_factor, "end_factor", low=0.0, high=1.0)
+    return Every("1ep", Piecewise(at=(0, _count(total_iters, "total_iters")), values=(start, end)))
 
 
 def _exponential_lr(gamma: float) -> Plan:
-    return Every("1ep", Exponential(factor=gamma))
+    return Every("1ep", Exponential(factor=as_positive(gamma, "gamma")))
 
 
 def _polynomial_lr(total_iters: int = 5, power: float = 1.0) -> Plan:
-    if power == 1:
-        return _linear_lr(1.0, 0.0, total_iters)
-    return Every("1ep", Polynomial(total_iters, to=0.0, exponent=power))
+    steps, exponent = _count(total_iters, "total_iters"), as_positive(power, "power")
+    if exponent == 1.0:
+        return _linear_lr(1.0, 0.0, steps)
+    return Every("1ep", Polynomial(steps, to=0.0, exponent=exponent))
 
 
 def _cosine_annealing_lr(T_max: int, eta_min: float = 0.0) -> Plan:  # noqa: N803 (torch's name)
-    return Every("1ep", Piecewise(at=(0, T_max), values=(1.0, _end(eta_min)), between="cosine"))
+    values = 1.0, as_rate(eta_min, "eta_min")
+    return Every("1ep", Piecewise(at=(0, _count(T_max, "T_max")), values=values, between="cosine"))
 
 
 def _cosine_annealing_warm_restarts(T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> Plan:  # noqa: N803
-    return Every("1ep", CosineRestarts(T_0, growth=T_mult, to=_end(eta_min)))
+    growth, low = _count(T_mult, "T_mult"), as_rate(eta_min, "eta_min")
+    return Every("1ep", CosineRestarts(_count(T_0, "T_0"), growth=growth, to=low))
 
 
 def _cyclic_lr(
@@ -68,12 +79,16 @@ def _cyclic_lr(
     cycle_momentum: bool = False,
 ) -> Plan:
     _require_rate_alone("CyclicLR", cycle_momentum)
-    if mode not in {"triangular", "triangular2", "exp_range"}:
-        raise InputError(f"mode must be triangular, triangular2 or exp_range, not {mode!r}")
-    low, peak = absolute(base_lr), absolute(max_lr)
-    if mode == "exp_range":
-        return Triangular(step_size_up, step_size_down, low=low, peak=peak, factor=gamma, per="step")
-    return Triangular(step_size_up, step_size_down, low=low, peak=peak, factor=0.5 if mode == "triangular2" else 1.0)
+    return Triangular(
+        _count(step_size_up, "step_size_up"),
+        None if step_size_down is None else _count(step_size_down, "step_size_down"),
+        low=absolute(as_number(base_lr, "base_lr", low=0.0)),
+        peak=absolute(as_number(max_lr, "max_lr", low=0.0)),
+        factor={"triangular": 1.0, "triangular2": 0.5, "exp_range": as_positive(gamma, "gamma")}[
+            as_choice(mode, "mode", ("triangular", "triangular2", "exp_range"))
+        ],
+        per="step" if mode == "exp_range" else "cycle",
+    )
 
 
 def _one_cycle_lr(
@@ -89,24 +104,28 @@ def _one_cycle_lr(
     three_phase: bool = False,
 ) -> Schedule:
     _require_rate_alone("OneCycleLR", cycle_momentum)
-    if anneal_strategy not in {"cos", "linear"}:
-        raise InputError(f"anneal_strategy must be cos or linear, not {anneal_strategy!r}")
-    if total_steps is None:
-        if epochs is None or steps_per_epoch is None:
-            raise InputError(
-                "OneCycleLR needs total_steps, or epochs and steps_per_epoch; one_cycle() takes what remains"
-            )
-        total_steps = epochs * steps_per_epoch
-    start = as_number(max_lr, "max_lr", low=0.0) / as_number(div_factor, "div_factor", low=0.0, low_open=True)
+    peak = as_number(max_lr, "max_lr", low=0.0)
+    start = peak / as_positive(div_factor, "div_factor")
+    total = _total(total_steps, epochs, steps_per_epoch)
     return OneCycle(
-        total_steps - 1,
-        turn=as_number(pct_start, "pct_start", low=0.0, high=1.0) * total_steps - 1,
+        total - 1,
+        turn=as_number(pct_start, "pct_start", low=0.0, high=1.0) * total - 1,
         start=absolute(start),
-        peak=absolute(max_lr),
-        to=absolute(start / as_number(final_div_factor, "final_div_factor", low=0.0, low_open=True)),
-        shape="cosine" if anneal_strategy == "cos" else "linear",
+        peak=absolute(peak),
+        to=absolute(start / as_positive(final_div_factor, "final_div_factor")),
+        shape="cosine" if as_choice(anneal_strategy, "anneal_strategy", ("cos", "linear")) == "cos" else "linear",
         three_phase=three_phase,
     )
+
+
+def _total(total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:
+    """The updates of OneCycleLR; its curve has an end of its own from two on."""
+    if total_steps is not None:
+        return as_count(total_steps, "total_steps", low=2)
+    if epochs is None or steps_per_epoch is None:
+        raise InputError("OneCycleLR needs total_steps, or epochs and steps_per_epoch; one_cycle() takes what remains")
+    total = _count(epochs, "epochs") * _count(steps_per_epoch, "steps_per_epoch")
+    return as_count(total, "epochs * steps_per_epoch", low=2)
 
 
 def _reduce_lr_on_plateau(
@@ -126,14 +145,14 @@ def _reduce_lr_on_plateau(
         threshold=threshold,
         threshold_mode=threshold_mode,
         cooldown=cooldown,
-        floor=_end(min_lr),
+        floor=as_rate(min_lr, "min_lr"),
         eps=eps,
     )
 
 
-def _end(rate: float) -> ShareLike:
-    """Torch's `eta_min` or `min_lr`, which are rates and not shares."""
-    return absolute(rate) if rate else 0.0
+def _count(value: object, name: str) -> int:
+    """A whole number of epochs or updates: torch knows no units."""
+    return as_count(value, name, low=1)
 
 
 def _require_rate_alone(name: str, cycle_momentum: object) -> None:

@@ -13,7 +13,6 @@ from lrkit.schedules import (
     InputError,
     Plan,
     Schedule,
-    absolute,
     constant,
     cooldown,
     cosine,
@@ -29,7 +28,7 @@ from lrkit.schedules import (
     table,
 )  # fmt: skip
 from lrkit.schedules.leaf import as_choice
-from lrkit.schedules.shares import ShareLike, show_number
+from lrkit.schedules.shares import ShareLike, as_rate, show_number
 
 __all__ = ["FORMULAS", "Shape"]
 
@@ -61,7 +60,7 @@ def _cosine_with_restarts(*, num_warmup_steps: int, num_training_steps: int, num
 
 def _polynomial(*, num_warmup_steps: int, num_training_steps: int, lr_end: float = 1e-7, power: float = 1.0) -> Plan:
     rest = num_training_steps - num_warmup_steps
-    fall = polynomial(rest, to=_absolute(lr_end), exponent=power) if rest > 0 else None
+    fall = polynomial(rest, to=as_rate(lr_end, "lr_end"), exponent=power) if rest > 0 else None
     return _warm(num_warmup_steps, fall)
 
 
@@ -157,7 +156,7 @@ def _reduce_lr_on_plateau(
 ) -> Plan:
     return plateau(
         mode=mode, factor=factor, patience=patience, threshold=threshold, threshold_mode=threshold_mode,
-        cooldown=cooldown, floor=_absolute(min_lr), eps=eps,
+        cooldown=cooldown, floor=as_rate(min_lr, "min_lr"), eps=eps,
     )  # fmt: skip
 
 
@@ -258,8 +257,4 @@ def _restarts(steps: int, num_cycles: float) -> Schedule:
 def _low(min_lr: float | None, min_lr_rate: float | None) -> ShareLike:
     if (min_lr is None) == (min_lr_rate is None):
         raise InputError(f"give either min_lr or min_lr_rate, not {'neither' if min_lr is None else 'both'}")
-    return _absolute(min_lr) if min_lr_rate is None else min_lr_rate
-
-
-def _absolute(rate: float | None) -> ShareLike:
-    return absolute(rate) if rate else 0.0
+    return as_rate(min_lr, "min_lr") if min_lr_rate is None else min_lr_rate

@@ -8,17 +8,18 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from lrkit.schedules.evaluation import Array
-from lrkit.schedules.leaf import Leaf, as_choice, half_cosine, inside, lerp, whole_steps
+from lrkit.schedules.leaf import Leaf, as_choice, inside, lerp, whole_steps
 from lrkit.schedules.lengths import LengthLike
 from lrkit.schedules.plan import State
+from lrkit.schedules.shapes import BENDS
 from lrkit.schedules.shares import ShareLike, as_number, at_base
 
 __all__ = ["RAdamWarmup", "UntunedWarmup", "Warmup"]
 
 # How much of the way from start to `to` is done at position x: 1 at 1.
 _SHAPES: dict[str, Callable[[Array], Array]] = {
-    "linear": lambda x: x,
-    "cosine": lambda x: half_cosine(1.0 - x),
+    "linear": BENDS["linear"],
+    "cosine": BENDS["cosine"],
     "exponential": lambda x: np.expm1(-2.0 * x) / np.expm1(-2.0),
 }
 

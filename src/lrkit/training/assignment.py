@@ -5,7 +5,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from lrkit.schedules import Target
-from lrkit.schedules.errors import InputError
+from lrkit.schedules.errors import InputError, shown
+from lrkit.schedules.leaf import as_list
 from lrkit.training.hyper import Group, place, read
 
 __all__ = ["Bases", "Written", "require_groups", "settle", "slots", "stands", "target_for"]
@@ -22,15 +23,16 @@ def target_for(hyper: str, index: int, group: Group, targets: Collection[Target]
 
 def require_groups(groups: Sequence[Group], targets: Collection[Target], later: Collection[int | str]) -> None:
     """Refuse plans for groups that don't exist, unless they may be added later."""
+    to_come = as_list(later, "later", "param groups, each by its index or name")
     names = [group["name"] for group in groups if "name" in group]
     keys = {target.group: None for target in targets if target.group is not None}
     for key in keys:
-        if key not in later and key not in names and key not in range(len(groups)):
+        if key not in to_come and key not in names and key not in range(len(groups)):
             known = ", ".join([f"0 to {len(groups) - 1}", *map(repr, names)])
-            raise InputError(f"groups has no group {key!r}; there are {known} (later= names groups to come)")
-    for key in later:
-        if key not in keys:
-            raise InputError(f"later names the group {key!r}, for which there is no schedule")
+            raise InputError(f"groups has no group {shown(key)}; there are {known} (later= names groups to come)")
+    for named in to_come:
+        if named not in keys:
+            raise InputError(f"later names the group {shown(named)}, for which there is no schedule")
 
 
 def settle(

@@ -12,10 +12,11 @@ from torch.nn import Parameter
 from torch.optim import Optimizer
 from torch.optim import lr_scheduler as torchs
 
-from lrkit.schedules import Plan, absolute, plateau, table
+from lrkit.schedules import Plan, plateau, table
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import as_length
+from lrkit.schedules.shares import as_rate
 from lrkit.training.scheduler import Scheduler
 from lrkit.training.torch_formulas import find_formula
 
@@ -121,7 +122,7 @@ def _plateau(scheduler: torchs.ReduceLROnPlateau, group: int) -> Plan:
         threshold=scheduler.threshold,
         threshold_mode=scheduler.threshold_mode,
         cooldown=scheduler.cooldown,
-        floor=absolute(floor) if floor else 0.0,
+        floor=as_rate(floor, "min_lr"),
         eps=scheduler.eps,
     )
 

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.lengths import as_length
-from lrkit.schedules.shares import as_number
+from lrkit.schedules.shares import as_positive
 from lrkit.training.blame import blame, describe
 
 __all__ = ["Forward", "Metric", "Task", "accuracy"]
@@ -93,7 +93,7 @@ class Task:
             if value is not None or name in ("batch_size", "accumulate", "valid_batch_size"):
                 _whole(value, name)
         if self.clip_norm is not None:
-            as_number(self.clip_norm, "clip_norm", low=0.0, low_open=True)
+            as_positive(self.clip_norm, "clip_norm")
         if self.precision not in get_args(Task.__annotations__["precision"]):
             raise InputError(f"precision must be 'float32', 'bfloat16' or 'float16', not {self.precision!r}")
         if (self.epochs is None) == (self.steps is None):

@@ -10,7 +10,6 @@ from torch.optim import lr_scheduler as torchs
 
 from lrkit.schedules import (
     Schedule,
-    absolute,
     constant,
     cosine,
     cosine_restarts,
@@ -25,7 +24,7 @@ from lrkit.schedules import (
     triangular,
 )  # fmt: skip
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.shares import ShareLike
+from lrkit.schedules.shares import ShareLike, as_rate
 
 __all__ = ["find_formula"]
 
@@ -159,7 +158,7 @@ def _lasting(plan: Schedule, steps: int) -> Schedule:
 
 
 def _floor(s: Any) -> ShareLike:
-    return absolute(float(s.eta_min)) if s.eta_min else 0.0
+    return as_rate(float(s.eta_min), "eta_min")
 
 
 def _base(s: Any, group: int) -> float:

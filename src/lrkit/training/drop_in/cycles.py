@@ -14,7 +14,7 @@ from lrkit.schedules.callables import ask
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.evaluation import Array
 from lrkit.schedules.leaf import half_cosine
-from lrkit.schedules.shares import as_number
+from lrkit.schedules.shares import as_number, as_positive
 from lrkit.training.drop_in.base import Checked, Curved, DropIn, Group, Rate, copy, one_for_all, whole, write_rate
 
 __all__ = ["CosineAnnealingWarmRestarts", "CyclicLR", "OneCycleLR"]
@@ -111,7 +111,7 @@ class CyclicLR(Curved, lr_scheduler.CyclicLR, Checked):
         if self._scale_fn_custom is not None:
             return triangular(up, down, low=0.0, per=self._per(), scale=self._scale)
         if self.mode == "exp_range":
-            factor = as_number(self.gamma, "gamma", low=0.0, low_open=True)
+            factor = as_positive(self.gamma, "gamma")
             return triangular(up, down, low=0.0, per="step", factor=factor)
         return triangular(up, down, low=0.0, factor=0.5 if self.mode == "triangular2" else 1.0)
 
@@ -206,8 +206,8 @@ class OneCycleLR(Curved, lr_scheduler.OneCycleLR, Checked):
         last_epoch: int = -1,
     ) -> None:
         _check_rates(max_lr, "max_lr")
-        as_number(div_factor, "div_factor", low=0.0, low_open=True)
-        as_number(final_div_factor, "final_div_factor", low=0.0, low_open=True)
+        as_positive(div_factor, "div_factor")
+        as_positive(final_div_factor, "final_div_factor")
         with _untouched_on_error(optimizer):
             super().__init__(
                 optimizer, max_lr, total_steps, epochs, steps_per_epoch, pct_start, anneal_strategy, cycle_momentum,

@@ -7,7 +7,7 @@ from torch.optim import lr_scheduler
 
 from lrkit.schedules import Schedule, absolute, constant, cosine, exponential, linear, milestones, polynomial, staircase
 from lrkit.schedules.evaluation import Array
-from lrkit.schedules.shares import as_number
+from lrkit.schedules.shares import as_number, as_positive
 from lrkit.training.drop_in.base import Checked, Curved, Rate, copy, held_rates, whole
 
 __all__ = [
@@ -70,7 +70,7 @@ class StepLR(Compounding, lr_scheduler.StepLR, Checked):
     @property
     def schedule(self) -> Schedule:
         """`staircase(every=step_size, factor=gamma)`."""
-        return staircase(every=whole(self.step_size, "step_size"), factor=_positive(self.gamma, "gamma"))
+        return staircase(every=whole(self.step_size, "step_size"), factor=as_positive(self.gamma, "gamma"))
 
     def _made_of(self) -> object:
         return self.step_size, self.gamma
@@ -85,7 +85,7 @@ class MultiStepLR(Compounding, lr_scheduler.MultiStepLR, Checked):
     @property
     def schedule(self) -> Schedule:
         """`milestones(at=[...], factor=gamma)`."""
-        gamma = _positive(self.gamma, "gamma")
+        gamma = as_positive(self.gamma, "gamma")
         at = sorted(whole(milestone, "milestones", low=0) for milestone in self.milestones.elements())
         later = [milestone for milestone in at if milestone]
         start = gamma ** (len(at) - len(later))
@@ -132,7 +132,7 @@ class ExponentialLR(Compounding, lr_scheduler.ExponentialLR, Checked):
     @property
     def schedule(self) -> Schedule:
         """`exponential(factor=gamma)`."""
-        return exponential(factor=_positive(self.gamma, "gamma"))
+        return exponential(factor=as_positive(self.gamma, "gamma"))
 
     def _made_of(self) -> object:
         return self.gamma
@@ -149,7 +149,7 @@ class PolynomialLR(Compounding, lr_scheduler.PolynomialLR, Checked):
     @property
     def schedule(self) -> Schedule:
         """`polynomial(total_iters, to=0, exponent=power)`."""
-        return polynomial(whole(self.total_iters, "total_iters"), to=0.0, exponent=_positive(self.power, "power"))
+        return polynomial(whole(self.total_iters, "total_iters"), to=0.0, exponent=as_positive(self.power, "power"))
 
     def _made_of(self) -> object:
         return self.total_iters, self.power
@@ -195,7 +195,3 @@ class CosineAnnealingLR(Compounding, lr_scheduler.CosineAnnealingLR, Checked):
     def _get_closed_form_lr(self) -> list[Rate]:
         _, left = self._point()
         return [copy(base) if left == 1.0 else self.eta_min + (base - self.eta_min) * left for base in self.base_lrs]
-
-
-def _positive(value: object, name: str) -> float:
-    return as_number(value, name, low=0.0, low_open=True)
