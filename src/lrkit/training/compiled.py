@@ -1,7 +1,9 @@
 """A whole update as one compiled graph: forward, backward, clipping, and the optimizer's rule."""
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from types import FunctionType
 from typing import Any
 
@@ -12,7 +14,9 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
-from lrkit.training.pure_update import Learned, PureUpdate, Tensors, numbers_of, state_of
+from lrkit.training.pure_update import PureUpdate, Tensors, numbers_of, state_of
+from lrkit.training.randomness import random_state, set_random_state
+from lrkit.training.rules import hyper_of
 from lrkit.training.task import Task
 
 __all__ = ["CompiledUpdate"]
@@ -39,67 +43,98 @@ class CompiledUpdate:
         self._model = model
         self._optimizer = optimizer
         self._pure = PureUpdate(task, model, optimizer)
-        self._learned: Learned | None = None
-        self._learned_key = ""
+        self._parameters = list(model.parameters())
+        self._used: list[str] | None = None  # the parameters that get gradients
+        self._key = ""  # of the update that was learnt from
         self._numbers: list[dict[str, Tensor]] = []  # of each param group, as the graph reads them
+        self._held: list[dict[str, float]] = []  # the same, as they were written
         self._graph: Any = None
 
-    def learn(self, batches: Sequence[Any], samples: Sequence[int]) -> None:
-        """Note what an eager update was like, and the samples of each batch, while its gradients are still there."""
-        if self._learned is None:
-            used = tuple(name for name, each in self._model.named_parameters() if each.grad is not None)
-            self._learned, self._learned_key = Learned(used, tuple(samples)), self._key(batches)
+    @contextmanager
+    def learning(self, batches: Sequence[Any], place: torch.device) -> Iterator[None]:
+        """Learn from the eager gradients that are computed inside, and see that the compiled update would give them.
+
+        Raises:
+            InputError: where it wouldn't: what a hook does, or a loss that holds parameters itself, isn't in the graph.
+        """
+        if self._used is not None:
+            yield
+            return
+        before = random_state(place)
+        buffers = {name: each.clone() for name, each in self._model.named_buffers()}
+        yield
+        after = random_state(place)
+        eager = {name: each.grad for name, each in self._model.named_parameters() if each.grad is not None}
+        set_random_state(before, place)
+        pure = self._pure_gradients(list(eager), buffers, batches)
+        set_random_state(after, place)
+        norm = math.sqrt(sum(float(each.double().square().sum()) for each in eager.values()))
+        apart = math.sqrt(sum(float((pure[name] - each).double().square().sum()) for name, each in eager.items()))
+        if apart > 0.01 * norm:
+            raise InputError(
+                "the compiled update would have other gradients than the task: a hook changes them, or the loss uses "
+                "parameters that don't come through the model; train it without compile"
+            )
+        self._used, self._key = list(eager), self._key_of(batches)
+
+    def _pure_gradients(self, used: list[str], buffers: Tensors, batches: Sequence[Any]) -> Tensors:
+        try:
+            with torch.no_grad():
+                gradients, *_ = self._pure.gradients(used, dict(self._model.named_parameters()), buffers, batches)
+        except RuntimeError as error:  # what torch.func can't differentiate
+            raise InputError(f"the task can't be compiled ({_reason(error)}); train it without compile") from error
+        return gradients
 
     def fits(self, batches: Sequence[Any]) -> bool:
         """Whether the update is like the one that was learnt from."""
-        return self._learned is not None and self._key(batches) == self._learned_key
+        return self._used is not None and self._key_of(batches) == self._key
 
-    def __call__(self, batches: Sequence[Any]) -> tuple[Tensor, int]:
+    def __call__(self, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Make the update, between the optimizer's hooks; returns the mean loss and the number of samples.
 
         The scheduler's clock is one of the hooks. `Optimizer.profile_hook_step` would run them too, for a tenth of a
         small model's update.
         """
-        assert self._learned is not None
         for hook in (*_global_optimizer_pre_hooks.values(), *self._optimizer._optimizer_step_pre_hooks.values()):
             hook(self._optimizer, (), {})
-        loss = self._run(batches)
+        loss, samples = self._run(batches)
         for hook in (*self._optimizer._optimizer_step_post_hooks.values(), *_global_optimizer_post_hooks.values()):
             hook(self._optimizer, (), {})
         self.count += 1
-        return loss, sum(self._learned.samples)
+        return loss, samples
 
     def state(self) -> dict[str, Any]:
         """What a run that goes on must know."""
-        learned = None if self._learned is None else {name: list(each) for name, each in vars(self._learned).items()}
-        return {"learned": learned, "key": self._learned_key, "count": self.count}
+        return {"used": self._used, "key": self._key, "count": self.count}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on as before."""
-        if state["learned"] is not None:
-            self._learned = Learned(**{name: tuple(each) for name, each in state["learned"].items()})
-        self._learned_key, self.count = state["key"], state["count"]
+        self._used, self._key, self.count = state["used"], state["key"], state["count"]
 
-    def _key(self, batches: Sequence[Any]) -> str:
-        """The shapes of the batches, and which hyper-parameters are off: torch keeps no state for those."""
-        off = (
-            f"{index}.{name}"
-            for index, group in enumerate(self._optimizer.param_groups)
-            for name, value in numbers_of(group)
-            if value == 0 and name != "lr"
-        )
-        return ";".join([*map(_shape, batches), *off])
+    def _key_of(self, batches: Sequence[Any]) -> str:
+        """What a graph is made for: shapes, what is trained, and where momentum is off, since torch keeps none then."""
+        trained = "".join("01"[each.requires_grad] for each in self._parameters)
+        off = "".join("01"[bool(group.get("momentum", 0))] for group in self._optimizer.param_groups)
+        return f"{_shape(batches, {})}{trained} {off}"
 
-    def _run(self, batches: Sequence[Any]) -> Tensor:
+    def _run(self, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
         if self._graph is None:
             self._prepare()
-        for group, numbers in zip(self._optimizer.param_groups, self._numbers, strict=True):
+        for group, numbers, held in zip(self._optimizer.param_groups, self._numbers, self._held, strict=True):
             for name, value in numbers_of(group):
-                if name in numbers:
+                if name in held and value != held[name]:
                     numbers[name].fill_(value)
+                    held[name] = value
         try:
             with torch.no_grad():
-                loss: Tensor = self._graph(self._numbers, list(batches))
+                result: tuple[Tensor, Tensor] = self._graph(self._numbers, list(batches))
+        except torch._dynamo.exc.FailOnRecompileLimitHit as error:
+            refusal = InputError(
+                "the task can't be compiled: a value that its model or loss looks at is another at every update; "
+                "keep it in a buffer, or train it without compile"
+            )
+            blame(refusal, "the compiled update")
+            raise refusal from error
         except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.CppCompileError) as error:
             refusal = InputError(f"the task can't be compiled ({_reason(error)}); train it without compile")
             blame(refusal, "the compiled update")
@@ -110,16 +145,15 @@ class CompiledUpdate:
                     self._task.measure(self._model, batch, with_metrics=False)
             blame(error, "the compiled update", batches=list(batches))
             raise
-        return loss
+        return result
 
     def _prepare(self) -> None:
-        self._numbers = [
-            {
-                name: torch.tensor(value, dtype=torch.float64)
-                for name, value in numbers_of(group)
-                if value or name == "lr"
-            }
+        self._held = [
+            {name: value for name, value in numbers_of(group) if value != 0 or name != "momentum"}
             for group in self._optimizer.param_groups
+        ]
+        self._numbers = [
+            {name: torch.tensor(value, dtype=torch.float64) for name, value in held.items()} for held in self._held
         ]
         self._graph = torch.compile(
             self._update_function(),
@@ -130,19 +164,21 @@ class CompiledUpdate:
 
     def _update_function(self) -> Any:
         """The update as a function of numbers and batches; it changes parameters, buffers and state in place."""
-        assert self._learned is not None
-        pure = self._pure.for_batches(self._learned)
+        assert self._used is not None
+        pure, used = self._pure, self._used
         parameters: Tensors = dict(self._model.named_parameters())
         buffers = dict(self._model.named_buffers())
-        states = {name: state_of(self._optimizer, parameters[name]) for name in self._learned.used}
+        states = {name: state_of(self._optimizer, parameters[name]) for name in used}
+        settings = [hyper_of(group) for group in self._optimizer.param_groups]
 
-        def update(numbers: list[dict[str, Tensor]], batches: list[Any]) -> Tensor:
-            new_parameters, new_buffers, new_states, loss = pure(parameters, buffers, states, numbers, batches)
-            _copy_into(parameters, new_parameters)
-            _copy_into(buffers, new_buffers)
+        def update(numbers: list[dict[str, Tensor]], batches: list[Any]) -> tuple[Tensor, Tensor]:
+            hypers = [{**fixed, **moving} for fixed, moving in zip(settings, numbers, strict=True)]
+            updated = pure(batches, used=used, parameters=parameters, buffers=buffers, states=states, hypers=hypers)
+            _copy_into(parameters, updated.parameters)
+            _copy_into(buffers, updated.buffers)
             for name, state in states.items():
-                _copy_into(state, new_states[name])
-            return loss
+                _copy_into(state, updated.states[name])
+            return updated.loss, updated.samples
 
         # torch keeps graphs with a function's code: a copy, so that no other run's graph is taken for this one's.
         return FunctionType(update.__code__.replace(), update.__globals__, "update", None, update.__closure__)
@@ -154,15 +190,19 @@ def _copy_into(tensors: Tensors, new: Tensors) -> None:
             each.copy_(new[name])
 
 
-def _shape(value: Any) -> str:
-    """The types and shapes of all tensors in a batch, and its other values."""
+def _shape(value: Any, seen: dict[int, int]) -> str:
+    """The types, shapes and strides of all tensors in a batch, which of them are the same one, and its other values."""
     if isinstance(value, Tensor):
-        return f"{value.dtype}{list(value.shape)}"
+        number = seen.setdefault(id(value), len(seen))
+        return f"{number}{value.dtype}{tuple(value.shape)}{value.stride()}"
     if isinstance(value, Mapping):
-        return f"{{{','.join(f'{name}:{_shape(each)}' for name, each in value.items())}}}"
+        return f"{{{','.join(f'{name}:{_shape(each, seen)}' for name, each in value.items())}}}"
     if isinstance(value, tuple | list):
-        return f"({','.join(map(_shape, value))})"
-    return _shape(vars(value)) if hasattr(value, "__dict__") else repr(value)
+        return f"({','.join([_shape(each, seen) for each in value])})"
+    return _shape(vars(value), seen) if hasattr(value, "__dict__") else repr(value)
+
+
+_TORCHS = ("__import_torch", "__import__('torch')", "__builtins_dict", "__mro__")
 
 
 def _watched(guards: Sequence[Any]) -> list[bool]:
@@ -172,9 +212,8 @@ def _watched(guards: Sequence[Any]) -> list[bool]:
     about as long as a small model's forward pass.
     """
     return [
-        guard.guard_type in ("CONSTANT_MATCH", "EQUALS_MATCH")
-        and "torch" not in guard.name
-        and "__mro__" not in guard.name
+        guard.guard_type in ("CONSTANT_MATCH", "EQUALS_MATCH", "SEQUENCE_LENGTH")
+        and not any(inner in guard.name for inner in _TORCHS)
         for guard in guards
     ]
 

@@ -1,21 +1,20 @@
 """What an update does, as a pure function of tensors: for updates that are compiled, or made for many lanes at once."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lrkit.training.rules import Rule, hyper_of, rule_of
+from lrkit.training.rules import Hyper, Rule, hyper_of, rule_of
 from lrkit.training.task import Task
 
-__all__ = ["Learned", "Measured", "PureUpdate", "Tensors", "numbers_of", "state_of"]
+__all__ = ["Measured", "PureUpdate", "Tensors", "Updated", "numbers_of", "state_of"]
 
 Tensors: TypeAlias = dict[str, Tensor]
-Numbers: TypeAlias = Sequence[Mapping[str, Any]]
-_LossAndBuffers: TypeAlias = tuple[Tensor, Tensors]  # named, since torch can't compile a subscript in an annotation
+# Named, since torch can't compile a subscript in an annotation.
+_LossAndMore: TypeAlias = tuple[Tensor, tuple[Tensors, Tensor]]
 
 
 class Measured(nn.Module):
@@ -43,24 +42,10 @@ class Measured(nn.Module):
         return result, {name: held[f"model.{name}"] for name in buffers}
 
 
-@dataclass(frozen=True)
-class Learned:
-    """What an eager update shows, and a pure one must know before.
-
-    Attributes:
-        used: the parameters that get gradients.
-        samples: of each batch of the update.
-    """
-
-    used: tuple[str, ...]
-    samples: tuple[int, ...]
-
-
 class PureUpdate:
-    """The update of a task: `(parameters, buffers, states, numbers, batches) -> (parameters, buffers, states, loss)`.
+    """The update of a task as a function of tensors.
 
-    Parameters and buffers go by their names in the model, states (torch's, of the optimizer) by the parameter's name,
-    numbers are the hyper-parameters of each param group: what isn't among them is as it is in the optimizer.
+    Parameters and buffers go by their names in the model, states (torch's, of the optimizer) by the parameter's name.
 
     Raises:
         InputError: for an optimizer that there is no rule for.
@@ -70,52 +55,74 @@ class PureUpdate:
         self._measured = Measured(model, task)
         self._rule: Rule = rule_of(optimizer)
         self._clip_norm = task.clip_norm
-        self._settings = [hyper_of(group) for group in optimizer.param_groups]
         group_of = {id(each): index for index, group in enumerate(optimizer.param_groups) for each in group["params"]}
         self._group_of = {name: group_of.get(id(each)) for name, each in model.named_parameters()}
 
-    def for_batches(self, learned: Learned) -> Callable[..., tuple[Tensors, Tensors, dict[str, Tensors], Tensor]]:
-        """The function, for batches with as many samples as those that were learned from."""
+    def __call__(
+        self,
+        batches: Sequence[Any],
+        *,
+        used: Sequence[str],
+        parameters: Tensors,
+        buffers: Tensors,
+        states: Mapping[str, Tensors],
+        hypers: Sequence[Hyper],
+    ) -> "Updated":
+        """The update.
 
-        def update(
-            parameters: Tensors, buffers: Tensors, states: dict[str, Tensors], numbers: Numbers, batches: Sequence[Any]
-        ) -> tuple[Tensors, Tensors, dict[str, Tensors], Tensor]:
-            results = []
-            for batch in batches:
-                gradients, loss, buffers = self._differentiate(learned.used, parameters, buffers, batch)
-                results.append((gradients, loss))
-            gradients, loss = _mean(results, learned.samples)
-            if self._clip_norm is not None:
-                gradients = _clipped(gradients, self._clip_norm)
-            after, states_after = dict(parameters), dict(states)
-            for name, index in self._trained(learned.used):
-                hyper = {**self._settings[index], **numbers[index]}
-                after[name], states_after[name] = self._rule.update(
-                    parameters[name], gradients[name], states.get(name, {}), hyper
-                )
-            return after, buffers, states_after, loss
-
-        return update
-
-    def _differentiate(
-        self, used: Sequence[str], parameters: Tensors, buffers: Tensors, batch: Any
-    ) -> tuple[Tensors, Tensor, Tensors]:
-        fixed = {name: each for name, each in parameters.items() if name not in used}
-
-        def loss_of(moving: Tensors, held: Tensors) -> _LossAndBuffers:
-            (loss, _, _), after = self._measured.given({**fixed, **moving}, held, batch)
-            return loss, after
-
-        moving = {name: parameters[name] for name in used}
-        gradients, (loss, after) = torch.func.grad_and_value(loss_of, has_aux=True)(moving, buffers)
-        return gradients, loss, after
-
-    def _trained(self, used: Sequence[str]) -> Iterator[tuple[str, int]]:
-        """The parameters that the optimizer changes, and their groups."""
+        Args:
+            batches: those that make one update.
+            used: the parameters that get gradients.
+            parameters: all of them.
+            buffers: the model's.
+            states: of each parameter that is trained; empty before the first update.
+            hypers: of each param group, numbers or tensors, as `hyper_of` has them.
+        """
+        gradients, buffers, loss, samples = self.gradients(used, parameters, buffers, batches)
+        if self._clip_norm is not None:
+            gradients = _clipped(gradients, self._clip_norm)
+        after, states_after = dict(parameters), dict(states)
         for name in used:
             index = self._group_of[name]
             if index is not None:
-                yield name, index
+                after[name], states_after[name] = self._rule.update(
+                    parameters[name], gradients[name], states.get(name, {}), hypers[index]
+                )
+        return Updated(after, buffers, states_after, loss, samples)
+
+    def gradients(
+        self, used: Sequence[str], parameters: Tensors, buffers: Tensors, batches: Sequence[Any]
+    ) -> tuple[Tensors, Tensors, Tensor, Tensor]:
+        """The gradients of the mean loss over all samples, the buffers after it, that loss, the number of samples."""
+        results = []
+        for batch in batches:
+            gradients, buffers, loss, samples = self._differentiate(used, parameters, buffers, batch)
+            results.append((gradients, loss, samples))
+        gradients, loss, samples = _mean(results)
+        return gradients, buffers, loss, samples
+
+    def _differentiate(
+        self, used: Sequence[str], parameters: Tensors, buffers: Tensors, batch: Any
+    ) -> tuple[Tensors, Tensors, Tensor, Tensor]:
+        fixed = {name: each for name, each in parameters.items() if name not in used}
+
+        def loss_of(moving: Tensors, held: Tensors) -> _LossAndMore:
+            (loss, n, _), after = self._measured.given({**fixed, **moving}, held, batch)
+            return loss, (after, torch.as_tensor(n))
+
+        moving = {name: parameters[name] for name in used}
+        gradients, (loss, (after, samples)) = torch.func.grad_and_value(loss_of, has_aux=True)(moving, buffers)
+        return gradients, after, loss, samples
+
+
+class Updated(NamedTuple):
+    """What an update gives."""
+
+    parameters: Tensors
+    buffers: Tensors
+    states: dict[str, Tensors]
+    loss: Tensor
+    samples: Tensor
 
 
 def numbers_of(group: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
@@ -130,17 +137,16 @@ def state_of(optimizer: Optimizer, parameter: Tensor) -> Tensors:
     return {name: each for name, each in optimizer.state[parameter].items() if isinstance(each, Tensor)}
 
 
-def _mean(results: Sequence[tuple[Tensors, Tensor]], samples: Sequence[int]) -> tuple[Tensors, Tensor]:
-    """Gradients and loss of all samples together."""
+def _mean(results: Sequence[tuple[Tensors, Tensor, Tensor]]) -> tuple[Tensors, Tensor, Tensor]:
+    """Gradients and loss of all samples together, and how many they are."""
     if len(results) == 1:
         return results[0]
-    whole = sum(samples)
-    loss = torch.stack([loss * n for (_, loss), n in zip(results, samples, strict=True)]).sum() / whole
+    samples = torch.stack([n for _, _, n in results]).sum()
+    loss = torch.stack([loss * n for _, loss, n in results]).sum() / samples
     gradients = {
-        name: torch.stack([each[name] * n for (each, _), n in zip(results, samples, strict=True)]).sum(dim=0) / whole
-        for name in results[0][0]
+        name: torch.stack([each[name] * n for each, _, n in results]).sum(dim=0) / samples for name in results[0][0]
     }
-    return gradients, loss
+    return gradients, loss, samples
 
 
 def _clipped(gradients: Tensors, norm: float) -> Tensors:

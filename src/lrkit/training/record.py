@@ -24,7 +24,7 @@ class Record:
         self.lrs: list[list[float]] = []
         self.losses = np.zeros(0, dtype=np.float32)
         self._fresh: list[Tensor] = []  # losses of the epoch under way
-        self._samples: list[int] = []
+        self._samples: list[int | Tensor] = []
         self._seconds = 0.0  # of the epoch under way, before it was last resumed
         self._since = time.perf_counter()
 
@@ -33,7 +33,7 @@ class Record:
         """Updates of the epoch under way."""
         return len(self._fresh)
 
-    def update(self, lrs: list[float], loss: Tensor, samples: int) -> None:
+    def update(self, lrs: list[float], loss: Tensor, samples: int | Tensor) -> None:
         """Note what an update used and gave."""
         self.lrs.append(lrs)
         self._fresh.append(loss)
@@ -44,6 +44,10 @@ class Record:
         if not self._fresh:
             return np.zeros(0, dtype=np.float32)
         return torch.stack(self._fresh).float().cpu().numpy()
+
+    def _counts(self) -> list[int]:
+        """The samples of the updates of the epoch under way."""
+        return [int(each) for each in self._samples]
 
     def is_finite(self) -> bool:
         """Whether the losses of the epoch under way are finite, and the training loss of the one before."""
@@ -62,7 +66,7 @@ class Record:
             EpochRecord(
                 epoch=len(self.epochs) + 1,
                 step=len(self.lrs),
-                train_loss=float(np.average(fresh.astype(np.float64), weights=self._samples)),
+                train_loss=float(np.average(fresh.astype(np.float64), weights=self._counts())),
                 valid_loss=valid_loss,
                 metrics=metrics,
                 lr=self.lrs[-1][0],
@@ -86,7 +90,7 @@ class Record:
             "lrs": torch.tensor(self.lrs, dtype=torch.float64),
             "losses": torch.from_numpy(self.losses.copy()),
             "fresh": torch.from_numpy(self.fresh_losses().copy()),
-            "samples": list(self._samples),
+            "samples": self._counts(),
             "seconds": self._seconds + time.perf_counter() - self._since,
         }
 

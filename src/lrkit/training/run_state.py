@@ -5,6 +5,7 @@ import itertools
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -96,9 +97,8 @@ class RunState:
         if self.compiled is not None and self.compiled.fits(batches):
             self.record.update(lrs, *self.compiled(batches))
             return
-        loss, samples = self._gradients(batches)
-        if self.compiled is not None:
-            self.compiled.learn(batches, samples)
+        with nullcontext() if self.compiled is None else self.compiled.learning(batches, self.place):
+            loss, samples = self._gradients(batches)
         if self.task.clip_norm is not None:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
@@ -107,24 +107,24 @@ class RunState:
         self.scaler.update()
         self.optimizer.zero_grad()
         if self.scheduler.steps > before:  # not one that the gradient scaler skipped
-            self.record.update(lrs, loss, sum(samples))
+            self.record.update(lrs, loss, samples)
 
-    def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, list[int]]:
-        """Leave the gradients of the mean loss over all samples; return that loss, and the samples of each batch."""
+    def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, int]:
+        """Leave the gradients of the mean loss over all samples of the batches; return that loss, and their number."""
         if len(batches) == 1:
             loss, n = self._training_loss(batches[0])
             self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            return loss.detach(), [n]
-        total, samples = torch.zeros((), device=self.place), []
+            return loss.detach(), n
+        total, samples = torch.zeros((), device=self.place), 0
         for batch in batches:
             loss, n = self._training_loss(batch)
             self.scaler.scale(loss * n).backward()  # type: ignore[no-untyped-call]
             total = total + loss.detach() * n
-            samples.append(n)
+            samples += n
         for parameter in self.model.parameters():
             if parameter.grad is not None:
-                parameter.grad /= sum(samples)
-        return total / sum(samples), samples
+                parameter.grad /= samples
+        return total / samples, samples
 
     def _training_loss(self, batch: Any) -> tuple[Tensor, int]:
         loss, samples, _ = self._measure(batch, with_metrics=False)
