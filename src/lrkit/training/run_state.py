@@ -106,6 +106,7 @@ class RunState:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
+        self.model.zero_grad()  # the optimizer may have some of its parameters only, or others too
         if self.scheduler.steps > before:  # not one that the gradient scaler skipped
             self.record.update(lrs, loss, sum(samples))
 
