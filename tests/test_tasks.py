@@ -198,6 +198,14 @@ class Rows(torch.utils.data.Dataset):
 """
 
 
+def test_a_run_whose_validation_is_never_finite_says_so(lrkit, tmp_path):
+    loss = f"lambda output, target: {LOSS}(output, target) * (1 if output.requires_grad else float('nan'))"
+    (tmp_path / "own.py").write_text(GOOD.replace(LOSS, loss))
+    status, out, err = lrkit("train", "own.py", "--epochs", 2)
+    assert (status, err) == (0, "")
+    assert "\nno epoch has a finite loss; " in out
+
+
 # --- what a task may be --------------------------------------------------------------------------------
 
 
