@@ -7,6 +7,7 @@ import re
 from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -145,6 +146,7 @@ FAILURES = [  # what stands there, what is put in its place, the line that is na
         "output.none",
         "in the metric .accuracy., given output",
     ),
+    ("lrkit.accuracy", "lambda *_: torch.ones(9)", TASK_LINE, "the metric 'accuracy' must be one number"),
     ("batch_size=32", "batch_size=0", TASK_LINE, "batch_size must be positive, not 0"),
     ("epochs=10,", "", TASK_LINE, "a task's length is either epochs or steps, not neither"),
     ("import lrkit", "import lrkti", "import lrkti", "ModuleNotFoundError: No module named 'lrkti'"),
@@ -280,6 +282,54 @@ def test_a_forward_that_returns_something_else_is_refused(result):
     own = make(loss=None, metrics={}, forward=lambda model, batch: result)
     with pytest.raises(InputTypeError, match=r"forward must return \(mean loss, n, metrics\), not"):
         package.run(own, "linear()")
+
+
+METRIC = "must be one number, the mean over the batch, not "
+COUNT = "forward's n, the number of samples, must be a whole number of at least 1, not "
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (torch.ones(10), r"float32 \(10,\)"),
+        (None, "NoneType"),
+        ("0.5", "str"),
+        (torch.ones((), dtype=torch.cfloat), "c"),
+    ],
+)
+def test_a_metric_is_one_number(value, got):
+    with pytest.raises(InputTypeError, match=f"the metric 'own' {METRIC}{got}") as caught:
+        package.run(make(metrics={"own": lambda output, target: value}), "linear()")
+    assert caught.value.__notes__[0].startswith("lrkit: in the metric 'own', given output")
+    with pytest.raises(InputTypeError, match=f"the metric 'own' {METRIC}{got}"):
+        package.run(_counting(1, own=value), "linear()")
+
+
+@pytest.mark.parametrize("value", [0.25, torch.full((1, 1), 0.25), np.float32(0.25), torch.tensor(0.25)])
+def test_a_metric_may_be_any_type_of_number(value):
+    history = package.run(make(metrics={"own": lambda output, target: value}), "linear()")
+    assert history.epochs[0].metrics == {"own": 0.25}
+
+
+@pytest.mark.parametrize("value", [None, "3", 0, -2, True, 16.0, float("nan"), torch.ones(2), torch.tensor(2.5)])
+def test_the_number_of_samples_is_whole_and_positive(value):
+    with pytest.raises((InputError, InputTypeError), match=COUNT) as caught:
+        package.run(_counting(value), "linear()")
+    assert caught.value.__notes__ == ["lrkit: in a batch, given batch (float32 (16, 6), int64 (16,) from 0 to 1)"]
+
+
+def test_the_number_of_samples_may_be_in_a_tensor():
+    histories = [
+        package.run(_counting(value), "linear()") for value in (3, np.int64(3), torch.tensor(3), torch.tensor([3.0]))
+    ]
+    assert all(history == histories[0] for history in histories)
+
+
+def _counting(n, **metrics):
+    def forward(model, batch):
+        return nn.functional.cross_entropy(model(batch[0]), batch[1]), n, metrics
+
+    return make(loss=None, metrics={}, forward=forward)
 
 
 def test_an_exception_of_a_task_stays_what_it_was_and_says_where():

@@ -24,7 +24,7 @@ from lrkit.training.observer import Setup
 from lrkit.training.randomness import random_state, set_random_state
 from lrkit.training.record import Record
 from lrkit.training.scheduler_state import Policy
-from lrkit.training.task import Task
+from lrkit.training.task import Task, sample_count
 
 __all__ = ["RunState"]
 
@@ -174,9 +174,11 @@ class RunState:
     def _measure(self, batch: Any, *, with_metrics: bool) -> tuple[Tensor, int, Mapping[str, Tensor]]:
         try:
             if self.task.precision == "float32":
-                return self.task.measure(self.model, batch, with_metrics=with_metrics)
-            with torch.autocast(self.place.type, dtype=getattr(torch, self.task.precision)):
-                return self.task.measure(self.model, batch, with_metrics=with_metrics)
+                loss, n, metrics = self.task.measure(self.model, batch, with_metrics=with_metrics)
+            else:
+                with torch.autocast(self.place.type, dtype=getattr(torch, self.task.precision)):
+                    loss, n, metrics = self.task.measure(self.model, batch, with_metrics=with_metrics)
+            return loss, sample_count(n), metrics
         except (InputError, InputTypeError) as error:
             blame(error, "a batch", batch=batch)
             raise
