@@ -185,6 +185,28 @@ def test_a_dataset_that_fails_late_is_said_and_what_was_recorded_stays(lrkit, tm
     assert "has changed since the run began" in err
 
 
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        ('raise OSError("the tape is torn\\nhere")', "in the data of train: OSError: the tape is torn"),
+        ("raise OSError", "in the data of train: OSError"),
+        ("1 / {}[index]", r"in the data of train: KeyError: \d+"),
+        ('raise json.JSONDecodeError("no value", "x", 0)', "in the data of train: JSONDecodeError: no value: line 1 "),
+        ('raise lrkit.InputError("the tape is empty")', "the tape is empty"),
+        ("lrkit.parse(1 / 0)", "in the data of train: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_dataset_that_fails_in_a_worker_is_said_with_its_place(lrkit, tmp_path, new, said):
+    rows = ROWS.replace("4000", "70").replace('raise OSError("the tape is torn")', new)
+    text = GOOD.replace("train=(x[:1600], y[:1600])", "train=Rows(), workers=1").replace("task =", rows + "\ntask =")
+    (tmp_path / "own.py").write_text("import json\n" + text)
+    status, _, err = lrkit("train", "own.py", "--quiet")
+    assert status == 2
+    line, rest = re.fullmatch(rf"lrkit: error: {tmp_path}/own.py:(\d+): (.*)\n", err).groups()
+    assert re.match(said, rest)
+    assert new in (tmp_path / "own.py").read_text().splitlines()[int(line) - 1]
+
+
 ROWS = """
 class Rows(torch.utils.data.Dataset):
     read = 0
