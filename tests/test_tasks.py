@@ -230,6 +230,28 @@ def test_a_run_whose_validation_is_never_finite_says_so(lrkit, tmp_path):
     assert "\nno epoch has a finite loss; " in out
 
 
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"schedule": None, "threads": None}, "its config.json lacks schedule, threads, or has it wrong"),
+        ({"lr": "fast"}, "its config.json lacks lr, or has it wrong"),
+        ({"source": {}}, "the source in its config.json must be a task by name, and data, epochs, steps, batch_size"),
+        ({"source": {"task": "own.py", "moon": 1}}, "not {'task': 'own.py', 'moon': 1}"),
+        ({"source": {"task": 3}}, "not {'task': 3}"),
+    ],
+)
+def test_a_configuration_of_something_else_gets_one_line(lrkit, tmp_path, changes, sentence):
+    (tmp_path / "own.py").write_text(GOOD)
+    lrkit("train", "own.py", "--steps", 2, "--quiet", "--out", "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text()) | changes
+    (tmp_path / "run" / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    status, _, err = lrkit("train", "--resume", "run")
+    assert status == 2
+    assert err.startswith("lrkit: error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
 # --- what a task may be --------------------------------------------------------------------------------
 
 
