@@ -166,6 +166,30 @@ def flip(path):
     path.write_bytes(data)
 
 
+def change(path, **parts):
+    torch.save(torch.load(path) | parts, path)
+
+
+@pytest.mark.parametrize(
+    ("parts", "sentence"),
+    [
+        ({"optimizer": {}}, "the checkpoint doesn't fit the task: it has no 'param_groups'"),
+        ({"scheduler": {}}, "this is not the state of a schedule that lrkit bound"),
+        ({"record": {}}, "the checkpoint doesn't fit the task: it has no 'epochs'"),
+        ({"record": {"epochs": [{}]}}, "the checkpoint doesn't fit the task: "),
+        ({"random": {}}, "the checkpoint doesn't fit the task: it has no 'torch'"),
+        ({"random": {"torch": 3}}, "the checkpoint doesn't fit the task: "),
+    ],
+)
+def test_a_checkpoint_with_something_else_in_it_is_refused_in_one_sentence(tmp_path, whole, parts, sentence):
+    path = tmp_path / "last.pt"
+    path.write_bytes((whole[0] / "last.pt").read_bytes())
+    change(path, **parts)
+    with pytest.raises(InputError, match=sentence) as caught:
+        lrkit.run(make(), PLAN, resume=load_checkpoint(path))
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
@@ -178,6 +202,11 @@ def flip(path):
         (lambda path: torch.save([1], path), "is not a checkpoint of lrkit"),
         (lambda path: torch.save({"lrkit_checkpoint": 2}, path), "has format 2, this lrkit reads up to 1"),
         (lambda path: torch.save({"lrkit_checkpoint": 1, "model": Evil()}, path), r"is refused: .* \(posix.system\)"),
+        (
+            lambda path: torch.save({"lrkit_checkpoint": 1, "model": {}}, path),
+            "it lacks optimizer, scheduler, sc",
+        ),
+        (lambda path: change(path, record=None), "is incomplete: it lacks record"),
         (lambda path: path.write_bytes(pickle.dumps({"lrkit_checkpoint": 1})), "is damaged, or not a checkpoint"),
     ],
 )

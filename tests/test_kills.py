@@ -126,6 +126,21 @@ def test_a_signal_finishes_the_update_saves_and_says_how_to_go_on(task, whole, t
     same(folder, whole[0])
 
 
+def test_a_signal_that_is_ignored_stays_ignored():
+    code = """
+import os, signal
+from lrkit.output.signals import stop_on_signals
+signal.signal(signal.SIGHUP, signal.SIG_IGN)
+with stop_on_signals() as request:
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not request()
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert request.signal == signal.SIGTERM
+assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
 def test_a_changed_task_file_is_said(task, tmp_path):
     own = tmp_path / "own.py"
     own.write_text(TASK)

@@ -58,6 +58,10 @@ KINDS = {
         "optimizer": lambda p: torch.optim.Adam(p, lr=0.01),
     },
     "accumulation and clipping": {"batch_size": 4, "accumulate": 4, "clip_norm": 0.5},
+    "an optimizer of some parameters": {
+        "optimizer": lambda p: torch.optim.SGD(list(p)[2:], lr=0.1, momentum=0.9),
+        "clip_norm": 0.05,
+    },
     "augmenting dataset": {"train": Augmented(), "valid": Augmented()},
     "augmenting dataset in workers": {"train": Augmented(), "workers": 1, "epochs": 3},
     "stream": {"train": Stream(), "epochs": None, "steps": 20},

@@ -7,6 +7,7 @@ import re
 from collections import namedtuple
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -145,6 +146,7 @@ FAILURES = [  # what stands there, what is put in its place, the line that is na
         "output.none",
         "in the metric .accuracy., given output",
     ),
+    ("lrkit.accuracy", "lambda *_: torch.ones(9)", TASK_LINE, "the metric 'accuracy' must be one number"),
     ("batch_size=32", "batch_size=0", TASK_LINE, "batch_size must be positive, not 0"),
     ("epochs=10,", "", TASK_LINE, "a task's length is either epochs or steps, not neither"),
     ("import lrkit", "import lrkti", "import lrkti", "ModuleNotFoundError: No module named 'lrkti'"),
@@ -183,6 +185,28 @@ def test_a_dataset_that_fails_late_is_said_and_what_was_recorded_stays(lrkit, tm
     assert "has changed since the run began" in err
 
 
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        ('raise OSError("the tape is torn\\nhere")', "in the data of train: OSError: the tape is torn"),
+        ("raise OSError", "in the data of train: OSError"),
+        ("1 / {}[index]", r"in the data of train: KeyError: \d+"),
+        ('raise json.JSONDecodeError("no value", "x", 0)', "in the data of train: JSONDecodeError: no value: line 1 "),
+        ('raise lrkit.InputError("the tape is empty")', "the tape is empty"),
+        ("lrkit.parse(1 / 0)", "in the data of train: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_dataset_that_fails_in_a_worker_is_said_with_its_place(lrkit, tmp_path, new, said):
+    rows = ROWS.replace("4000", "70").replace('raise OSError("the tape is torn")', new)
+    text = GOOD.replace("train=(x[:1600], y[:1600])", "train=Rows(), workers=1").replace("task =", rows + "\ntask =")
+    (tmp_path / "own.py").write_text("import json\n" + text)
+    status, _, err = lrkit("train", "own.py", "--quiet")
+    assert status == 2
+    line, rest = re.fullmatch(rf"lrkit: error: {tmp_path}/own.py:(\d+): (.*)\n", err).groups()
+    assert re.match(said, rest)
+    assert new in (tmp_path / "own.py").read_text().splitlines()[int(line) - 1]
+
+
 ROWS = """
 class Rows(torch.utils.data.Dataset):
     read = 0
@@ -196,6 +220,36 @@ class Rows(torch.utils.data.Dataset):
             raise OSError("the tape is torn")
         return x[index], y[index]
 """
+
+
+def test_a_run_whose_validation_is_never_finite_says_so(lrkit, tmp_path):
+    loss = f"lambda output, target: {LOSS}(output, target) * (1 if output.requires_grad else float('nan'))"
+    (tmp_path / "own.py").write_text(GOOD.replace(LOSS, loss))
+    status, out, err = lrkit("train", "own.py", "--epochs", 2)
+    assert (status, err) == (0, "")
+    assert "\nno epoch has a finite loss; " in out
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"schedule": None, "threads": None}, "its config.json lacks schedule, threads, or has it wrong"),
+        ({"lr": "fast"}, "its config.json lacks lr, or has it wrong"),
+        ({"source": {}}, "the source in its config.json must be a task by name, and data, epochs, steps, batch_size"),
+        ({"source": {"task": "own.py", "moon": 1}}, "not {'task': 'own.py', 'moon': 1}"),
+        ({"source": {"task": 3}}, "not {'task': 3}"),
+    ],
+)
+def test_a_configuration_of_something_else_gets_one_line(lrkit, tmp_path, changes, sentence):
+    (tmp_path / "own.py").write_text(GOOD)
+    lrkit("train", "own.py", "--steps", 2, "--quiet", "--out", "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text()) | changes
+    (tmp_path / "run" / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not None}))
+    status, _, err = lrkit("train", "--resume", "run")
+    assert status == 2
+    assert err.startswith("lrkit: error: ")
+    assert sentence in err
+    assert err.count("\n") == 1
 
 
 # --- what a task may be --------------------------------------------------------------------------------
@@ -272,6 +326,54 @@ def test_a_forward_that_returns_something_else_is_refused(result):
     own = make(loss=None, metrics={}, forward=lambda model, batch: result)
     with pytest.raises(InputTypeError, match=r"forward must return \(mean loss, n, metrics\), not"):
         package.run(own, "linear()")
+
+
+METRIC = "must be one number, the mean over the batch, not "
+COUNT = "forward's n, the number of samples, must be a whole number of at least 1, not "
+
+
+@pytest.mark.parametrize(
+    ("value", "got"),
+    [
+        (torch.ones(10), r"float32 \(10,\)"),
+        (None, "NoneType"),
+        ("0.5", "str"),
+        (torch.ones((), dtype=torch.cfloat), "c"),
+    ],
+)
+def test_a_metric_is_one_number(value, got):
+    with pytest.raises(InputTypeError, match=f"the metric 'own' {METRIC}{got}") as caught:
+        package.run(make(metrics={"own": lambda output, target: value}), "linear()")
+    assert caught.value.__notes__[0].startswith("lrkit: in the metric 'own', given output")
+    with pytest.raises(InputTypeError, match=f"the metric 'own' {METRIC}{got}"):
+        package.run(_counting(1, own=value), "linear()")
+
+
+@pytest.mark.parametrize("value", [0.25, torch.full((1, 1), 0.25), np.float32(0.25), torch.tensor(0.25)])
+def test_a_metric_may_be_any_type_of_number(value):
+    history = package.run(make(metrics={"own": lambda output, target: value}), "linear()")
+    assert history.epochs[0].metrics == {"own": 0.25}
+
+
+@pytest.mark.parametrize("value", [None, "3", 0, -2, True, 16.0, float("nan"), torch.ones(2), torch.tensor(2.5)])
+def test_the_number_of_samples_is_whole_and_positive(value):
+    with pytest.raises((InputError, InputTypeError), match=COUNT) as caught:
+        package.run(_counting(value), "linear()")
+    assert caught.value.__notes__ == ["lrkit: in a batch, given batch (float32 (16, 6), int64 (16,) from 0 to 1)"]
+
+
+def test_the_number_of_samples_may_be_in_a_tensor():
+    histories = [
+        package.run(_counting(value), "linear()") for value in (3, np.int64(3), torch.tensor(3), torch.tensor([3.0]))
+    ]
+    assert all(history == histories[0] for history in histories)
+
+
+def _counting(n, **metrics):
+    def forward(model, batch):
+        return nn.functional.cross_entropy(model(batch[0]), batch[1]), n, metrics
+
+    return make(loss=None, metrics={}, forward=forward)
 
 
 def test_an_exception_of_a_task_stays_what_it_was_and_says_where():

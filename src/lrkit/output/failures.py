@@ -1,6 +1,7 @@
 """What went wrong in a user's task, in one sentence with the place in the user's file."""
 
 import ast
+import re
 import sysconfig
 import traceback
 from pathlib import Path
@@ -15,6 +16,7 @@ _NOT_THE_USERS = tuple(
     str(Path(path).resolve())
     for path in (str(Path(lrkit.__file__).parent), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 )
+_IN_A_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\nOriginal (?=Traceback)")
 
 
 def explain(error: Exception, file: Path | None, name: str = "task") -> str | None:
@@ -32,11 +34,30 @@ def explain(error: Exception, file: Path | None, name: str = "task") -> str | No
         return str(error) if ours else None
     place = _place(error, file, name)
     at = f"{place}: " if place else ""
+    kind, text = _said(error)
     if ours:
-        return f"{at}{error}"
-    text = (error.msg if isinstance(error, SyntaxError) else str(error)).strip().splitlines()
+        return f"{at}{text}"
     within = f"in {part}: " if part else ""
-    return f"{at}{within}{type(error).__name__}{f': {text[0]}' if text else ''}"
+    first = text.strip().splitlines()[:1]
+    return f"{at}{within}{': '.join([kind, *first])}"
+
+
+def _said(error: Exception) -> tuple[str, str]:
+    """The type and the message."""
+    if isinstance(error, SyntaxError):
+        return type(error).__name__, error.msg
+    trace = _workers_traceback(error)
+    if trace is None:
+        return type(error).__name__, str(error)
+    kind, _, text = next(line for line in trace.splitlines()[1:] if not line.startswith(" ")).partition(": ")
+    return kind.rpartition(".")[2], text
+
+
+def _workers_traceback(error: Exception) -> str | None:
+    """What a worker process of a DataLoader wrote down: the exception that it raised is here as text only."""
+    text = str(error)
+    found = _IN_A_WORKER.match(text)
+    return None if found is None else text[max(found.end(), text.rfind("\nTraceback (most recent call last):\n") + 1) :]
 
 
 def _place(error: Exception, file: Path | None, name: str) -> str | None:
@@ -50,14 +71,16 @@ def _place(error: Exception, file: Path | None, name: str) -> str | None:
 
 def _users_line(error: Exception, file: Path | None) -> str | None:
     """The innermost line of the task's file that was at work, else of any code that isn't a library's."""
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if not frame.filename.startswith("<") and not str(Path(frame.filename).resolve()).startswith(_NOT_THE_USERS)
+    places = [(frame.filename, str(frame.lineno)) for frame in traceback.extract_tb(error.__traceback__)]
+    places += re.findall(r'^  File "(.+)", line (\d+), in ', _workers_traceback(error) or "", re.MULTILINE)
+    theirs = [
+        place
+        for place in places
+        if not place[0].startswith("<") and not str(Path(place[0]).resolve()).startswith(_NOT_THE_USERS)
     ]
-    own = [frame for frame in frames if file is not None and Path(frame.filename) == file]
-    best = (own or frames)[-1:]
-    return f"{best[0].filename}:{best[0].lineno}" if best else None
+    own = [place for place in theirs if file is not None and Path(place[0]) == file]
+    best = (own or theirs)[-1:]
+    return ":".join(best[0]) if best else None
 
 
 def _definition(file: Path, name: str) -> str:

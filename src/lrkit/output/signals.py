@@ -24,12 +24,13 @@ class StopRequest:
 
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Note the first signal; a second one does what it always does."""
+    """Note the first signal; a second one does what it always does, and one that is ignored (`nohup`) stays ignored."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
-    before = {number: signal.getsignal(number) for name in _NAMES if (number := getattr(signal, name, None))}
+    handlers = {number: signal.getsignal(number) for name in _NAMES if (number := getattr(signal, name, None))}
+    before = {number: handler for number, handler in handlers.items() if handler is not signal.SIG_IGN}
 
     def give_back() -> None:
         for number, handler in before.items():

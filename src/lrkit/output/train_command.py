@@ -166,13 +166,7 @@ def _as_dict(history: History, folder: RunFolder, seconds: float) -> dict[str, A
 
 
 def _report(history: History, folder: RunFolder, seconds: float) -> None:
-    number = best_epoch(history)
-    assert number is not None
-    best = history.epochs[number - 1]
-    loss = best.train_loss if best.valid_loss is None else best.valid_loss
-    share = best.metrics.get("accuracy")
-    accuracy = "" if share is None else f", accuracy {100 * share:.2f} %"
-    typer.echo(f"best epoch {number}: loss {loss:.5f}{accuracy}; {seconds:.1f} s in all")
+    typer.echo(f"{_best(history)}; {seconds:.1f} s in all")
     for each in reductions(history):
         typer.echo(f"learning rate {each.before:.4g} -> {each.after:.4g} at step {each.step}")
     if history.made["compiled"]:
@@ -180,3 +174,14 @@ def _report(history: History, folder: RunFolder, seconds: float) -> None:
             f"{history.made['compiled_updates']} of {len(history.lr)} updates were compiled: those with whole batches"
         )
     typer.echo(f"run folder {folder.path}, curves {folder.path / 'curves.png'}")
+
+
+def _best(history: History) -> str:
+    number = best_epoch(history)
+    if number is None:
+        return "no epoch has a finite loss"
+    best = history.epochs[number - 1]
+    loss = best.train_loss if best.valid_loss is None else best.valid_loss
+    share = best.metrics.get("accuracy")
+    accuracy = "" if share is None else f", accuracy {100 * share:.2f} %"
+    return f"best epoch {number}: loss {loss:.5f}{accuracy}"

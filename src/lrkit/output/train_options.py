@@ -1,7 +1,7 @@
 """What `lrkit train` is asked for, and the run that follows from it."""
 
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lrkit.schedules import Plan, Plans, parse
-from lrkit.schedules.errors import InputError
+from lrkit.schedules.errors import InputError, shown
 from lrkit.schedules.shares import as_positive
 from lrkit.training import tasks
 from lrkit.training.loop import choose_device
@@ -18,6 +18,17 @@ from lrkit.training.scheduler_state import Policy
 from lrkit.training.task_source import TaskSource
 
 __all__ = ["Order", "TrainOptions", "order"]
+
+_CONFIG: dict[str, Any] = {  # what a run that goes on needs of its config.json
+    "schedule": str,
+    "lr": float | int,
+    "seed": int,
+    "device": str,
+    "threads": int,
+    "torch": str,
+    "numpy": str,
+    "python": str,
+}
 
 
 @dataclass(frozen=True)
@@ -120,6 +131,9 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
             what = {"task": "a task", "compiled": "--compile"}.get(name, _flag(name))
             raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it")
     made = RunFolder.config(path)
+    wrong = [name for name, types in _CONFIG.items() if not isinstance(made.get(name), types)]
+    if wrong:
+        raise InputError(f"the run in {path} can't go on: its config.json lacks {', '.join(wrong)}, or has it wrong")
     if not isinstance(made.get("source"), dict):
         raise InputError(
             f"the run in {path} was started in Python, so go on there: folder = lrkit.RunFolder({str(path)!r}, "
@@ -127,6 +141,12 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
         )
     recorded = dict(made["source"])
     digest = recorded.pop("sha256", None)
+    known = [field.name for field in fields(TaskSource)]
+    if not isinstance(recorded.get("task"), str) or not set(recorded) <= set(known):
+        raise InputError(
+            f"the run in {path} can't go on: the source in its config.json must be a task by name, and "
+            f"{', '.join(known[1:])}, not {shown(recorded)}"
+        )
     source = TaskSource(**recorded)
     if options.epochs is not None or options.steps is not None:
         source = replace(source, epochs=options.epochs, steps=options.steps)

@@ -17,6 +17,7 @@ __all__ = ["Pace", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = 1
 _KEY = "lrkit_checkpoint"
+_PARTS = ("model", "optimizer", "scheduler", "scaler", "random", "record")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -61,7 +62,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """The snapshot in a file, on the CPU. Tensors and plain data are read, code is refused.
 
     Raises:
-        InputError: for a file that is missing, damaged, cut short, something else, or of a newer format.
+        InputError: for a file that is missing, damaged, cut short, incomplete, something else, or of a newer format.
     """
     path = Path(path)
     try:
@@ -87,6 +88,9 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a checkpoint of lrkit")
     if state[_KEY] > FORMAT:
         raise InputError(f"the checkpoint {path} has format {state[_KEY]}, this lrkit reads up to {FORMAT}")
+    missing = [name for name in _PARTS if not isinstance(state.get(name), dict)]
+    if missing:
+        raise InputError(f"the checkpoint {path} is incomplete: it lacks {', '.join(missing)}")
     return state
 
 

@@ -5,7 +5,7 @@ import itertools
 import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +25,7 @@ from lrkit.training.observer import Setup
 from lrkit.training.randomness import random_state, set_random_state
 from lrkit.training.record import Record
 from lrkit.training.scheduler_state import Policy
-from lrkit.training.task import Task
+from lrkit.training.task import Task, sample_count
 
 __all__ = ["RunState"]
 
@@ -106,6 +106,7 @@ class RunState:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad()
+        self.model.zero_grad()  # the optimizer may have some of its parameters only, or others too
         if self.scheduler.steps > before:  # not one that the gradient scaler skipped
             self.record.update(lrs, loss, samples)
 
@@ -173,9 +174,11 @@ class RunState:
     def _measure(self, batch: Any, *, with_metrics: bool) -> tuple[Tensor, int, Mapping[str, Tensor]]:
         try:
             if self.task.precision == "float32":
-                return self.task.measure(self.model, batch, with_metrics=with_metrics)
-            with torch.autocast(self.place.type, dtype=getattr(torch, self.task.precision)):
-                return self.task.measure(self.model, batch, with_metrics=with_metrics)
+                loss, n, metrics = self.task.measure(self.model, batch, with_metrics=with_metrics)
+            else:
+                with torch.autocast(self.place.type, dtype=getattr(torch, self.task.precision)):
+                    loss, n, metrics = self.task.measure(self.model, batch, with_metrics=with_metrics)
+            return loss, sample_count(n), metrics
         except (InputError, InputTypeError) as error:
             blame(error, "a batch", batch=batch)
             raise
@@ -202,21 +205,16 @@ class RunState:
             InputError: when the weights or the optimizer's state don't fit, or the schedule or horizon differs and no
                 policy was named.
         """
-        try:
+        with _fitting():
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
-        except (RuntimeError, KeyError) as error:
-            raise InputError(f"the checkpoint doesn't fit the task: {' '.join(str(error).split())}") from None
-        except InputError:
-            raise
-        except ValueError as error:
-            raise InputError(f"the checkpoint doesn't fit the task: {error}") from None
-        self.scheduler.load_state_dict(dict(state["scheduler"]), policy=self.policy)
-        self.scaler.load_state_dict(dict(state["scaler"]))
+            self.scheduler.load_state_dict(dict(state["scheduler"]), policy=self.policy)
+            self.scaler.load_state_dict(dict(state["scaler"]))
         if self.compiled is not None and state.get("compiled") is not None:
             self.compiled.restore(state["compiled"])
-        self.record.restore(state["record"], self.place)
-        set_random_state(state["random"], self.place)
+        with _fitting():
+            self.record.restore(state["record"], self.place)
+            set_random_state(state["random"], self.place)
         self.setup.made["schedule"] = str(self.scheduler.plan)  # "keep" may have changed it
         done = self.record.history() if self.record.epochs else None
         self.setup = dataclasses.replace(self.setup, steps_done=self.steps, history=done)
@@ -260,6 +258,18 @@ class RunState:
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         return Setup(steps, epoch_steps, epochs, plan, plan.over(steps, **sizes), made, self.snapshot)
+
+
+@contextmanager
+def _fitting() -> Iterator[None]:
+    """Say that the checkpoint doesn't fit, whatever is wrong with what is in it."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = f"it has no {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise InputError(f"the checkpoint doesn't fit the task: {reason}") from None
 
 
 def _with_rate(plan: Plan | Plans) -> Plan | Plans:

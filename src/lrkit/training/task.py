@@ -2,22 +2,23 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import as_length
 from lrkit.schedules.shares import as_positive
 from lrkit.training.blame import blame, describe
 
-__all__ = ["Forward", "Metric", "Task", "accuracy"]
+__all__ = ["Forward", "Metric", "Task", "accuracy", "sample_count"]
 
-Metric: TypeAlias = Callable[[Any, Any], Tensor]
+Metric: TypeAlias = Callable[[Any, Any], Tensor | float]
 Loss: TypeAlias = Callable[[Any, Any], Tensor]
-Forward: TypeAlias = Callable[[nn.Module, Any], tuple[Tensor, int, Mapping[str, Tensor]]]
+Forward: TypeAlias = Callable[[nn.Module, Any], tuple[Tensor, int, Mapping[str, Tensor | float]]]
 
 
 def accuracy(output: Tensor, target: Tensor) -> Tensor:
@@ -44,8 +45,9 @@ class Task:
         epochs: the length in passes through the data, or
         steps: the length in optimizer updates; needed for data without a length.
         valid: data that is only measured, after every epoch.
-        metrics: means over the validation data by name, each `metric(output, target)`, the mean over a batch.
-        forward: `forward(model, batch) -> (mean loss, n, metrics)` for batches that aren't (input, target) pairs.
+        metrics: means over the validation data by name, each `metric(output, target)`, the mean over a batch, a number.
+        forward: `forward(model, batch) -> (mean loss, n, metrics)` for batches that aren't (input, target) pairs; n is
+            how many samples the means are over.
         collate: makes a batch of a list of items; by default torch's `default_collate`. Batches of your own type are
             brought to the device by their method `to(device)`.
         accumulate: batches whose gradients make one update; the result is that of one batch with all samples.
@@ -113,12 +115,14 @@ class Task:
     def measure(self, model: nn.Module, batch: Any, *, with_metrics: bool) -> tuple[Tensor, int, Mapping[str, Tensor]]:
         """Mean loss, number of samples, and metrics of a batch: `forward`, or its default for (input, target).
 
+        What a `forward` says of the samples is given as it is, since a graph can't look at it: see `sample_count`.
+
         Raises:
             InputError, InputTypeError: for a batch that is no pair where the task has no forward, for what isn't a
-                scalar loss, and for a forward that returns something else.
+                scalar loss or metric, and for a forward that returns something else.
         """
         if self.forward is not None:
-            return self._own_forward(model, batch)
+            return self._own_forward(model, batch, with_metrics=with_metrics)
         inputs, target = _pair(batch)
         try:
             output = model(inputs)
@@ -133,7 +137,7 @@ class Task:
                 metrics.update(losses)
                 for name, metric in self.metrics.items():
                     part = f"the metric {name!r}"
-                    metrics[name] = metric(output, target)
+                    metrics[name] = _number(metric(output, target), part)
         except Exception as error:
             blame(error, part, output=output, target=target)
             raise
@@ -147,7 +151,9 @@ class Task:
         assert self.loss is not None
         return _scalar(self.loss(output, target), "the loss"), {}
 
-    def _own_forward(self, model: nn.Module, batch: Any) -> tuple[Tensor, int, Mapping[str, Tensor]]:
+    def _own_forward(
+        self, model: nn.Module, batch: Any, *, with_metrics: bool
+    ) -> tuple[Tensor, int, Mapping[str, Tensor]]:
         assert self.forward is not None
         try:
             result: object = self.forward(model, batch)
@@ -156,7 +162,30 @@ class Task:
             raise
         if not isinstance(result, tuple) or len(result) != 3 or not isinstance(result[2], Mapping):
             raise InputTypeError(f"forward must return (mean loss, n, metrics), not {describe(result)}")
-        return _scalar(result[0], "the loss"), result[1], result[2]
+        loss, n, metrics = result
+        if with_metrics:
+            metrics = {name: _number(value, f"the metric {name!r}") for name, value in metrics.items()}
+        return _scalar(loss, "the loss"), n, metrics
+
+
+def sample_count(n: Any) -> int:
+    """How many samples a mean is over, as a `forward` says it: an int, or a tensor with one whole number.
+
+    Raises:
+        InputError, InputTypeError: for anything else.
+
+    >>> import torch
+    >>> sample_count(32), sample_count(torch.tensor([True, True, False]).sum())
+    (32, 2)
+    """
+    value = n.item() if isinstance(n, Tensor) and n.numel() == 1 else n
+    if isinstance(n, Tensor) and isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+        error = InputError if isinstance(value, int | float) else InputTypeError
+        got = describe(value) if isinstance(value, Tensor) else shown(value)
+        raise error(f"forward's n, the number of samples, must be a whole number of at least 1, not {got}")
+    return int(value)
 
 
 def _pair(batch: Any) -> tuple[Any, Any]:
@@ -171,6 +200,14 @@ def _scalar(loss: Any, name: str) -> Tensor:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise InputTypeError(f"{name} must be one number in a tensor, the mean over the batch, not {describe(loss)}")
     return loss if loss.ndim == 0 else loss.reshape(())
+
+
+def _number(value: Any, name: str) -> Tensor:
+    if isinstance(value, Tensor) and value.numel() == 1 and not value.is_complex():
+        return value.reshape(())
+    if not isinstance(value, Real):
+        raise InputTypeError(f"{name} must be one number, the mean over the batch, not {describe(value)}")
+    return torch.tensor(value, dtype=torch.float64)
 
 
 def _whole(value: object, name: str) -> None:
