@@ -1,7 +1,9 @@
 """A plan bound to an optimizer: the clock, groups, state, and what passes for torch's schedulers."""
 
+import copy
 import itertools
 import json
+import pickle
 
 import pytest
 import torch
@@ -163,6 +165,55 @@ def test_a_group_that_is_added_later_is_scheduled():
     assert seen == [[pytest.approx(0.09), pytest.approx(0.9)], [pytest.approx(0.08), pytest.approx(0.8)]]
 
 
+ADDED = {
+    "a checkpoint": lambda o, s: o.state_dict(),
+    "state": lambda o, s: s.state_dict(),
+    "bases": lambda o, s: s.base_lrs,
+    "rates": lambda o, s: s.get_last_lr(),
+    "step": lambda o, s: s.step(),
+    "sync": lambda o, s: s.sync(),
+    "a metric": lambda o, s: s.step(1.0),
+}
+
+
+@pytest.mark.parametrize("what", ADDED)
+def test_whatever_comes_first_after_a_group_was_added_meets_it(what):
+    optimizer = sgd(0.1)
+    scheduler = lrkit.linear(10, to=0).bind(optimizer)
+    update(optimizer)
+    optimizer.add_param_group({"params": [weight()], "lr": 1.0})
+    ADDED[what](optimizer, scheduler)
+    assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.09), 0.9]
+    assert scheduler.base_lrs == [0.1, 1.0]
+
+
+@pytest.mark.parametrize("saved", ["both", "scheduler", "optimizer", "optimizer before binding", "copy", "pickle"])
+def test_a_checkpoint_between_a_new_group_and_its_first_update_is_gone_on_from(saved):
+    def begin(*lrs):
+        optimizer = sgd(*lrs)
+        return optimizer, lrkit.linear(10, to=0).bind(optimizer)
+
+    optimizer, scheduler = begin(0.1)
+    update(optimizer)
+    optimizer.add_param_group({"params": [weight()], "lr": 1.0})
+    if saved in ("copy", "pickle"):
+        pair = optimizer, scheduler
+        other, again = copy.deepcopy(pair) if saved == "copy" else pickle.loads(pickle.dumps(pair))
+    elif saved == "optimizer before binding":
+        other = sgd(9.0, 9.0)
+        other.load_state_dict(optimizer.state_dict())
+        again = lrkit.linear(10, to=0).bind(other)
+    else:
+        other, again = begin(9.0, 9.0)
+        if saved != "scheduler":
+            other.load_state_dict(optimizer.state_dict())
+        if saved != "optimizer":
+            again.load_state_dict(scheduler.state_dict())
+    assert again.base_lrs == scheduler.base_lrs == [0.1, 1.0]
+    for _ in range(9):
+        assert update(other) == update(optimizer)
+
+
 @pytest.mark.parametrize(
     "make", [lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), lambda p: torch.optim.Adam(p, lr=0.1)]
 )
@@ -269,6 +320,47 @@ def test_an_optimizer_from_another_schedule_needs_a_policy_too():
     with pytest.raises(InputError, match="name the policy"):
         lrkit.constant(0.5).bind(fresh)
     assert lrkit.constant(0.5).bind(fresh, policy="replace").get_last_lr() == [0.05, 0.2]
+
+
+def adam(lr, beta, steps):
+    """An optimizer with a state of its own after some updates, and its scheduler."""
+    optimizer = torch.optim.Adam([weight()], lr=lr, betas=(beta, 0.99), weight_decay=lr / 10)
+    scheduler = lrkit.linear(100, to=0).bind(optimizer)
+    for _ in range(steps):
+        optimizer.param_groups[0]["params"][0].grad = torch.ones(1)
+        optimizer.step()
+    return optimizer, scheduler
+
+
+def without_a_rate():
+    state = adam(0.5, 0.8, 7)[0].state_dict()
+    for name in ("lrkit", "lr"):
+        del state["param_groups"][0][name]
+    return state
+
+
+def spoilt(state, **changes):
+    state["param_groups"][0]["lrkit"] |= changes
+    return state
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (lambda: spoilt(adam(0.5, 0.8, 7)[0].state_dict(), schedules={"lr": "constant(0.5)"}), "name the policy"),
+        (lambda: spoilt(adam(0.5, 0.8, 7)[0].state_dict(), format=9), "has format 9"),
+        (lambda: spoilt(adam(0.5, 0.8, 7)[0].state_dict(), bases={"lr": [1.0, 2.0]}), "2 param groups"),
+        (without_a_rate, "no lr to schedule"),
+    ],
+)
+def test_a_state_that_is_refused_on_the_way_into_the_optimizer_changes_nothing(state, sentence):
+    optimizer, scheduler = adam(0.1, 0.9, 3)
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(InputError, match=sentence):
+        optimizer.load_state_dict(state())
+    assert optimizer.state_dict() == before
+    assert scheduler.plan == lrkit.linear(100, to=0)
+    assert scheduler.steps == 3
 
 
 @pytest.mark.parametrize(
