@@ -377,6 +377,65 @@ def test_a_foreign_state_is_refused(state, sentence):
         lrkit.constant().bind(sgd()).load_state_dict(state)
 
 
+PLATEAU = "plateau(factor=0.5, patience=1)"
+FORMAT_1 = {"format": 1, "steps": 3, "horizon": None, "bases": {"lr": [0.1]}, "controller": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        *((({"format": value}), "this state has format") for value in (0, -3)),
+        ({"format": True}, "not the state"),
+        *(({"steps": value}, "the steps of this state must be a whole") for value in (-5, "x", True, 2.0, None)),
+        *(
+            ({"schedules": value}, "the schedules of this state must be texts")
+            for value in ([1], 5, {"lr": 5}, {1: "x"})
+        ),
+        *(({"bases": value}, "the bases of this state must be") for value in (5, {"lr": 5}, {"lr": ["x"]}, {0: [1.0]})),
+        *(
+            ({"horizon": value}, "the horizon of this state must be")
+            for value in (5, {"foo": 3}, {"steps": 0}, {"steps": 1.5}, {"steps": 3, "foo": 3}, {"epoch_steps": 3})
+        ),
+        *(({"controllers": value}, "the controllers of this state must be") for value in (5, {"lr": None})),
+        *(
+            ({"controllers": value}, r"state must be like what init\(\) of plateau gives")
+            for value in (
+                {},
+                {"lr": {}},
+                {"lr": {"best": None}},
+                {"lr": {"best": "x", "bad_epochs": 0, "cooldown": 0, "reductions": 0}},
+                {"lr": {"best": 0.5, "bad_epochs": 0, "cooldown": 0, "reductions": -1}},
+            )
+        ),
+        ({**FORMAT_1, "schedules": {"lr/x": "constant()"}}, "must be for lr, lr/0 or lr/@head, not for 'lr/x'"),
+        ({**FORMAT_1, "schedules": [1]}, "the schedules of this state must be texts"),
+    ],
+)
+def test_a_malformed_state_is_refused_in_one_sentence_and_changes_nothing(changes, sentence):
+    optimizer = sgd()
+    scheduler = lrkit.parse(PLATEAU).bind(optimizer)
+    update(optimizer)
+    scheduler.step(1.0)
+    before, held = scheduler.state_dict(), copy.deepcopy(optimizer.state_dict())
+    state = scheduler.state_dict() | {"steps": 7} | changes
+    marked = copy.deepcopy(held)
+    marked["param_groups"][0] |= {"lr": 5.0, "lrkit": state}
+    for load, bad in ((scheduler.load_state_dict, state), (optimizer.load_state_dict, marked)):
+        with pytest.raises(InputError, match=sentence) as caught:
+            load(bad)
+        assert "\n" not in str(caught.value)
+        assert scheduler.state_dict() == before
+        assert optimizer.state_dict() == held
+
+
+def test_a_state_of_format_1_is_read():
+    scheduler = lrkit.parse(PLATEAU).bind(sgd())
+    reduced = {"best": 0.5, "bad_epochs": 0, "cooldown": 0, "reductions": 1}
+    scheduler.load_state_dict({**FORMAT_1, "schedules": {"lr": PLATEAU}, "controller": reduced})
+    assert scheduler.steps == 3
+    assert scheduler.get_last_lr() == [0.05]
+
+
 # --- passing for torch's ---------------------------------------------------------------------------------
 
 

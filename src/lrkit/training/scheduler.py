@@ -285,7 +285,10 @@ class Scheduler(LRScheduler):
         self._count = saved.steps
         for target, plan in self._plans.parts:
             if target in self._states and saved.schedules.get(str(target)) == str(plan):
-                self._states[target] = saved.controllers[str(target)]
+                controller = self._resolved[target]
+                assert isinstance(controller, Controller)
+                self._states[target] = state = saved.controllers.get(str(target), {})
+                controller.require_own(state)
 
     def _check_count(self, saved: SchedulerState) -> None:
         here = len(self.optimizer.param_groups)

@@ -1,12 +1,13 @@
 """A scheduler's state: plain data with a version, and what to do when it was made with something else."""
 
 import copy
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self, TypeAlias, get_args
+from typing import Any, Literal, Self, TypeAlias, TypeGuard, get_args
 
 from lrkit.schedules import Horizon, Plan, Plans, State, Target, parse
-from lrkit.schedules.errors import InputError
+from lrkit.schedules.errors import InputError, shown
 
 __all__ = ["Policy", "SchedulerState", "check_policy", "horizon_dict", "reconcile"]
 
@@ -42,16 +43,21 @@ class SchedulerState:
         """The state again.
 
         Raises:
-            InputError: when it isn't lrkit's, or of a newer format.
+            InputError: when it isn't lrkit's, of a newer format, or has something in it that no scheduler saves.
         """
-        if not isinstance(state, dict) or not isinstance(state.get("format"), int):
+        if not isinstance(state, dict) or type(state.get("format")) is not int:
             raise InputError(_FOREIGN)
-        if state["format"] > FORMAT:
-            raise InputError(f"this state has format {state['format']}, this lrkit reads formats up to {FORMAT}")
+        if not 1 <= state["format"] <= FORMAT:
+            raise InputError(
+                f"this state has format {state['format']}, this lrkit reads formats up to {FORMAT}, from 1"
+            )
         current = _from_format_1(state) if state["format"] == 1 else state
         names = [field.name for field in fields(cls)]
         if not set(names) <= set(current):
             raise InputError(_FOREIGN)
+        for name, (sound, what) in _SOUND.items():
+            if not sound(current[name]):
+                raise InputError(f"the {name} of this state must be {what}, not {shown(current[name])}")
         return cls(**{name: copy.deepcopy(current[name]) for name in names})
 
 
@@ -60,13 +66,55 @@ _FOREIGN = "this is not the state of a schedule that lrkit bound; torch's are re
 
 def _from_format_1(state: Mapping[str, Any]) -> dict[str, Any]:
     """Format 1 had one controller, and wrote `lr/0` and `lr/@head` for `lr[0]` and `lr[head]`."""
-    schedules = {}
-    for name, text in state.get("schedules", {}).items():
+    schedules, written = {}, state.get("schedules")
+    if not _is_dict_of(written, str):
+        raise InputError(f"the schedules of this state must be texts by hyper-parameter, not {shown(written)}")
+    for name, text in written.items():
         hyper, _, group = name.partition("/")
+        if not (hyper and (group.startswith("@") or group.isdecimal() or "/" not in name)):
+            raise InputError(f"the schedules of this state must be for lr, lr/0 or lr/@head, not for {shown(name)}")
         target = Target(hyper, (group[1:] if group.startswith("@") else int(group)) if group else None)
         schedules[str(target)] = text
     controller = state.get("controller")
     return {**state, "schedules": schedules, "controllers": {} if controller is None else {"lr": controller}}
+
+
+def _is_dict_of(value: Any, kind: type) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict) and all(isinstance(k, str) and isinstance(v, kind) for k, v in value.items())
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_horizon(value: Any) -> bool:
+    names = {field.name for field in fields(Horizon)}
+    return value is None or (
+        _is_dict_of(value, int) and "steps" in value and set(value) <= names and all(map(_is_size, value.values()))
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return _is_count(value) and value > 0
+
+
+def _are_bases(value: Any) -> bool:
+    return _is_dict_of(value, list) and all(
+        each is None or _is_base(each) for bases in value.values() for each in bases
+    )
+
+
+def _is_base(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+_SOUND: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "steps": (_is_count, "a whole number of at least 0"),
+    "schedules": (lambda value: _is_dict_of(value, str), "texts by hyper-parameter"),
+    "horizon": (_is_horizon, "None, or whole numbers above 0 for steps, epoch_steps, step_tokens and step_samples"),
+    "controllers": (lambda value: _is_dict_of(value, dict), "the states of controllers by hyper-parameter"),
+    "bases": (_are_bases, "lists of finite numbers or None by hyper-parameter"),
+}
 
 
 def check_policy(policy: Policy | None) -> None:
