@@ -312,6 +312,42 @@ def test_another_schedule_or_horizon_needs_a_policy(policy, rate):
     assert other.steps == 50
 
 
+LONG = lrkit.milestones(at=list(range(1, 4000)), factor=0.99)  # longer than a text may be
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lrkit.table([1, 0.5, 0.2]),
+        lrkit.warmup(2) >> lrkit.table([1, 0.5]),
+        LONG,
+        lrkit.Plans({"lr": lrkit.linear(9), "momentum": lrkit.table([1, 0.5])}, groups={0: lrkit.table([1, 0.3])}),
+    ],
+)
+@pytest.mark.parametrize("policy", ["keep", "stretch"])
+def test_the_state_has_plans_whole_that_text_cannot_hold(plan, policy):
+    optimizer = sgd(momentum=0.9)
+    state = json.loads(json.dumps(plan.bind(optimizer, steps=10).state_dict()))
+    other = lrkit.constant(0.5).bind(sgd(momentum=0.9), steps=20)
+    other.load_state_dict(state, policy=policy)
+    assert other.plan == plan
+    assert json.loads(json.dumps(other.state_dict()))["json"] == state["json"]
+    del state["json"]  # as older ones
+    plan.bind(sgd(momentum=0.9), steps=10).load_state_dict(state)
+
+
+def test_what_text_can_hold_is_saved_once():
+    assert lrkit.linear(3).bind(sgd()).state_dict()["json"] == {}
+
+
+def test_no_state_holds_a_function():
+    plan = lrkit.from_callable(lambda t: 1 / (t + 1))
+    state = plan.bind(sgd()).state_dict()
+    with pytest.raises(InputError, match=r"no state holds a Python function.*bind it again, or else only 'replace'"):
+        lrkit.constant(0.5).bind(sgd(), steps=20).load_state_dict(state, policy="keep")
+    plan.bind(sgd(), steps=20).load_state_dict(state, policy="keep")
+
+
 def test_an_optimizer_from_another_schedule_needs_a_policy_too():
     optimizer, scheduler = start(PLANS[0])
     train(optimizer, scheduler, 50)
@@ -391,6 +427,7 @@ FORMAT_1 = {"format": 1, "steps": 3, "horizon": None, "bases": {"lr": [0.1]}, "c
             ({"schedules": value}, "the schedules of this state must be texts")
             for value in ([1], 5, {"lr": 5}, {1: "x"})
         ),
+        *(({"json": value}, "the json of this state must be texts") for value in (5, {"lr": 5})),
         *(({"bases": value}, "the bases of this state must be") for value in (5, {"lr": 5}, {"lr": ["x"]}, {0: [1.0]})),
         *(
             ({"horizon": value}, "the horizon of this state must be")

@@ -18,7 +18,7 @@ from lrkit.schedules.shares import as_number
 from lrkit.training.assignment import Bases, Written, require_groups, settle, slots, stands, target_for
 from lrkit.training.hyper import Group, place, read, separate, write
 from lrkit.training.outlook import Outlook
-from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy, horizon_dict, reconcile
+from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy, horizon_dict, json_of, reconcile
 
 __all__ = ["BoundController", "BoundSchedule", "Policy", "Scheduler"]
 
@@ -78,6 +78,7 @@ class Scheduler(LRScheduler):
         if self._lr is not None and not any(target.hyper == "lr" for target in resolved):
             raise InputError(f"lr is the base of a schedule for lr, and '{plans}' has none; add lr: constant()")
         self._plans, self._horizon, self._resolved = plans, horizon, resolved
+        self._json: dict[str, str] | None = None
         self._states: dict[Target, State] = {
             target: plan.init() for target, plan in resolved.items() if isinstance(plan, Controller)
         }
@@ -241,12 +242,15 @@ class Scheduler(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Plain data: step count, controllers' states, the plans as written, horizon, bases, format version."""
         self._meet_groups()
+        if self._json is None:  # once, since a table may be long
+            self._json = json_of(self._plans)
         return SchedulerState(
             steps=self._count,
             schedules={str(target): str(plan) for target, plan in self._plans.parts},
             horizon=horizon_dict(self._horizon),
             controllers={str(target): state for target, state in self._states.items()},
             bases=self._bases,
+            json=self._json,
         ).to_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any], *, policy: Policy | None = None) -> None:

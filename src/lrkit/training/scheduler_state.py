@@ -1,15 +1,16 @@
 """A scheduler's state: plain data with a version, and what to do when it was made with something else."""
 
+import contextlib
 import copy
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal, Self, TypeAlias, TypeGuard, get_args
 
-from lrkit.schedules import Horizon, Plan, Plans, State, Target, parse
-from lrkit.schedules.errors import InputError, shown
+from lrkit.schedules import Horizon, Plan, Plans, State, Target, from_json, parse, to_json
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["Policy", "SchedulerState", "check_policy", "horizon_dict", "reconcile"]
+__all__ = ["Policy", "SchedulerState", "check_policy", "horizon_dict", "json_of", "reconcile"]
 
 Policy: TypeAlias = Literal["keep", "stretch", "replace"]
 
@@ -26,6 +27,7 @@ class SchedulerState:
         horizon: what lengths were measured against.
         controllers: the states of the controllers, by target.
         bases: by hyper-parameter, the base of each group; None where the group's is not scheduled.
+        json: the JSON of the plans whose text isn't the whole of them, by target; older states have none.
     """
 
     steps: int
@@ -33,6 +35,7 @@ class SchedulerState:
     horizon: dict[str, int] | None
     controllers: dict[str, State]
     bases: dict[str, list[float | None]]
+    json: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """What fits into JSON; it shares nothing with the scheduler."""
@@ -51,8 +54,8 @@ class SchedulerState:
             raise InputError(
                 f"this state has format {state['format']}, this lrkit reads formats up to {FORMAT}, from 1"
             )
-        current = _from_format_1(state) if state["format"] == 1 else state
-        names = [field.name for field in fields(cls)]
+        current = {"json": {}} | (_from_format_1(state) if state["format"] == 1 else state)
+        names = [each.name for each in fields(cls)]
         if not set(names) <= set(current):
             raise InputError(_FOREIGN)
         for name, (sound, what) in _SOUND.items():
@@ -88,7 +91,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_horizon(value: Any) -> bool:
-    names = {field.name for field in fields(Horizon)}
+    names = {each.name for each in fields(Horizon)}
     return value is None or (
         _is_dict_of(value, int) and "steps" in value and set(value) <= names and all(map(_is_size, value.values()))
     )
@@ -113,6 +116,7 @@ _SOUND: dict[str, tuple[Callable[[Any], bool], str]] = {
     "schedules": (lambda value: _is_dict_of(value, str), "texts by hyper-parameter"),
     "horizon": (_is_horizon, "None, or whole numbers above 0 for steps, epoch_steps, step_tokens and step_samples"),
     "controllers": (lambda value: _is_dict_of(value, dict), "the states of controllers by hyper-parameter"),
+    "json": (lambda value: _is_dict_of(value, str), "texts by hyper-parameter"),
     "bases": (_are_bases, "lists of finite numbers or None by hyper-parameter"),
 }
 
@@ -154,21 +158,44 @@ def reconcile(
         raise InputError("policy 'stretch' needs the new horizon: bind with steps=")
     bound = {str(target): (target, plan) for target, plan in plans.parts}
     parts = dict(
-        bound[name] if text == written.get(name) else _read(name, text) for name, text in state.schedules.items()
+        bound[name] if text == written.get(name) else _read(name, text, state.json.get(name))
+        for name, text in state.schedules.items()
     )
     if policy == "keep":
         horizon = None if state.horizon is None else Horizon(**state.horizon)
     return Plans.of(parts), horizon
 
 
-def _read(name: str, text: str) -> tuple[Target, Plan]:
+def json_of(plans: Plans) -> dict[str, str]:
+    """The JSON of the plans that their text can't be read back to, such as tables; none of those with a function."""
+    found = {}
+    for target, plan in plans.parts:
+        try:
+            whole = parse(str(plan)) == plan
+        except InputError:
+            whole = False
+        if not whole:
+            with contextlib.suppress(InputTypeError):
+                found[str(target)] = to_json(plan)
+    return found
+
+
+def _read(name: str, text: str, json: str | None) -> tuple[Target, Plan]:
+    """A plan that was saved, and its target."""
     try:
-        plans = parse(f"{name}: {text}")
+        plans = parse(f"{name}: {text if json is None else 'constant()'}")
+        assert isinstance(plans, Plans)
+        (target, plan), *_ = plans.parts
+        read = plan if json is None else from_json(json)
     except InputError as error:
         why = str(error).splitlines()[0]
-        raise InputError(f"the saved schedule {text!r} can't be read, so only 'replace' is left: {why}") from None
-    assert isinstance(plans, Plans)
-    return plans.parts[0]
+        raise InputError(
+            f"the saved schedule {shown(text)} can't be made from the state (no state holds a Python function), so "
+            f"bind it again, or else only 'replace' is left: {why}"
+        ) from None
+    if not isinstance(read, Plan):
+        raise InputError(f"the json of this state must be of one plan for each hyper-parameter, not {shown(json)}")
+    return target, read
 
 
 def _describe(schedules: Mapping[str, str], horizon: Mapping[str, int] | None, other: Mapping[str, int] | None) -> str:
