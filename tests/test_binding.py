@@ -1,7 +1,9 @@
 """A plan bound to an optimizer: the clock, groups, state, and what passes for torch's schedulers."""
 
+import copy
 import itertools
 import json
+import pickle
 
 import pytest
 import torch
@@ -163,6 +165,55 @@ def test_a_group_that_is_added_later_is_scheduled():
     assert seen == [[pytest.approx(0.09), pytest.approx(0.9)], [pytest.approx(0.08), pytest.approx(0.8)]]
 
 
+ADDED = {
+    "a checkpoint": lambda o, s: o.state_dict(),
+    "state": lambda o, s: s.state_dict(),
+    "bases": lambda o, s: s.base_lrs,
+    "rates": lambda o, s: s.get_last_lr(),
+    "step": lambda o, s: s.step(),
+    "sync": lambda o, s: s.sync(),
+    "a metric": lambda o, s: s.step(1.0),
+}
+
+
+@pytest.mark.parametrize("what", ADDED)
+def test_whatever_comes_first_after_a_group_was_added_meets_it(what):
+    optimizer = sgd(0.1)
+    scheduler = lrkit.linear(10, to=0).bind(optimizer)
+    update(optimizer)
+    optimizer.add_param_group({"params": [weight()], "lr": 1.0})
+    ADDED[what](optimizer, scheduler)
+    assert [group["lr"] for group in optimizer.param_groups] == [pytest.approx(0.09), 0.9]
+    assert scheduler.base_lrs == [0.1, 1.0]
+
+
+@pytest.mark.parametrize("saved", ["both", "scheduler", "optimizer", "optimizer before binding", "copy", "pickle"])
+def test_a_checkpoint_between_a_new_group_and_its_first_update_is_gone_on_from(saved):
+    def begin(*lrs):
+        optimizer = sgd(*lrs)
+        return optimizer, lrkit.linear(10, to=0).bind(optimizer)
+
+    optimizer, scheduler = begin(0.1)
+    update(optimizer)
+    optimizer.add_param_group({"params": [weight()], "lr": 1.0})
+    if saved in ("copy", "pickle"):
+        pair = optimizer, scheduler
+        other, again = copy.deepcopy(pair) if saved == "copy" else pickle.loads(pickle.dumps(pair))
+    elif saved == "optimizer before binding":
+        other = sgd(9.0, 9.0)
+        other.load_state_dict(optimizer.state_dict())
+        again = lrkit.linear(10, to=0).bind(other)
+    else:
+        other, again = begin(9.0, 9.0)
+        if saved != "scheduler":
+            other.load_state_dict(optimizer.state_dict())
+        if saved != "optimizer":
+            again.load_state_dict(scheduler.state_dict())
+    assert again.base_lrs == scheduler.base_lrs == [0.1, 1.0]
+    for _ in range(9):
+        assert update(other) == update(optimizer)
+
+
 @pytest.mark.parametrize(
     "make", [lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9), lambda p: torch.optim.Adam(p, lr=0.1)]
 )
@@ -261,6 +312,42 @@ def test_another_schedule_or_horizon_needs_a_policy(policy, rate):
     assert other.steps == 50
 
 
+LONG = lrkit.milestones(at=list(range(1, 4000)), factor=0.99)  # longer than a text may be
+
+
+@pytest.mark.parametrize(
+    "plan",
+    [
+        lrkit.table([1, 0.5, 0.2]),
+        lrkit.warmup(2) >> lrkit.table([1, 0.5]),
+        LONG,
+        lrkit.Plans({"lr": lrkit.linear(9), "momentum": lrkit.table([1, 0.5])}, groups={0: lrkit.table([1, 0.3])}),
+    ],
+)
+@pytest.mark.parametrize("policy", ["keep", "stretch"])
+def test_the_state_has_plans_whole_that_text_cannot_hold(plan, policy):
+    optimizer = sgd(momentum=0.9)
+    state = json.loads(json.dumps(plan.bind(optimizer, steps=10).state_dict()))
+    other = lrkit.constant(0.5).bind(sgd(momentum=0.9), steps=20)
+    other.load_state_dict(state, policy=policy)
+    assert other.plan == plan
+    assert json.loads(json.dumps(other.state_dict()))["json"] == state["json"]
+    del state["json"]  # as older ones
+    plan.bind(sgd(momentum=0.9), steps=10).load_state_dict(state)
+
+
+def test_what_text_can_hold_is_saved_once():
+    assert lrkit.linear(3).bind(sgd()).state_dict()["json"] == {}
+
+
+def test_no_state_holds_a_function():
+    plan = lrkit.from_callable(lambda t: 1 / (t + 1))
+    state = plan.bind(sgd()).state_dict()
+    with pytest.raises(InputError, match=r"no state holds a Python function.*bind it again, or else only 'replace'"):
+        lrkit.constant(0.5).bind(sgd(), steps=20).load_state_dict(state, policy="keep")
+    plan.bind(sgd(), steps=20).load_state_dict(state, policy="keep")
+
+
 def test_an_optimizer_from_another_schedule_needs_a_policy_too():
     optimizer, scheduler = start(PLANS[0])
     train(optimizer, scheduler, 50)
@@ -269,6 +356,47 @@ def test_an_optimizer_from_another_schedule_needs_a_policy_too():
     with pytest.raises(InputError, match="name the policy"):
         lrkit.constant(0.5).bind(fresh)
     assert lrkit.constant(0.5).bind(fresh, policy="replace").get_last_lr() == [0.05, 0.2]
+
+
+def adam(lr, beta, steps):
+    """An optimizer with a state of its own after some updates, and its scheduler."""
+    optimizer = torch.optim.Adam([weight()], lr=lr, betas=(beta, 0.99), weight_decay=lr / 10)
+    scheduler = lrkit.linear(100, to=0).bind(optimizer)
+    for _ in range(steps):
+        optimizer.param_groups[0]["params"][0].grad = torch.ones(1)
+        optimizer.step()
+    return optimizer, scheduler
+
+
+def without_a_rate():
+    state = adam(0.5, 0.8, 7)[0].state_dict()
+    for name in ("lrkit", "lr"):
+        del state["param_groups"][0][name]
+    return state
+
+
+def spoilt(state, **changes):
+    state["param_groups"][0]["lrkit"] |= changes
+    return state
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [
+        (lambda: spoilt(adam(0.5, 0.8, 7)[0].state_dict(), schedules={"lr": "constant(0.5)"}), "name the policy"),
+        (lambda: spoilt(adam(0.5, 0.8, 7)[0].state_dict(), format=9), "has format 9"),
+        (lambda: spoilt(adam(0.5, 0.8, 7)[0].state_dict(), bases={"lr": [1.0, 2.0]}), "2 param groups"),
+        (without_a_rate, "no lr to schedule"),
+    ],
+)
+def test_a_state_that_is_refused_on_the_way_into_the_optimizer_changes_nothing(state, sentence):
+    optimizer, scheduler = adam(0.1, 0.9, 3)
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(InputError, match=sentence):
+        optimizer.load_state_dict(state())
+    assert optimizer.state_dict() == before
+    assert scheduler.plan == lrkit.linear(100, to=0)
+    assert scheduler.steps == 3
 
 
 @pytest.mark.parametrize(
@@ -283,6 +411,66 @@ def test_an_optimizer_from_another_schedule_needs_a_policy_too():
 def test_a_foreign_state_is_refused(state, sentence):
     with pytest.raises(InputError, match=sentence):
         lrkit.constant().bind(sgd()).load_state_dict(state)
+
+
+PLATEAU = "plateau(factor=0.5, patience=1)"
+FORMAT_1 = {"format": 1, "steps": 3, "horizon": None, "bases": {"lr": [0.1]}, "controller": None}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        *((({"format": value}), "this state has format") for value in (0, -3)),
+        ({"format": True}, "not the state"),
+        *(({"steps": value}, "the steps of this state must be a whole") for value in (-5, "x", True, 2.0, None)),
+        *(
+            ({"schedules": value}, "the schedules of this state must be texts")
+            for value in ([1], 5, {"lr": 5}, {1: "x"})
+        ),
+        *(({"json": value}, "the json of this state must be texts") for value in (5, {"lr": 5})),
+        *(({"bases": value}, "the bases of this state must be") for value in (5, {"lr": 5}, {"lr": ["x"]}, {0: [1.0]})),
+        *(
+            ({"horizon": value}, "the horizon of this state must be")
+            for value in (5, {"foo": 3}, {"steps": 0}, {"steps": 1.5}, {"steps": 3, "foo": 3}, {"epoch_steps": 3})
+        ),
+        *(({"controllers": value}, "the controllers of this state must be") for value in (5, {"lr": None})),
+        *(
+            ({"controllers": value}, r"state must be like what init\(\) of plateau gives")
+            for value in (
+                {},
+                {"lr": {}},
+                {"lr": {"best": None}},
+                {"lr": {"best": "x", "bad_epochs": 0, "cooldown": 0, "reductions": 0}},
+                {"lr": {"best": 0.5, "bad_epochs": 0, "cooldown": 0, "reductions": -1}},
+            )
+        ),
+        ({**FORMAT_1, "schedules": {"lr/x": "constant()"}}, "must be for lr, lr/0 or lr/@head, not for 'lr/x'"),
+        ({**FORMAT_1, "schedules": [1]}, "the schedules of this state must be texts"),
+    ],
+)
+def test_a_malformed_state_is_refused_in_one_sentence_and_changes_nothing(changes, sentence):
+    optimizer = sgd()
+    scheduler = lrkit.parse(PLATEAU).bind(optimizer)
+    update(optimizer)
+    scheduler.step(1.0)
+    before, held = scheduler.state_dict(), copy.deepcopy(optimizer.state_dict())
+    state = scheduler.state_dict() | {"steps": 7} | changes
+    marked = copy.deepcopy(held)
+    marked["param_groups"][0] |= {"lr": 5.0, "lrkit": state}
+    for load, bad in ((scheduler.load_state_dict, state), (optimizer.load_state_dict, marked)):
+        with pytest.raises(InputError, match=sentence) as caught:
+            load(bad)
+        assert "\n" not in str(caught.value)
+        assert scheduler.state_dict() == before
+        assert optimizer.state_dict() == held
+
+
+def test_a_state_of_format_1_is_read():
+    scheduler = lrkit.parse(PLATEAU).bind(sgd())
+    reduced = {"best": 0.5, "bad_epochs": 0, "cooldown": 0, "reductions": 1}
+    scheduler.load_state_dict({**FORMAT_1, "schedules": {"lr": PLATEAU}, "controller": reduced})
+    assert scheduler.steps == 3
+    assert scheduler.get_last_lr() == [0.05]
 
 
 # --- passing for torch's ---------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lrkit
-from lrkit import torch_names
-from plans import greedies
+from lrkit import InputError, torch_names
+from plans import controllers, greedies
 
 OPTIONS = st.fixed_dictionaries(
     {
@@ -309,3 +309,23 @@ def test_update_leaves_the_old_state_as_it_was():
     before = repr(first)
     plan.update(first, 1.0, 4)
     assert repr(first) == before
+
+
+@pytest.mark.parametrize("text", ["plateau()", "greedy()", "warmup(3) >> plateau()", "plateau() * greedy()"])
+@pytest.mark.parametrize("state", [{}, None, 5, {"parts": 5}, {"parts": []}, {"best": "x"}, {"parts": [{}, {}]}])
+def test_a_state_that_is_not_the_controllers_own_gets_one_sentence(text, state):
+    plan = lrkit.parse(text)
+    with pytest.raises(InputError, match=r"state must be like what init\(\) of \w+ gives") as caught:
+        plan.value(state, 5)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"state must be like what init\(\)"):
+        plan.update(state, 0.5, 5)
+
+
+@given(controllers, st.lists(st.floats(allow_nan=False), max_size=10))
+def test_every_state_that_a_controller_makes_is_its_own(plan, metrics):
+    state = plan.init()
+    for t, metric in enumerate(metrics):
+        plan.require_own(state)
+        state = plan.update(state, metric, t)
+    plan.require_own(state)

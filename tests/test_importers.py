@@ -10,7 +10,7 @@ import torch
 from torch.optim import lr_scheduler as torchs
 
 import lrkit
-from lrkit import InputError, InputTypeError, from_torch
+from lrkit import InputError, InputTypeError, from_torch, torch_names
 
 TOTAL = 60
 
@@ -192,6 +192,53 @@ def test_a_scheduler_that_was_stepped_is_imported_from_its_step_0(build):
     walk(optimizer, scheduler, 13)
     optimizer.param_groups[0]["lr"] *= 0.5
     assert from_torch(scheduler, 40) == fresh
+
+
+DROP_INS = {
+    "StepLR": lambda m, o: m.StepLR(o, 10),
+    "MultiStepLR": lambda m, o: m.MultiStepLR(o, [9, 3], gamma=0.5),
+    "ConstantLR": lambda m, o: m.ConstantLR(o, 0.5),
+    "LinearLR": lambda m, o: m.LinearLR(o),
+    "ExponentialLR": lambda m, o: m.ExponentialLR(o, 0.9),
+    "PolynomialLR": lambda m, o: m.PolynomialLR(o, 20, 2),
+    "CosineAnnealingLR": lambda m, o: m.CosineAnnealingLR(o, 12, eta_min=1e-3),
+    "CosineAnnealingWarmRestarts": lambda m, o: m.CosineAnnealingWarmRestarts(o, 4, 2),
+    "CyclicLR": lambda m, o: m.CyclicLR(o, 0.01, 0.3, 5),
+    "OneCycleLR": lambda m, o: m.OneCycleLR(o, 0.5, 40),
+    "LambdaLR": lambda m, o: m.LambdaLR(o, lambda t: 1 / (t + 1)),
+    "MultiplicativeLR": lambda m, o: m.MultiplicativeLR(o, lambda t: 0.9),
+    "SequentialLR": lambda m, o: m.SequentialLR(o, [m.LinearLR(o), m.StepLR(o, 6)], [5]),
+    "ChainedScheduler": lambda m, o: m.ChainedScheduler([m.LinearLR(o), m.StepLR(o, 6)]),
+}
+
+
+@pytest.mark.parametrize("name", DROP_INS)
+def test_a_drop_in_becomes_what_torchs_own_becomes_stepped_already_or_not(name):
+    optimizer = sgd(0.1, 0.7)
+    scheduler = DROP_INS[name](torch_names, optimizer)
+    plan = from_torch(scheduler, 30, group=1)
+    assert plan == from_torch(DROP_INS[name](torchs, sgd(0.1, 0.7)), 30, group=1)
+    base = optimizer.param_groups[1]["initial_lr"]
+    np.testing.assert_allclose(evaluate(plan, base, 13), walk(optimizer, scheduler, 13)[:, 1], rtol=0, atol=1e-12)
+    assert from_torch(scheduler, 30, group=1) == plan
+
+
+def test_every_drop_in_is_imported():
+    names = set(torch_names.__all__) - {"LRScheduler", "EPOCH_DEPRECATION_WARNING"}
+    assert set(DROP_INS) == names - {"ReduceLROnPlateau"}
+    assert from_torch(torch_names.ReduceLROnPlateau(sgd(), patience=2), 30) == lrkit.plateau(patience=2)
+
+
+def test_a_subclass_of_a_drop_in_is_one_of_ones_own():
+    class StepLR(torch_names.StepLR):
+        """Has the name, and not the schedule."""
+
+    optimizer = sgd()
+    scheduler = StepLR(optimizer, 10)
+    assert from_torch(scheduler, 30).kind == "table"
+    walk(optimizer, scheduler, 3)
+    with pytest.raises(InputError, match="StepLR was stepped already"):
+        from_torch(scheduler, 30)
 
 
 def test_one_that_was_resumed_is_imported_from_step_0_too():

@@ -368,7 +368,7 @@ def test_a_refused_state_changes_nothing():
 def test_a_saved_schedule_that_cannot_be_read_leaves_replace():
     _, scheduler = bound("linear(to=0)", 100)
     state = {**scheduler.state_dict(), "schedules": {"lr": "from_callable(<lambda>)"}}
-    with pytest.raises(InputError, match="can't be read, so only 'replace' is left"):
+    with pytest.raises(InputError, match="bind it again, or else only 'replace' is left"):
         scheduler.load_state_dict(state, policy="keep")
     scheduler.load_state_dict(state, policy="replace")
 

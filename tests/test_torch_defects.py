@@ -81,7 +81,7 @@ def test_defect_one_cycle_divides_by_zero_after_a_cycle_that_only_rises():
     ("name", "arguments", "sentence"),
     [
         ("StepLR", {"step_size": 0}, "step_size must be a whole number of at least 1, not 0"),
-        ("CosineAnnealingLR", {"T_max": 0}, "T_max must be a whole number of at least 1, not 0"),
+        ("CosineAnnealingLR", {"T_max": 0}, "T_max must be finite and at least 1, not 0"),
         ("LinearLR", {"total_iters": 0}, "total_iters must be a whole number of at least 1, not 0"),
         ("PolynomialLR", {"total_iters": 0}, "total_iters must be a whole number of at least 1, not 0"),
         (

@@ -56,6 +56,7 @@ CASES = [
     ("CosineAnnealingLR", {"T_max": 33, "eta_min": 0.02}, {"T_max": 4}),
     ("CosineAnnealingLR", {"T_max": 1}, {"T_max": 50}),
     ("CosineAnnealingLR", {"T_max": 500.0}, {"T_max": 50, "eta_min": 0.1}),
+    ("CosineAnnealingLR", {"T_max": 12.5, "eta_min": 0.003}, {"T_max": 7}),
     ("CosineAnnealingWarmRestarts", {"T_0": 10}, {"T_0": 3}),
     ("CosineAnnealingWarmRestarts", {"T_0": 5, "T_mult": 2, "eta_min": 0.003}, {"T_0": 3}),
     ("CosineAnnealingWarmRestarts", {"T_0": 1, "T_mult": 3}, {"T_0": 2}),
@@ -676,6 +677,42 @@ def test_compositions_refuse_what_torch_refuses():
             ours.SequentialLR(optimizer, schedulers, milestones)
     with pytest.raises(ValueError, match="does not support `ReduceLROnPlateau`"):
         ours.ChainedScheduler([ours.ReduceLROnPlateau(optimizer)])
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda o: ours.ConstantLR(o, "a"), "factor"),
+        (lambda o: ours.LinearLR(o, "a"), "start_factor"),
+        (lambda o: ours.LinearLR(o, 0.5, "a"), "end_factor"),
+        (lambda o: ours.CosineAnnealingLR(o, "a"), "T_max"),
+        (lambda o: ours.CosineAnnealingLR(o, 0.5), "T_max"),
+        (lambda o: ours.CosineAnnealingWarmRestarts(o, "a"), "T_0"),
+        (lambda o: ours.CosineAnnealingWarmRestarts(o, 3, "a"), "T_mult"),
+        (lambda o: ours.CosineAnnealingWarmRestarts(o, 3, 1, "a"), "eta_min"),
+        (lambda o: ours.OneCycleLR(o, 0.1, "a"), "total_steps"),
+        (lambda o: ours.OneCycleLR(o, 0.1, epochs="a", steps_per_epoch=3), "epochs"),
+        (lambda o: ours.OneCycleLR(o, 0.1, epochs=3, steps_per_epoch="a"), "steps_per_epoch"),
+        (lambda o: ours.OneCycleLR(o, 0.1, 10, pct_start="a"), "pct_start"),
+        (lambda o: ours.OneCycleLR(o, 0.1, 10, base_momentum="a"), "base_momentum"),
+        (lambda o: ours.CyclicLR(o, 0.1, 0.2, max_momentum="a"), "max_momentum"),
+        (lambda o: ours.MultiStepLR(o, 5), "milestones"),
+        (lambda o: ours.MultiStepLR(o, "ab"), "milestones"),
+        (lambda o: ours.MultiStepLR(o, [[1]]), "milestones"),
+    ],
+)
+def test_an_argument_that_cannot_work_is_named_before_torch_stumbles_over_it(make, name):
+    optimizer = sgd()
+    before = dict(optimizer.param_groups[0])
+    with pytest.raises((InputError, InputTypeError), match=f"^{name} must be ") as caught:
+        make(optimizer)
+    assert "\n" not in str(caught.value)
+    assert optimizer.param_groups[0] == before
+
+
+def test_a_cosine_of_parts_of_a_step_has_no_schedule():
+    with pytest.raises(InputError, match=r"schedules last whole steps, so with T_max=12.5 there is none"):
+        _ = ours.CosineAnnealingLR(sgd(), 12.5).schedule
 
 
 def test_past_its_total_steps_a_one_cycle_is_refused():

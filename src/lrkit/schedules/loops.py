@@ -7,7 +7,7 @@ from typing import Any, final, overload
 
 from numpy.typing import ArrayLike
 
-from lrkit.schedules.errors import InputTypeError, shown
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.metric import Metric, as_metric
 from lrkit.schedules.plan import Plan, State
 
@@ -85,12 +85,18 @@ class Controller(Plan):
 
         Raises:
             InputTypeError: when the metric is no number, or `t` is missing where it is needed.
-            InputError: when a mapping has no entry of the name that a controller takes.
+            InputError: when a mapping has no entry of the name that a controller takes, or the state isn't its own.
         """
         self.require_resolved()
         if type(metric) is not float and not isinstance(metric, Mapping):
             metric = as_metric(metric)
-        return self._update(state, metric, t)
+        try:
+            return self._update(state, metric, t)
+        except (InputError, InputTypeError):
+            raise
+        except _OF_ANOTHER:
+            self.require_own(state)
+            raise
 
     @abstractmethod
     def _update(self, state: State, metric: Metric, t: int | None) -> State: ...
@@ -111,8 +117,37 @@ class Controller(Plan):
 
     @final
     def value(self, state: State, t: ArrayLike, base: ArrayLike = 1.0) -> Any:
-        """What update `t` uses in a group with that base, for what the state knows; shapes as in `Schedule`."""
-        return self._evaluate(t, base, state)
+        """What update `t` uses in a group with that base, for what the state knows; shapes as in `Schedule`.
+
+        Raises:
+            InputError: when the state isn't one of this controller's.
+        """
+        try:
+            return self._evaluate(t, base, state)
+        except (InputError, InputTypeError):
+            raise
+        except _OF_ANOTHER:  # looked at only then, since values are asked for all the time
+            self.require_own(state)
+            raise
+
+    @final
+    def require_own(self, state: object) -> None:
+        """Refuse what isn't a state of this controller, by what `init` gives.
+
+        Raises:
+            InputError: with the state that it isn't like.
+
+        >>> from lrkit import plateau
+        >>> plateau().require_own({"best": 0.5, "bad_epochs": 2, "cooldown": 0, "reductions": 1})
+        >>> plateau().require_own({"best": 0.5})
+        Traceback (most recent call last):
+        lrkit.schedules.errors.InputError: state must be like what init() of plateau gives, ..., not {'best': 0.5}
+        """
+        model = self.init()
+        if not _is_like(state, model):
+            raise InputError(
+                f"state must be like what init() of {self.kind} gives, {model}, not {shown(state)}"
+            ) from None
 
     def __rshift__(self, other: Plan) -> "Controller":
         """In sequence: this one, then the other, which starts from the value at the hand-over."""
@@ -123,6 +158,22 @@ class Controller(Plan):
         """The product: the first operand carries the base, the others are multipliers that start at 1."""
         product: Controller = _multiply(self, other)
         return product
+
+
+_OF_ANOTHER = (KeyError, TypeError, ValueError, IndexError, AttributeError, AssertionError)
+
+
+def _is_like(state: object, model: object) -> bool:
+    """Whether a state has the same entries as the first one: counts, numbers, None or a number, parts."""
+    if isinstance(model, dict):
+        return isinstance(state, dict) and set(state) == set(model) and all(_is_like(state[k], model[k]) for k in model)
+    if isinstance(model, list):
+        if not isinstance(state, list) or (model and len(state) != len(model)):
+            return False
+        return all(map(_is_like, state, model or [0.0] * len(state)))
+    if type(model) is int:
+        return type(state) is int and state >= 0
+    return (model is None and state is None) or type(state) in {int, float}
 
 
 def _chain(first: Plan, second: object) -> Any:

@@ -17,13 +17,13 @@ from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.evaluation import Array
 from lrkit.schedules.lengths import as_length
 from lrkit.schedules.shares import as_rate
+from lrkit.training.drop_in.cycles import CyclicLR
 from lrkit.training.scheduler import Scheduler
-from lrkit.training.torch_formulas import find_formula
+from lrkit.training.torch_formulas import find_formula, torch_class
 
 __all__ = ["from_torch"]
 
 _TOLERANCE = 1e-12  # absolute, and relative to the largest rate where that is above 1
-_TORCHS = {getattr(torchs, name) for name in torchs.__all__}
 
 
 def from_torch(scheduler: torchs.LRScheduler, total: int, *, group: int = 0) -> Plan:
@@ -48,7 +48,7 @@ def from_torch(scheduler: torchs.LRScheduler, total: int, *, group: int = 0) -> 
     plan holds its end value there.
 
     Args:
-        scheduler: any of torch's schedulers, nested ones too, or a subclass.
+        scheduler: any of torch's schedulers or of `lrkit.torch_names`, nested ones too, or a subclass.
         total: calls of `step()`.
         group: the index of a param group.
 
@@ -108,7 +108,7 @@ def _check_what_moves_it(scheduler: torchs.LRScheduler) -> None:
         raise InputError(
             f"{_name(scheduler)} holds {_name(metric)}, which moves by a metric that {_name(scheduler)} never reports"
         )
-    elif type(metric) is not torchs.ReduceLROnPlateau:
+    elif torch_class(metric) is not torchs.ReduceLROnPlateau:
         raise InputError(f"{_name(metric)} moves by a metric in a way of its own, which stepping it can't show")
 
 
@@ -186,7 +186,7 @@ def _twin(scheduler: torchs.LRScheduler) -> torchs.LRScheduler:
         raise InputError(
             f"{_name(scheduler)} can't be copied, so it can't be stepped without touching it: {_one_line(error)}"
         ) from error
-    strangers = [part for part in _parts(twin) if type(part) not in _TORCHS]
+    strangers = [part for part in _parts(twin) if torch_class(part) is None]
     if not strangers:
         for own in optimizer.param_groups:
             own["lr"] = own["initial_lr"]
@@ -203,14 +203,17 @@ def _rewind(scheduler: Any, optimizer: Optimizer) -> None:
     """Do again what the scheduler's constructor did to it and to the optimizer."""
     for part in getattr(scheduler, "_schedulers", ()):
         _rewind(part, optimizer)
+    make = type(scheduler).__init__
     if isinstance(scheduler, torchs.SequentialLR):
-        torchs.SequentialLR.__init__(scheduler, optimizer, scheduler._schedulers, scheduler._milestones)
+        make(scheduler, optimizer, scheduler._schedulers, scheduler._milestones)
     elif isinstance(scheduler, torchs.ChainedScheduler):
-        torchs.ChainedScheduler.__init__(scheduler, scheduler._schedulers, optimizer)
+        make(scheduler, scheduler._schedulers, optimizer)
     else:
         bases = [float(base) for base in scheduler.base_lrs]  # CyclicLR's aren't the groups' initial_lr
         torchs.LRScheduler.__init__(scheduler, optimizer)
         scheduler.base_lrs = bases
+        if isinstance(scheduler, CyclicLR):
+            scheduler._update_lr(scheduler.last_epoch)
 
 
 def _parts(scheduler: Any) -> Iterator[Any]:

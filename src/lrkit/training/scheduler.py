@@ -1,7 +1,7 @@
 """A plan bound to an optimizer: it owns what it schedules, and its clock is the optimizer's own updates."""
 
 import weakref
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -16,9 +16,9 @@ from lrkit.schedules.evaluation import Array
 from lrkit.schedules.metric import Metric
 from lrkit.schedules.shares import as_number
 from lrkit.training.assignment import Bases, Written, require_groups, settle, slots, stands, target_for
-from lrkit.training.hyper import place, read, separate, write
+from lrkit.training.hyper import Group, place, read, separate, write
 from lrkit.training.outlook import Outlook
-from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy, horizon_dict, reconcile
+from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy, horizon_dict, json_of, reconcile
 
 __all__ = ["BoundController", "BoundSchedule", "Policy", "Scheduler"]
 
@@ -59,7 +59,7 @@ class Scheduler(LRScheduler):
         previous = _scheduler_of(optimizer)
         self._adopt(standing=_left.get(optimizer, {}) if previous is None else previous._written())
         if not self._resume_from_mark():
-            self.sync()
+            self._write()
         if previous is not None:
             previous.release()
         self._attach()
@@ -78,6 +78,7 @@ class Scheduler(LRScheduler):
         if self._lr is not None and not any(target.hyper == "lr" for target in resolved):
             raise InputError(f"lr is the base of a schedule for lr, and '{plans}' has none; add lr: constant()")
         self._plans, self._horizon, self._resolved = plans, horizon, resolved
+        self._json: dict[str, str] | None = None
         self._states: dict[Target, State] = {
             target: plan.init() for target, plan in resolved.items() if isinstance(plan, Controller)
         }
@@ -85,7 +86,14 @@ class Scheduler(LRScheduler):
     def _adopt(self, *saved: Bases, standing: Written = MappingProxyType({})) -> None:
         """Settle the bases of all groups, those that are new among them."""
         groups = self.optimizer.param_groups
-        self._bases = settle(
+        self._bases = self._settled(groups, *saved, standing=standing)
+        for hyper, index, base in slots(self._bases):
+            groups[index][f"initial_{hyper}"] = base
+        self._known = len(groups)
+        self._lay_out()
+
+    def _settled(self, groups: Sequence[Group], *saved: Bases, standing: Written = MappingProxyType({})) -> Bases:
+        return settle(
             groups,
             self._resolved,
             lr=self._lr,
@@ -93,9 +101,6 @@ class Scheduler(LRScheduler):
             standing=standing,
             resumed=_MARK in groups[0],
         )
-        for hyper, index, base in slots(self._bases):
-            groups[index][f"initial_{hyper}"] = base
-        self._lay_out()
 
     def _lay_out(self) -> None:
         groups = self.optimizer.param_groups
@@ -107,7 +112,6 @@ class Scheduler(LRScheduler):
             if (target := target_for(hyper, i, groups[i], self._resolved)) is not None
         ]
         self._outlook = Outlook(self._values, found)
-        self._known = len(groups)
 
     def _values(self, target: Target, t: Array, bases: Array) -> Any:
         plan = self._resolved[target]
@@ -126,7 +130,9 @@ class Scheduler(LRScheduler):
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_update),
             optimizer.register_step_post_hook(self._after_update),
+            optimizer.register_state_dict_pre_hook(self._before_save),
             optimizer.register_state_dict_post_hook(self._on_save),
+            optimizer.register_load_state_dict_pre_hook(self._before_load),
             optimizer.register_load_state_dict_post_hook(self._on_load),
         ]
         _bound[optimizer] = weakref.ref(self)
@@ -159,7 +165,7 @@ class Scheduler(LRScheduler):
             raise InputError(f"the optimizer has {now} param groups and had {self._known} when it was bound; bind anew")
         if now > self._known:
             self._adopt()
-            self.sync()
+            self._write()
 
     def _tick(self) -> None:
         # A fused optimizer under a gradient scaler decides itself whether to skip the update.
@@ -167,10 +173,14 @@ class Scheduler(LRScheduler):
         if skipped is not None and bool(skipped):
             return
         self._count += 1
-        self.sync()
+        self._write()
 
     def sync(self) -> None:
-        """Write the values of the next update into the optimizer's groups."""
+        """Write the values of the next update into the optimizer's groups, those that were added among them."""
+        self._meet_groups()
+        self._write()
+
+    def _write(self) -> None:
         self._outlook.write(self.optimizer.param_groups, self._count)
 
     def _written(self) -> dict[tuple[str, int], float]:
@@ -213,12 +223,14 @@ class Scheduler(LRScheduler):
     @property
     def base_lrs(self) -> list[float]:  # type: ignore[override]  # an attribute in torch, read by trainers
         """The base of each group."""
+        self._meet_groups()
         groups = self.optimizer.param_groups
         bases: list[float | None] = self._bases.get("lr", [None] * len(groups))
         return [read(group, "lr") if base is None else base for group, base in zip(groups, bases, strict=True)]
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The rate of each group, as the next update will use it."""
+        self._meet_groups()
         return [read(group, "lr") for group in self.optimizer.param_groups]
 
     def get_lr(self) -> list[float | Tensor]:
@@ -229,12 +241,16 @@ class Scheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: step count, controllers' states, the plans as written, horizon, bases, format version."""
+        self._meet_groups()
+        if self._json is None:  # once, since a table may be long
+            self._json = json_of(self._plans)
         return SchedulerState(
             steps=self._count,
             schedules={str(target): str(plan) for target, plan in self._plans.parts},
             horizon=horizon_dict(self._horizon),
             controllers={str(target): state for target, state in self._states.items()},
             bases=self._bases,
+            json=self._json,
         ).to_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any], *, policy: Policy | None = None) -> None:
@@ -254,22 +270,29 @@ class Scheduler(LRScheduler):
         check_policy(policy)
         policy = self._policy if policy is None else policy
         saved = SchedulerState.from_dict(state_dict)
-        self._check_count(saved)
         before, written = dict(self.__dict__), self._written()
         try:
-            self._use(*reconcile(saved, self._plans, self._horizon, policy))
+            self._take(saved, policy)
             self._adopt(saved.bases)
         except (InputError, InputTypeError):
             self.__dict__.update(before)
             raise
         self._policy = policy  # the optimizer may bring the same state once more
         self._let_go(before["_bases"], written)
+        self._outlook.forget()
+        self._write()
+
+    def _take(self, saved: SchedulerState, policy: Policy | None) -> None:
+        """Take the plans, the count and the controllers' states; what it raises leaves half of them taken."""
+        self._check_count(saved)
+        self._use(*reconcile(saved, self._plans, self._horizon, policy))
         self._count = saved.steps
         for target, plan in self._plans.parts:
             if target in self._states and saved.schedules.get(str(target)) == str(plan):
-                self._states[target] = saved.controllers[str(target)]
-        self._outlook.forget()
-        self.sync()
+                controller = self._resolved[target]
+                assert isinstance(controller, Controller)
+                self._states[target] = state = saved.controllers.get(str(target), {})
+                controller.require_own(state)
 
     def _check_count(self, saved: SchedulerState) -> None:
         here = len(self.optimizer.param_groups)
@@ -285,14 +308,32 @@ class Scheduler(LRScheduler):
             if (hyper, index) not in kept and stands(read(group, hyper), written[hyper, index]):
                 write(group, place(group, hyper), base)
 
+    def _before_save(self, optimizer: Optimizer) -> None:
+        """Settle the groups that were added, so that they are saved with their rates and bases."""
+        self._meet_groups()
+
     def _on_save(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
         """Let the optimizer's own state carry the clock, for those who save nothing else."""
         state_dict["param_groups"][0][_MARK] = self.state_dict()
 
+    def _before_load(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
+        """Refuse a state that can't be gone on from, before the optimizer has loaded anything of it."""
+        groups = state_dict["param_groups"]
+        if len(groups) != len(optimizer.param_groups):
+            return  # torch refuses it
+        mark, before = groups[0].get(_MARK), dict(self.__dict__)
+        try:
+            saved = None if mark is None else SchedulerState.from_dict(mark)
+            if saved is not None:
+                self._take(saved, self._policy)
+            self._settled(groups, *([] if saved is None else [saved.bases]))
+        finally:
+            self.__dict__.update(before)
+
     def _on_load(self, optimizer: Optimizer) -> None:
         if not self._resume_from_mark():
             self._adopt()  # its groups are new
-            self.sync()
+            self._write()
 
     def _resume_from_mark(self) -> bool:
         """Go on from the state that a restored optimizer carries; it keeps it while it is refused."""

@@ -1,14 +1,16 @@
 """A scheduler's state: plain data with a version, and what to do when it was made with something else."""
 
+import contextlib
 import copy
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Literal, Self, TypeAlias, get_args
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal, Self, TypeAlias, TypeGuard, get_args
 
-from lrkit.schedules import Horizon, Plan, Plans, State, Target, parse
-from lrkit.schedules.errors import InputError
+from lrkit.schedules import Horizon, Plan, Plans, State, Target, from_json, parse, to_json
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["Policy", "SchedulerState", "check_policy", "horizon_dict", "reconcile"]
+__all__ = ["Policy", "SchedulerState", "check_policy", "horizon_dict", "json_of", "reconcile"]
 
 Policy: TypeAlias = Literal["keep", "stretch", "replace"]
 
@@ -25,6 +27,7 @@ class SchedulerState:
         horizon: what lengths were measured against.
         controllers: the states of the controllers, by target.
         bases: by hyper-parameter, the base of each group; None where the group's is not scheduled.
+        json: the JSON of the plans whose text isn't the whole of them, by target; older states have none.
     """
 
     steps: int
@@ -32,6 +35,7 @@ class SchedulerState:
     horizon: dict[str, int] | None
     controllers: dict[str, State]
     bases: dict[str, list[float | None]]
+    json: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """What fits into JSON; it shares nothing with the scheduler."""
@@ -42,16 +46,21 @@ class SchedulerState:
         """The state again.
 
         Raises:
-            InputError: when it isn't lrkit's, or of a newer format.
+            InputError: when it isn't lrkit's, of a newer format, or has something in it that no scheduler saves.
         """
-        if not isinstance(state, dict) or not isinstance(state.get("format"), int):
+        if not isinstance(state, dict) or type(state.get("format")) is not int:
             raise InputError(_FOREIGN)
-        if state["format"] > FORMAT:
-            raise InputError(f"this state has format {state['format']}, this lrkit reads formats up to {FORMAT}")
-        current = _from_format_1(state) if state["format"] == 1 else state
-        names = [field.name for field in fields(cls)]
+        if not 1 <= state["format"] <= FORMAT:
+            raise InputError(
+                f"this state has format {state['format']}, this lrkit reads formats up to {FORMAT}, from 1"
+            )
+        current = {"json": {}} | (_from_format_1(state) if state["format"] == 1 else state)
+        names = [each.name for each in fields(cls)]
         if not set(names) <= set(current):
             raise InputError(_FOREIGN)
+        for name, (sound, what) in _SOUND.items():
+            if not sound(current[name]):
+                raise InputError(f"the {name} of this state must be {what}, not {shown(current[name])}")
         return cls(**{name: copy.deepcopy(current[name]) for name in names})
 
 
@@ -60,13 +69,56 @@ _FOREIGN = "this is not the state of a schedule that lrkit bound; torch's are re
 
 def _from_format_1(state: Mapping[str, Any]) -> dict[str, Any]:
     """Format 1 had one controller, and wrote `lr/0` and `lr/@head` for `lr[0]` and `lr[head]`."""
-    schedules = {}
-    for name, text in state.get("schedules", {}).items():
+    schedules, written = {}, state.get("schedules")
+    if not _is_dict_of(written, str):
+        raise InputError(f"the schedules of this state must be texts by hyper-parameter, not {shown(written)}")
+    for name, text in written.items():
         hyper, _, group = name.partition("/")
+        if not (hyper and (group.startswith("@") or group.isdecimal() or "/" not in name)):
+            raise InputError(f"the schedules of this state must be for lr, lr/0 or lr/@head, not for {shown(name)}")
         target = Target(hyper, (group[1:] if group.startswith("@") else int(group)) if group else None)
         schedules[str(target)] = text
     controller = state.get("controller")
     return {**state, "schedules": schedules, "controllers": {} if controller is None else {"lr": controller}}
+
+
+def _is_dict_of(value: Any, kind: type) -> TypeGuard[dict[str, Any]]:
+    return isinstance(value, dict) and all(isinstance(k, str) and isinstance(v, kind) for k, v in value.items())
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_horizon(value: Any) -> bool:
+    names = {each.name for each in fields(Horizon)}
+    return value is None or (
+        _is_dict_of(value, int) and "steps" in value and set(value) <= names and all(map(_is_size, value.values()))
+    )
+
+
+def _is_size(value: Any) -> bool:
+    return _is_count(value) and value > 0
+
+
+def _are_bases(value: Any) -> bool:
+    return _is_dict_of(value, list) and all(
+        each is None or _is_base(each) for bases in value.values() for each in bases
+    )
+
+
+def _is_base(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+_SOUND: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "steps": (_is_count, "a whole number of at least 0"),
+    "schedules": (lambda value: _is_dict_of(value, str), "texts by hyper-parameter"),
+    "horizon": (_is_horizon, "None, or whole numbers above 0 for steps, epoch_steps, step_tokens and step_samples"),
+    "controllers": (lambda value: _is_dict_of(value, dict), "the states of controllers by hyper-parameter"),
+    "json": (lambda value: _is_dict_of(value, str), "texts by hyper-parameter"),
+    "bases": (_are_bases, "lists of finite numbers or None by hyper-parameter"),
+}
 
 
 def check_policy(policy: Policy | None) -> None:
@@ -106,21 +158,44 @@ def reconcile(
         raise InputError("policy 'stretch' needs the new horizon: bind with steps=")
     bound = {str(target): (target, plan) for target, plan in plans.parts}
     parts = dict(
-        bound[name] if text == written.get(name) else _read(name, text) for name, text in state.schedules.items()
+        bound[name] if text == written.get(name) else _read(name, text, state.json.get(name))
+        for name, text in state.schedules.items()
     )
     if policy == "keep":
         horizon = None if state.horizon is None else Horizon(**state.horizon)
     return Plans.of(parts), horizon
 
 
-def _read(name: str, text: str) -> tuple[Target, Plan]:
+def json_of(plans: Plans) -> dict[str, str]:
+    """The JSON of the plans that their text can't be read back to, such as tables; none of those with a function."""
+    found = {}
+    for target, plan in plans.parts:
+        try:
+            whole = parse(str(plan)) == plan
+        except InputError:
+            whole = False
+        if not whole:
+            with contextlib.suppress(InputTypeError):
+                found[str(target)] = to_json(plan)
+    return found
+
+
+def _read(name: str, text: str, json: str | None) -> tuple[Target, Plan]:
+    """A plan that was saved, and its target."""
     try:
-        plans = parse(f"{name}: {text}")
+        plans = parse(f"{name}: {text if json is None else 'constant()'}")
+        assert isinstance(plans, Plans)
+        (target, plan), *_ = plans.parts
+        read = plan if json is None else from_json(json)
     except InputError as error:
         why = str(error).splitlines()[0]
-        raise InputError(f"the saved schedule {text!r} can't be read, so only 'replace' is left: {why}") from None
-    assert isinstance(plans, Plans)
-    return plans.parts[0]
+        raise InputError(
+            f"the saved schedule {shown(text)} can't be made from the state (no state holds a Python function), so "
+            f"bind it again, or else only 'replace' is left: {why}"
+        ) from None
+    if not isinstance(read, Plan):
+        raise InputError(f"the json of this state must be of one plan for each hyper-parameter, not {shown(json)}")
+    return target, read
 
 
 def _describe(schedules: Mapping[str, str], horizon: Mapping[str, int] | None, other: Mapping[str, int] | None) -> str:

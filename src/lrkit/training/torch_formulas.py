@@ -25,8 +25,21 @@ from lrkit.schedules import (
 )  # fmt: skip
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.shares import ShareLike, as_rate
+from lrkit.training.drop_in import compositions, cycles, decays, functions, plateau
 
-__all__ = ["find_formula"]
+__all__ = ["find_formula", "torch_class"]
+
+_TORCHS = {getattr(torchs, name) for name in torchs.__all__}
+_DROP_INS = (decays, cycles, functions, plateau, compositions)
+
+
+def torch_class(scheduler: object) -> type | None:
+    """The class of torch's whose schedule a scheduler has: its own, or that which a drop-in stands for; else None."""
+    cls = type(scheduler)
+    if cls in _TORCHS:
+        return cls
+    drop_in = any(getattr(module, cls.__name__, None) is cls for module in _DROP_INS)
+    return getattr(torchs, cls.__name__) if drop_in and cls.__name__ in torchs.__all__ else None
 
 
 class _Place(NamedTuple):
@@ -49,7 +62,8 @@ def find_formula(scheduler: Any, group: int, total: int) -> Schedule | None:
 
 
 def _write(scheduler: Any, at: _Place) -> Schedule:
-    write = _FORMULAS.get(type(scheduler))
+    cls = torch_class(scheduler)
+    write = None if cls is None else _FORMULAS.get(cls)
     if write is None:
         raise InputError(f"{type(scheduler).__name__} has no formula")
     return write(scheduler, at)

@@ -28,6 +28,17 @@ class CosineAnnealingWarmRestarts(DropIn, lr_scheduler.CosineAnnealingWarmRestar
 
     T_cur: float  # type: ignore[assignment]  # torch says int, and gives a part of an epoch all the same
 
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        T_0: int,  # noqa: N803 (torch's names)
+        T_mult: int = 1,  # noqa: N803
+        eta_min: float = 0.0,
+        last_epoch: int = -1,
+    ) -> None:
+        as_number(eta_min, "eta_min", low=0.0)  # before torch compares it
+        super().__init__(optimizer, whole(T_0, "T_0"), whole(T_mult, "T_mult"), eta_min, last_epoch)
+
     @property
     def schedule(self) -> Schedule:
         """`cosine_restarts(T_0, growth=T_mult, to=absolute(eta_min))`."""
@@ -97,6 +108,7 @@ class CyclicLR(Curved, lr_scheduler.CyclicLR, Checked):
         down = up if step_size_down is None else whole(step_size_down, "step_size_down")
         _check_rates(base_lr, "base_lr")
         _check_rates(max_lr, "max_lr")
+        _check_momenta(cycle_momentum, base_momentum, max_momentum)
         with _untouched_on_error(optimizer):
             super().__init__(
                 optimizer, base_lr, max_lr, up, down, mode, gamma, scale_fn, scale_mode, cycle_momentum,
@@ -206,6 +218,11 @@ class OneCycleLR(Curved, lr_scheduler.OneCycleLR, Checked):
         last_epoch: int = -1,
     ) -> None:
         _check_rates(max_lr, "max_lr")
+        _check_momenta(cycle_momentum, base_momentum, max_momentum)
+        for length, name in ((total_steps, "total_steps"), (epochs, "epochs"), (steps_per_epoch, "steps_per_epoch")):
+            if length is not None:
+                whole(length, name)
+        as_number(pct_start, "pct_start", low=0.0, high=1.0)
         as_positive(div_factor, "div_factor")
         as_positive(final_div_factor, "final_div_factor")
         with _untouched_on_error(optimizer):
@@ -293,6 +310,12 @@ def _untouched_on_error(optimizer: Optimizer) -> Iterator[None]:
 def _check_rates(rates: float | Tensor | list[float], name: str) -> None:
     for rate in rates if isinstance(rates, list | tuple) else [rates]:
         as_number(float(rate) if isinstance(rate, Tensor) else rate, name, low=0.0)
+
+
+def _check_momenta(cycled: bool, base: float | Tensor | list[float], maximum: float | Tensor | list[float]) -> None:
+    for momenta, name in ((base, "base_momentum"), (maximum, "max_momentum")) if cycled else ():
+        for momentum in momenta if isinstance(momenta, list | tuple) else [momenta]:
+            as_number(float(momentum) if isinstance(momentum, Tensor) else momentum, name)
 
 
 def _write_momentum(group: Group, value: float) -> None:

@@ -1,12 +1,16 @@
 """The drop-ins that compound: each step multiplies what a group holds by the ratio of two values of a curve."""
 
 from abc import abstractmethod
+from collections import Counter
+from collections.abc import Iterable
 
 import numpy as np
-from torch.optim import lr_scheduler
+from torch.optim import Optimizer, lr_scheduler
 
 from lrkit.schedules import Schedule, absolute, constant, cosine, exponential, linear, milestones, polynomial, staircase
+from lrkit.schedules.errors import InputError
 from lrkit.schedules.evaluation import Array
+from lrkit.schedules.leaf import as_list, half_cosine
 from lrkit.schedules.shares import as_number, as_positive
 from lrkit.training.drop_in.base import Checked, Curved, Rate, copy, held_rates, whole
 
@@ -82,6 +86,13 @@ class MultiStepLR(Compounding, lr_scheduler.MultiStepLR, Checked):
     The order of the milestones doesn't matter, one that stands twice counts twice, and at 0 it counts from the start.
     """
 
+    def __init__(
+        self, optimizer: Optimizer, milestones: Iterable[int], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
+        given = milestones.elements() if isinstance(milestones, Counter) else milestones
+        at = [whole(each, "milestones", low=0) for each in as_list(given, "milestones", "whole numbers")]
+        super().__init__(optimizer, at, gamma, last_epoch)
+
     @property
     def schedule(self) -> Schedule:
         """`milestones(at=[...], factor=gamma)`."""
@@ -100,6 +111,12 @@ class MultiStepLR(Compounding, lr_scheduler.MultiStepLR, Checked):
 class ConstantLR(Compounding, lr_scheduler.ConstantLR, Checked):
     """torch's ConstantLR: `constant(factor, steps=total_iters) >> constant()`."""
 
+    def __init__(
+        self, optimizer: Optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
+        as_number(factor, "factor", low=0.0, high=1.0)  # before torch compares it
+        super().__init__(optimizer, factor, total_iters, last_epoch)
+
     @property
     def schedule(self) -> Schedule:
         """`constant(factor, steps=total_iters) >> constant()`."""
@@ -112,6 +129,18 @@ class ConstantLR(Compounding, lr_scheduler.ConstantLR, Checked):
 
 class LinearLR(Compounding, lr_scheduler.LinearLR, Checked):
     """torch's LinearLR: `linear(total_iters, start=start_factor, to=end_factor)`."""
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        start_factor: float = 1.0 / 3,
+        end_factor: float = 1.0,
+        total_iters: int = 5,
+        last_epoch: int = -1,
+    ) -> None:
+        as_number(start_factor, "start_factor", low=0.0, high=1.0, low_open=True)
+        as_number(end_factor, "end_factor", low=0.0, high=1.0)
+        super().__init__(optimizer, start_factor, end_factor, total_iters, last_epoch)
 
     @property
     def schedule(self) -> Schedule:
@@ -158,7 +187,8 @@ class PolynomialLR(Compounding, lr_scheduler.PolynomialLR, Checked):
 class CosineAnnealingLR(Compounding, lr_scheduler.CosineAnnealingLR, Checked):
     """torch's CosineAnnealingLR: `cosine(T_max, to=absolute(eta_min))`, run back and forth.
 
-    Past `T_max` the rate rises again and is back at the base after `2 · T_max` steps, as in torch.
+    Past `T_max` the rate rises again and is back at the base after `2 · T_max` steps, as in torch. A `T_max` that isn't
+    whole has a curve too, which reaches `eta_min` between two steps, but no `schedule`.
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
@@ -170,15 +200,22 @@ class CosineAnnealingLR(Compounding, lr_scheduler.CosineAnnealingLR, Checked):
     @property
     def schedule(self) -> Schedule:
         """`cosine(T_max, to=absolute(eta_min))`, one way."""
+        if not float(self.T_max).is_integer():
+            raise InputError(f"schedules last whole steps, so with T_max={self.T_max} there is none")
         return cosine(whole(self.T_max, "T_max"), to=absolute(as_number(self.eta_min, "eta_min", low=0.0)))
+
+    def _check(self) -> None:
+        as_number(self.T_max, "T_max", low=1.0)
+        as_number(self.eta_min, "eta_min", low=0.0)
 
     def _made_of(self) -> object:
         return self.T_max
 
     def _points(self, epochs: Array) -> list[tuple[float, float]]:
         """How much of the way from `eta_min` to the base is left at the epoch before and at the epoch."""
-        curve, period = cosine(whole(self.T_max, "T_max"), to=0.0), 2 * self.T_max
-        before, now = (curve(np.minimum(at % period, period - at % period)).tolist() for at in (epochs - 1, epochs))
+        half, period = self.T_max, 2 * self.T_max
+        folded = (np.minimum(at % period, period - at % period) for at in (epochs - 1, epochs))
+        before, now = (half_cosine(at / half).tolist() for at in folded)
         return list(zip(before, now, strict=True))
 
     def _rates(self) -> list[Rate]:
