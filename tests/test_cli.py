@@ -277,6 +277,14 @@ def test_plot_shows_every_hyper_parameter(lrkit, tmp_path):
     assert table.splitlines() == [text, "step  lr  momentum", "   0   1       0.8"]
 
 
+@pytest.mark.parametrize("command", ["train", "plot"])
+def test_help_says_what_torchs_names_count(lrkit, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "400")
+    words = " ".join(lrkit(command, "--help")[1].replace("│", " ").split())
+    assert "which count epochs, but CyclicLR and OneCycleLR updates" in words
+    assert "lrkit schedules lists all" in words
+
+
 def test_plot_draws_what_moves_and_says_what_stays(lrkit):
     text = "lr: linear(to=0); momentum: constant(0.9)"
     out = lrkit("plot", text, "--total", 10)[1]

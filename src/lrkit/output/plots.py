@@ -76,7 +76,7 @@ def curves_figure(history: History) -> "Figure":
             label = "reduced" if axes is below and number == 0 else None
             axes.axvline(float(position[each.step]), color=_GREY, linestyle=":", linewidth=1.2, label=label)
     if reductions(history):
-        below.legend(loc="lower left", frameon=False)
+        below.legend(loc="upper right", frameon=False)
     figure.suptitle(f"{history.made['task']}: {_cut(history.made['schedule'])}", fontsize=11)
     return figure
 
