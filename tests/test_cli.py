@@ -197,8 +197,11 @@ def test_plot_says_what_it_assumed(lrkit):
     assert "100 steps per epoch" in lrkit("plot", "StepLR(3)", "--epochs", 5)[1]
     assert "20 steps" in lrkit("plot", "warmup(20)")[1]
     out = lrkit("plot", "warmup(1ep) >> plateau(patience=3)", "--epochs", 12, "--epoch-steps", 10, "--lr", 0.1)[1]
-    assert "shown for one that never improves, reported every epoch" in out
-    assert "lowest 0.001" in out
+    assert "shown for one that never improves, reported every epoch" in " ".join(out.split())
+    assert "lowest 0.001" in " ".join(out.split())
+    assert "reported every step)" in " ".join(lrkit("plot", "plateau()", "--total", 50)[1].split())
+    assert "reported every 2 steps)" in " ".join(lrkit("plot", "plateau()", "--total", 200)[1].split())
+    assert "1 step\n" in lrkit("plot", "constant()", "--total", 1)[1]
 
 
 def test_plot_draws_several_schedules_beneath_each_other_over_one_axis(lrkit, tmp_path, monkeypatch):
@@ -272,6 +275,42 @@ def test_plot_shows_every_hyper_parameter(lrkit, tmp_path):
     assert found[1] == {"schedule": "constant()", "lr": [1.0]}
     table = lrkit("plot", text, "--total", 100, "--at", "0")[1]
     assert table.splitlines() == [text, "step  lr  momentum", "   0   1       0.8"]
+
+
+@pytest.mark.parametrize("command", ["train", "plot"])
+def test_help_says_what_torchs_names_count(lrkit, monkeypatch, command):
+    monkeypatch.setenv("COLUMNS", "400")
+    words = " ".join(lrkit(command, "--help")[1].replace("│", " ").split())
+    assert "which count epochs, but CyclicLR and OneCycleLR updates" in words
+    assert "lrkit schedules lists all" in words
+
+
+def test_plot_draws_what_moves_and_says_what_stays(lrkit):
+    text = "lr: linear(to=0); momentum: constant(0.9)"
+    out = lrkit("plot", text, "--total", 10)[1]
+    assert (out.count("└"), out.splitlines()[-1]) == (1, "(momentum stays 0.9)")
+    assert lrkit("plot", text, "--total", 10, "--at", "0")[1].splitlines()[1:] == [
+        "step  lr  momentum",
+        "   0   1       0.9",
+    ]
+    assert json.loads(lrkit("plot", text, "--total", 2, "--json")[1])["momentum"] == [0.9, 0.9]
+
+
+def test_plot_draws_the_momentum_that_goes_with_one_cycle(lrkit):
+    out = lrkit("plot", "lr: one_cycle(); momentum: one_cycle_momentum()", "--total", 100)[1]
+    assert "momentum: from 0.95 to 0.9499, highest 0.95, lowest 0.85" in out
+    momentum = out[out.index("momentum: from") :]
+    assert "     0.95 ┤█" in momentum
+    assert "     0.85 ┤" in momentum
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_nothing_is_wider_than_the_terminal(lrkit, monkeypatch, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    texts = ["lr: linear(to=0); momentum: constant(0.9)", "warmup(5%) >> plateau(patience=5)"]
+    for arguments in (["plot", *texts], ["plot", texts[1]], ["schedules"]):
+        out = lrkit(*arguments)[1]
+        assert max(map(len, out.splitlines())) <= min(columns, 100)
 
 
 def test_plot_knows_tokens_and_samples(lrkit):

@@ -216,6 +216,17 @@ def test_a_share_of_a_cycle_whose_length_is_known_is_known(up):
         lrkit.one_cycle(100, up="60%", three_phase=True)
 
 
+def test_the_momentum_that_goes_with_a_cycle_has_a_name_in_text():
+    plans = lrkit.parse("lr: one_cycle(up=40%); momentum: one_cycle_momentum(up=40%)")
+    assert plans.get("momentum") == lrkit.one_cycle(up="40%").momentum()
+    cycle = lrkit.triangular(2, 3, factor=0.5)
+    assert lrkit.parse("triangular_momentum(2, 3, factor=0.5)") == cycle.momentum()
+    assert lrkit.triangular_momentum(2, low=0.5, high=0.6) == lrkit.triangular(2).momentum(0.5, 0.6)
+    assert lrkit.one_cycle_momentum(9, turn=2) == lrkit.one_cycle(9, turn=2).momentum()
+    with pytest.raises(InputError, match="low must be at most high"):
+        lrkit.parse("one_cycle_momentum(low=0.9, high=0.5)")
+
+
 def test_momentum_follows_the_rate_in_a_bound_optimizer():
     schedule = lrkit.one_cycle(up="40%", shape="linear")
     optimizer = sgd([0.1])
@@ -225,6 +236,7 @@ def test_momentum_follows_the_rate_in_a_bound_optimizer():
         momenta.append(optimizer.param_groups[0]["momentum"])
         optimizer.step()
     assert momenta == pytest.approx([0.9, 0.8, 0.7, 0.6, 0.5, *(0.5 + 0.4 / 6 * i for i in range(1, 6))])
+    assert lrkit.one_cycle_momentum(up="40%", shape="linear") == schedule.momentum()
     assert str(schedule.momentum()) == (
         "one_cycle(up=40%, start=absolute(0.95), peak=absolute(0.85), to=absolute(0.95), shape=linear)"
     )

@@ -130,7 +130,7 @@ def test_each_hyper_parameter_has_a_panel_and_a_run_the_same_colour_in_all():
 
 
 def test_groups_with_plans_of_their_own_have_curves_of_their_own():
-    plans = lrkit.parse("lr: linear(to=0); lr[head]: constant(0.5); lr[1]: constant(); momentum: constant(0.9)")
+    plans = lrkit.parse("lr: linear(to=0); lr[head]: constant(0.5); lr[1]: constant(); momentum: cosine(to=0.9)")
     labels = lambda figure: [[line.get_label() for line in axes.get_lines()] for axes in figure.axes]  # noqa: E731
     assert labels(plans.plot(steps=2)) == [["other groups", "group 1", "group head"], ["all groups"]]
     figure = plans.plot(steps=2, base={"body": 0.1, "head": 0.2, 1: 0.3})
@@ -138,6 +138,23 @@ def test_groups_with_plans_of_their_own_have_curves_of_their_own():
     assert figure.axes[0].get_lines()[2].get_ydata().tolist() == [0.1, 0.1]
     with pytest.raises(InputError, match="base must name group 1 too, which has a plan of its own, not group head"):
         plans.plot(steps=2, base={"head": 0.2})
+
+
+def test_what_does_not_move_has_no_panel_but_a_remark():
+    figure = lrkit.parse("lr: linear(to=0); momentum: constant(0.9); weight_decay: linear(to=0.5)").plot(steps=10)
+    assert [axes.get_ylabel() for axes in figure.axes] == ["share of the base", "weight_decay (base 1)"]
+    assert figure.axes[-1].get_xlabel() == "step\n(momentum stays 0.9)"
+    groups = lrkit.parse("lr: constant(); momentum: constant(0.9); momentum[head]: constant(0.5)").plot(steps=10)
+    assert [axes.get_ylabel() for axes in groups.axes] == ["share of the base"]
+    assert groups.axes[0].get_xlabel() == "step\n(momentum stays 0.9 and 0.5)"
+
+
+def test_what_moves_in_one_run_is_drawn_of_all_and_so_is_what_alone_a_run_has():
+    moving, still = (lrkit.parse(f"lr: linear(to=0); momentum: {text}") for text in ("linear(to=0.5)", "constant(0.9)"))
+    assert [len(axes.get_lines()) for axes in moving.plot(still, steps=10).axes] == [2, 2]
+    alone = lrkit.parse("momentum: constant(0.9)").plot(lrkit.linear(to=0), steps=10)
+    assert [axes.get_ylabel() for axes in alone.axes] == ["share of the base", "momentum (base 1)"]
+    assert [text.get_text() for text in alone.legends[0].get_texts()] == ["linear(to=0)", "momentum: constant(0.9)"]
 
 
 def test_a_picture_is_over_the_longest_schedule_unless_told():
@@ -173,6 +190,7 @@ def test_a_picture_shows_itself_in_a_notebook_and_is_written_where_told(tmp_path
         (lambda s: s.plot(steps=10, base=[]), "base must have at least one value"),
         (lambda s: s.plot(steps=10, base={"head": -1}), "base of head must be finite and above 0, not -1.0"),
         (lambda s: s.plot(steps=10, out="x.gif"), "a picture's name must end in .png, .svg, .pdf, not 'x.gif'"),
+        (lambda s: s.plot(out=5), "out must be a path such as 'schedules.png', not 5 (int)"),
         (lambda s: s.plot(lrkit.warmup("2ep"), steps=10), "needs epoch_steps"),
         (lambda s: s.plot(s, steps=10_000_001), "at most 20000000 steps (10000000 for 2 curves), not 10000001"),
     ],

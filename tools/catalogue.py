@@ -97,7 +97,7 @@ def sheet(group: Group) -> Figure:
         axes.plot(entry.preview.position, values, color=COLOURS[number % len(COLOURS)], drawstyle="steps-post")
         axes.set_ylim(0, max(1.05, 1.05 * values.max()))
         axes.grid(alpha=0.3)
-        axes.set_title(entry.name, fontsize=10, fontweight="bold", pad=5 + 11 * lines)
+        axes.set_title(entry.name, fontsize=10, fontweight="bold", pad=7 + 11 * lines)
         axes.text(0.5, 1.03, example, transform=axes.transAxes, ha="center", va="bottom", fontsize=7.5)
         axes.tick_params(labelsize=7)
     for axes in panes[len(shown) :]:

@@ -32,6 +32,7 @@ from lrkit.schedules import milestones as milestones
 from lrkit.schedules import noam as noam
 from lrkit.schedules import noise as noise
 from lrkit.schedules import one_cycle as one_cycle
+from lrkit.schedules import one_cycle_momentum as one_cycle_momentum
 from lrkit.schedules import parse as parse
 from lrkit.schedules import piecewise as piecewise
 from lrkit.schedules import plateau as plateau
@@ -46,6 +47,7 @@ from lrkit.schedules import table as table
 from lrkit.schedules import tanh as tanh
 from lrkit.schedules import to_json as to_json
 from lrkit.schedules import triangular as triangular
+from lrkit.schedules import triangular_momentum as triangular_momentum
 from lrkit.schedules import untuned_warmup as untuned_warmup
 from lrkit.schedules import warmup as warmup
 from lrkit.schedules import warmup_cosine as warmup_cosine

@@ -33,7 +33,7 @@ _GROUPS = {
         ("algebra", "composition", "sequence", "product", "periods", "repetition", "bounds", "shifts"),
     ),
     "Controllers": ("They depend on a metric too, which is reported while training.", ("controllers",)),
-    "Recipes": ("Compositions that have a name.", ("recipes",)),
+    "Recipes": ("Compositions that have a name, and the momentum that goes with a cycle.", ("recipes",)),
 }
 _SIGNS = {"sequence": "a >> b", "product": "a * b"}
 

@@ -11,7 +11,13 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 
 
 def chart(
-    values: NDArray[np.float64], *, width: int = 80, height: int = 10, top: float | None = None, x_label: str = ""
+    values: NDArray[np.float64],
+    *,
+    width: int = 80,
+    height: int = 10,
+    bottom: float = 0.0,
+    top: float | None = None,
+    x_label: str = "",
 ) -> str:
     """The curve in block characters, the axis beside and beneath it.
 
@@ -19,6 +25,7 @@ def chart(
         values: what is drawn, evenly spaced; each column shows the mean of its part.
         width: of the whole, in characters.
         height: of the curve, in lines.
+        bottom: what the lowest line begins at.
         top: what the highest line ends at, so that charts can share an axis; by default the highest value.
         x_label: stands at the right end of the axis.
 
@@ -31,10 +38,10 @@ def chart(
     margin = 9
     columns = max(1, min(width - margin - 2, max(len(values), 1)))
     top = (float(values.max()) if top is None else top) or 1.0
-    eighths = np.rint(column_means(values, columns) / top * height * 8).astype(int)
+    eighths = np.rint((column_means(values, columns) - bottom) / (top - bottom) * height * 8).astype(int)
     lines = []
     for row in range(height - 1, -1, -1):
-        label = f"{top:.4g}" if row == height - 1 else "0" if row == 0 else ""
+        label = f"{top:.4g}" if row == height - 1 else f"{bottom:.4g}" if row == 0 else ""
         cells = "".join(_BLOCKS[int(np.clip(each - 8 * row, 0, 8))] for each in eighths)
         lines.append(f"{label:>{margin}} {'┤' if label else '│'}{cells}".rstrip())
     lines.append(f"{'':>{margin}} └{'─' * columns}")

@@ -24,8 +24,9 @@ app = typer.Typer(
 BUILT_IN = ("mnist", "mnist-wide", "mnist-cnn", "chars")  # a test compares it with what there is; torch is slow to load
 SCHEDULE_HELP = (
     "For example 'plateau(patience=5)', 'warmup(5%) >> linear(to=0)', 'staircase(every=10ep, factor=0.1)', "
-    "'every(1ep, exponential(factor=0.9))', or torch's names, counted in epochs: 'StepLR(step_size=10, gamma=0.1)', "
-    "'MultiStepLR(milestones=[10,30], gamma=0.1)', 'ExponentialLR(gamma=0.9)', 'ReduceLROnPlateau(patience=5)'."
+    "'every(1ep, exponential(factor=0.9))', or torch's names: 'StepLR(step_size=10, gamma=0.1)', "
+    "'MultiStepLR(milestones=[10,30], gamma=0.1)', 'ExponentialLR(gamma=0.9)', 'ReduceLROnPlateau(patience=5)' and "
+    "others, which count epochs, but CyclicLR and OneCycleLR updates. lrkit schedules lists all."
 )
 
 
@@ -54,7 +55,7 @@ def train(
         str | None,
         typer.Option(
             help=f"The schedule as text; by default plateau(patience=5). {SCHEDULE_HELP} Several hyper-parameters: "
-            "'lr: linear(to=0); momentum: linear(to=0.5)'."
+            "'lr: one_cycle(); momentum: one_cycle_momentum()'."
         ),
     ] = None,
     lr: Annotated[float | None, typer.Option(help="The base (peak) learning rate; by default the task's.")] = None,
@@ -156,7 +157,7 @@ def plot(
 ) -> None:
     """Preview schedules without training: here in the terminal, and all in one picture with --out.
 
-    lrkit schedules lists what there is.
+    The learning rate is always drawn, other hyper-parameters where they move. lrkit schedules lists what there is.
     """
     from lrkit.output.plot_command import PlotOptions, plot_schedules
 

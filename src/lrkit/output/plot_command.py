@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,8 @@ def plot_schedules(options: PlotOptions) -> None:
         shown = preview(runs, horizon, base=base, base_name="--lr")
     except InputError as error:
         raise InputError(f"{error}{_hint(str(error))}") from None
+    if not (at or options.json):
+        shown = shown.drawn  # numbers are given of what stays, too
     remarks += [shown.remark] if shown.remark else []
     if out is not None:
         save(preview_figure(shown), out)
@@ -68,7 +71,7 @@ def plot_schedules(options: PlotOptions) -> None:
         return
     typer.echo(_table(shown, at) if at else _charts(shown))
     for each in remarks:
-        typer.echo(f"({each})")
+        typer.echo(_wrapped(f"({each})"))
     if out is not None:
         typer.echo(f"picture {out}")
 
@@ -126,20 +129,32 @@ def _steps_at(texts: Sequence[str], horizon: Horizon) -> list[_Chosen]:
 
 def _charts(shown: Preview) -> str:
     """A chart for each curve, one beneath the other over the same axes: that can be read without colour."""
-    width = min(100, shutil.get_terminal_size((80, 24)).columns)
     count = sum(len(panel.curves) for panel in shown.panels)
     height = 10 if count == 1 else max(_LEAST_HEIGHT, _HEIGHT // count)
     epochs = shown.horizon.epoch_steps
-    unit = f"{shown.steps / float(epochs):g} epochs" if epochs else f"{shown.steps} steps"
+    unit = _counted(shown.steps / float(epochs), "epoch") if epochs else _counted(shown.steps, "step")
     parts = []
     for panel in shown.panels:
-        top = max(float(curve.values.max()) for curve in panel.curves)
+        bottom, top = _ends(panel)
         for curve in panel.curves:
             last = panel is shown.panels[-1] and curve is panel.curves[-1]
-            drawn = chart(curve.values, width=width, height=height, top=top, x_label=unit if last else "")
-            said = f"{_name(panel, curve, shown)}: {_range(curve)}"
+            drawn = chart(
+                curve.values, width=_width(), height=height, bottom=bottom, top=top, x_label=unit if last else ""
+            )
+            said = _wrapped(f"{_name(panel, curve, shown)}: {_range(curve)}")
             parts += [said, drawn] if count > 1 else [drawn, said]
     return "\n".join(parts)
+
+
+def _ends(panel: Panel) -> tuple[float, float]:
+    """What the panel's charts go from and to: rates from zero, others not where all that moves would be the tips."""
+    lowest = min(float(curve.values.min()) for curve in panel.curves)
+    top = max(float(curve.values.max()) for curve in panel.curves)
+    return (lowest if panel.hyper != "lr" and top / 2 < lowest < top else 0.0), top
+
+
+def _counted(number: float, noun: str) -> str:
+    return f"{number:.10g} {noun}{'' if number == 1 else 's'}"
 
 
 def _name(panel: Panel, curve: Curve, shown: Preview) -> str:
@@ -151,6 +166,14 @@ def _name(panel: Panel, curve: Curve, shown: Preview) -> str:
 def _range(curve: Curve) -> str:
     values = curve.values
     return f"from {values[0]:.4g} to {values[-1]:.4g}, highest {values.max():.4g}, lowest {values.min():.4g}"
+
+
+def _width() -> int:
+    return min(100, shutil.get_terminal_size((80, 24)).columns)
+
+
+def _wrapped(text: str) -> str:
+    return textwrap.fill(text, _width(), subsequent_indent="  ", break_on_hyphens=False, break_long_words=False)
 
 
 def _table(shown: Preview, at: Sequence[_Chosen]) -> str:

@@ -88,10 +88,10 @@ def plot(
     base: Bases = 1.0,
     out: str | Path | None = None,
 ) -> "Picture":
-    """What `plan.plot(...)` does; the arguments are described there. Each hyper-parameter has a panel.
+    """What `plan.plot(...)` does; the arguments are described there. What moves has a panel.
 
     >>> import lrkit
-    >>> figure = lrkit.plot([lrkit.parse("lr: linear(to=0); momentum: constant(0.9)")], lrkit.Horizon(100))
+    >>> figure = lrkit.plot([lrkit.parse("lr: linear(to=0); momentum: linear(to=0.5)")], lrkit.Horizon(100))
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['share of the base', 'momentum (base 1)']
     """
@@ -102,7 +102,7 @@ def plot(
     if not runs:
         raise InputError("plot needs at least one schedule")
     if out is not None:
-        _check_suffix(Path(out))
+        _file(out)
     figure = preview_figure(preview(runs, horizon, base=base))
     if out is not None:
         save(figure, out)
@@ -110,13 +110,14 @@ def plot(
 
 
 def preview_figure(preview: Preview) -> "Picture":
-    """The curves of a preview: a panel for each hyper-parameter, a colour and a line style for each run.
+    """The curves of a preview: a panel for each hyper-parameter that moves, a colour and a line style for each run.
 
     Raises:
         InputError: for more runs than can be told apart.
     """
     from lrkit.output.picture import Picture
 
+    preview = preview.drawn
     labels = preview.labels
     styles = {label: _style(number) for number, label in enumerate(labels)}
     if len(labels) > len(COLOURS) * len(_DASHES):
@@ -151,18 +152,22 @@ def save(figure: "Figure", path: str | Path) -> None:
 
     Raises:
         InputError: for another suffix, and a path that can't be written.
+        InputTypeError: for what isn't a path.
     """
-    file = Path(path)
-    _check_suffix(file)
+    file = _file(path)
     try:
         figure.savefig(file, dpi=120)
     except OSError as error:
         raise InputError(f"the picture {file} can't be written: {error.strerror}") from None
 
 
-def _check_suffix(file: Path) -> None:
+def _file(path: object) -> Path:
+    if not isinstance(path, str | Path):
+        raise InputTypeError(f"out must be a path such as 'schedules.png', not {shown(path)} ({type(path).__name__})")
+    file = Path(path)
     if file.suffix.lower() not in SUFFIXES:
         raise InputError(f"a picture's name must end in {', '.join(SUFFIXES)}, not {str(file)!r}")
+    return file
 
 
 def _in_epochs(history: History) -> NDArray[np.float64]:

@@ -48,6 +48,17 @@ class Panel:
     hyper: str
     curves: tuple[Curve, ...]
 
+    @property
+    def moves(self) -> bool:
+        """Whether any of its curves does."""
+        return any(np.ptp(curve.values) > 1e-12 * curve.values.max() for curve in self.curves)
+
+    @property
+    def stays(self) -> str:
+        """What is said instead of a picture where none does."""
+        values = dict.fromkeys(show_number(float(curve.values[0])) for curve in self.curves)
+        return f"{self.hyper} stays {' and '.join(values)}"
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -57,12 +68,14 @@ class Preview:
         horizon: with its steps.
         panels: the learning rate's, then one for whatever else is scheduled.
         title: what all curves have in common, or nothing.
+        shown_hypers: what is worth a picture: the learning rate, and whatever else moves.
         in_shares: the rates are shares of a base that wasn't named.
         remark: what was assumed about metrics, where a controller needs them.
     """
 
     horizon: Horizon
     panels: tuple[Panel, ...]
+    shown_hypers: frozenset[str]
     title: str = ""
     in_shares: bool = True
     remark: str = ""
@@ -72,6 +85,13 @@ class Preview:
         """How many steps are shown."""
         assert isinstance(self.horizon.steps, int)
         return self.horizon.steps
+
+    @property
+    def drawn(self) -> "Preview":
+        """What a picture shows of it: panels of what moves, and a remark about the rest."""
+        panels = tuple(panel for panel in self.panels if panel.hyper in self.shown_hypers)
+        still = [panel.stays for panel in self.panels if panel.hyper not in self.shown_hypers]
+        return replace(self, panels=panels, remark="; ".join(filter(None, [self.remark, *still])))
 
     @functools.cached_property
     def position(self) -> Array:
@@ -113,18 +133,29 @@ def preview(
         several = f" ({_MOST_VALUES // len(wanted)} for {len(wanted)} curves)" if len(wanted) > 1 else ""
         raise InputError(f"a preview has at most {_MOST_VALUES} steps{several}, not {horizon.steps}")
     resolved = {plan: _over(plan, horizon) for plan in dict.fromkeys(each.plan for each in wanted)}
-    panels: dict[str, list[Curve]] = {}
+    curves: dict[str, list[Curve]] = {}
     for each in wanted:
         values = _values(resolved[each.plan], horizon, each.base)
         curve = Curve(each.label or str(runs[0]), values[:-1], float(values[-1]))
-        panels.setdefault(each.hyper, []).append(curve)
+        curves.setdefault(each.hyper, []).append(curve)
+    panels = [Panel(hyper, tuple(own)) for hyper, own in sorted(curves.items(), key=lambda item: item[0] != "lr")]
     return Preview(
         horizon,
-        tuple(Panel(hyper, tuple(curves)) for hyper, curves in panels.items()),
+        tuple(panels),
+        _shown_hypers(panels, runs),
         title=str(runs[0]) if len(runs) == 1 else "",
         in_shares=list(bases.items()) == [("", 1.0)],
         remark=_remark(list(resolved), horizon),
     )
+
+
+def _shown_hypers(panels: Sequence[Panel], runs: Sequence[Plan | Plans]) -> frozenset[str]:
+    """The learning rate and what moves; and of a run that has neither, whatever it has."""
+    found = {panel.hyper for panel in panels if panel.hyper == "lr" or panel.moves}
+    for run in runs:
+        own = {target.hyper for target, _ in as_plans(run).parts}
+        found |= own if found.isdisjoint(own) else set()
+    return frozenset(found)
 
 
 @dataclass(frozen=True)
@@ -214,7 +245,8 @@ def _remark(plans: Sequence[Plan], horizon: Horizon) -> str:
     if not fed:
         return ""
     what = "it does" if len(plans) == 1 else f"{' and '.join(fed)} {'does' if len(fed) == 1 else 'do'}"
-    every = "epoch" if horizon.epoch_steps else f"{_report_every(horizon)} steps"
+    steps = _report_every(horizon)
+    every = "epoch" if horizon.epoch_steps else "step" if steps == 1 else f"{steps} steps"
     return f"what {what} depends on a metric: shown for one that never improves, reported every {every}"
 
 

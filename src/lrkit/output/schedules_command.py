@@ -28,7 +28,7 @@ def list_schedules(*, as_json: bool) -> None:
     typer.echo("TORCH'S NAMES\n")
     for each in torchs():
         typer.echo(_wrapped(each.signature, "      ", first="  "))
-    typer.echo("\nlrkit schedules NAME shows one in full; lrkit plot draws any text.")
+    typer.echo("\n" + _wrapped("lrkit schedules NAME shows one in full; lrkit plot draws any text.", ""))
 
 
 def show_schedule(name: str, *, as_json: bool) -> None:
@@ -52,7 +52,8 @@ def _brief(entry: Entry) -> str:
     if entry.preview is not None:
         curve = sparkline(entry.preview.panels[0].curves[0].values, _COLUMNS)
         side_by_side = f"    {curve}  {entry.example}"
-        lines.append(side_by_side if len(side_by_side) <= _width() else f"    {curve}\n    {entry.example}")
+        beneath = f"    {curve}\n{_wrapped(entry.example, '    ')}"
+        lines.append(side_by_side if len(side_by_side) <= _width() else beneath)
     return "\n".join(lines)
 
 

@@ -33,7 +33,16 @@ from lrkit.schedules.ramps import Cosine as cosine
 from lrkit.schedules.ramps import Exponential as exponential
 from lrkit.schedules.ramps import Linear as linear
 from lrkit.schedules.ramps import Polynomial as polynomial
-from lrkit.schedules.recipes import budgeted, infinite, linear_to_zero, noam, warmup_cosine, wsd
+from lrkit.schedules.recipes import (
+    budgeted,
+    infinite,
+    linear_to_zero,
+    noam,
+    one_cycle_momentum,
+    triangular_momentum,
+    warmup_cosine,
+    wsd,
+)
 from lrkit.schedules.repetition import Repeat as repeat
 from lrkit.schedules.restarts import CosineRestarts as cosine_restarts
 from lrkit.schedules.shares import Absolute, absolute
@@ -77,6 +86,7 @@ __all__ = [
     "noam",
     "noise",
     "one_cycle",
+    "one_cycle_momentum",
     "parse",
     "piecewise",
     "plateau",
@@ -91,6 +101,7 @@ __all__ = [
     "tanh",
     "to_json",
     "triangular",
+    "triangular_momentum",
     "untuned_warmup",
     "warmup",
     "warmup_cosine",

@@ -29,7 +29,8 @@ class Triangular(Leaf):
     `down` steps, and amplitude is factor^(cycles done) for per="cycle", factor^t for per="step"
 
     torch's mode `triangular` is the default, `triangular2` is factor=0.5, `exp_range` is per="step" with gamma as the
-    factor. Where `low` lies above the peak and the amplitude grows past 1, the value stops at 0.
+    factor. Where `low` lies above the peak and the amplitude grows past 1, the value stops at 0. The momentum that goes
+    with it is `.momentum()`, in text `momentum: triangular_momentum(up, down)`.
 
     Args:
         up: how long it rises.
@@ -112,6 +113,8 @@ class OneCycle(Leaf):
     two steps: it is `one_cycle(total - 1, turn=pct_start * total - 1, start=1 / div_factor,
     to=1 / div_factor / final_div_factor)`. With a turn before step 0 the last phase is all there is, as if it had begun
     there; with one so late that three phases don't fit, the end cuts them off.
+
+    The momentum that goes with it is `.momentum()`, in text `momentum: one_cycle_momentum()`.
 
     Args:
         steps: how long the cycle lasts.

@@ -15,7 +15,16 @@ from lrkit.schedules.periods import Every
 from lrkit.schedules.plan import Plan
 from lrkit.schedules.points import Piecewise, Table
 from lrkit.schedules.ramps import Constant, Cosine, Exponential, Linear, Polynomial
-from lrkit.schedules.recipes import budgeted, infinite, linear_to_zero, noam, warmup_cosine, wsd
+from lrkit.schedules.recipes import (
+    budgeted,
+    infinite,
+    linear_to_zero,
+    noam,
+    one_cycle_momentum,
+    triangular_momentum,
+    warmup_cosine,
+    wsd,
+)
 from lrkit.schedules.repetition import Repeat
 from lrkit.schedules.restarts import CosineRestarts
 from lrkit.schedules.shares import absolute
@@ -45,7 +54,11 @@ MAKERS: dict[str, Callable[..., Plan]] = {**KINDS, "clip": clip, "shift": shift}
 
 # What is read as a composition, and written as one.
 RECIPES: dict[str, Callable[..., Plan]] = {
-    recipe.__name__: recipe for recipe in (warmup_cosine, wsd, linear_to_zero, infinite, noam, budgeted)
+    recipe.__name__: recipe
+    for recipe in (
+        *(warmup_cosine, wsd, linear_to_zero, infinite, noam, budgeted),
+        *(one_cycle_momentum, triangular_momentum),
+    )
 }
 
 

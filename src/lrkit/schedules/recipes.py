@@ -3,6 +3,7 @@
 from typing import Literal
 
 from lrkit.schedules.cooldowns import Cooldown
+from lrkit.schedules.cycles import OneCycle, Triangular
 from lrkit.schedules.decays import InverseSqrt
 from lrkit.schedules.lengths import LengthLike
 from lrkit.schedules.loops import Schedule
@@ -10,7 +11,16 @@ from lrkit.schedules.ramps import Constant, Cosine, Exponential, Linear
 from lrkit.schedules.shares import ShareLike
 from lrkit.schedules.warmups import Warmup
 
-__all__ = ["budgeted", "infinite", "linear_to_zero", "noam", "warmup_cosine", "wsd"]
+__all__ = [
+    "budgeted",
+    "infinite",
+    "linear_to_zero",
+    "noam",
+    "one_cycle_momentum",
+    "triangular_momentum",
+    "warmup_cosine",
+    "wsd",
+]
 
 
 def warmup_cosine(warmup: LengthLike, *, to: ShareLike = 0.0) -> Schedule:
@@ -102,3 +112,49 @@ def budgeted(steps: LengthLike | None = None) -> Schedule:
     linear(1000, to=0)
     """
     return Linear(steps, to=0.0)
+
+
+def one_cycle_momentum(
+    steps: LengthLike | None = None,
+    *,
+    low: float = 0.85,
+    high: float = 0.95,
+    up: LengthLike | None = OneCycle.up,
+    shape: Literal["cosine", "linear"] = "cosine",
+    three_phase: bool = False,
+    turn: float | None = None,
+) -> Schedule:
+    """The momentum that goes with `one_cycle`: from `high` to `low` at the peak of the rate, and back.
+
+    The same as `one_cycle(...).momentum(low, high)`; the other arguments are those of `one_cycle`. In text it stands
+    beside the rate: `lr: one_cycle(); momentum: one_cycle_momentum()`.
+
+    >>> one_cycle_momentum(low=0.8)
+    one_cycle(up=30%, start=absolute(0.95), peak=absolute(0.8), to=absolute(0.95))
+    >>> one_cycle_momentum(10, up=5)([0, 5, 10]).tolist()
+    [0.95, 0.85, 0.95]
+    """
+    return OneCycle(steps, up=up, shape=shape, three_phase=three_phase, turn=turn).momentum(low, high)
+
+
+def triangular_momentum(
+    up: LengthLike,
+    down: LengthLike | None = None,
+    *,
+    low: float = 0.8,
+    high: float = 0.9,
+    factor: float = 1.0,
+    per: Literal["cycle", "step"] = "cycle",
+    steps: LengthLike | None = None,
+) -> Schedule:
+    """The momentum that goes with `triangular`: `high` where the rate is low, `low` at its peak.
+
+    The same as `triangular(...).momentum(low, high)`; the other arguments are those of `triangular`. In text it stands
+    beside the rate: `lr: triangular(2ep); momentum: triangular_momentum(2ep)`.
+
+    >>> triangular_momentum("10%", low=0.7)
+    triangular(10%, low=absolute(0.9), peak=absolute(0.7))
+    >>> triangular_momentum(2)(range(5)).round(3).tolist()
+    [0.9, 0.85, 0.8, 0.85, 0.9]
+    """
+    return Triangular(up, down, factor=factor, per=per, steps=steps).momentum(low, high)
