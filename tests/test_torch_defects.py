@@ -216,13 +216,15 @@ def test_defect_a_chain_inside_a_sequence_raises_when_its_turn_comes():
         ("CosineAnnealingLR", {"T_max": 4}, 0.2 / (1 + math.cos(math.pi / 4))),
     ],
 )
-def test_defect_a_chain_that_begins_a_sequence_is_a_step_ahead(name, arguments, first):
+@pytest.mark.parametrize("inner", ["chain", "sequence"])
+def test_defect_a_composition_that_begins_a_sequence_is_a_step_ahead(name, arguments, first, inner):
     """And the order of steps is complained about, though none was taken."""
 
     def build(module):
         optimizer = sgd()
-        chain = module.ChainedScheduler([getattr(module, name)(optimizer, **arguments)])
-        return module.SequentialLR(optimizer, [chain, module.StepLR(optimizer, 2)], [4])
+        part = getattr(module, name)(optimizer, **arguments)
+        begin = module.ChainedScheduler([part]) if inner == "chain" else module.SequentialLR(optimizer, [part], [])
+        return module.SequentialLR(optimizer, [begin, module.StepLR(optimizer, 2)], [4])
 
     with pytest.warns(UserWarning, match="before"):
         assert walk(build(theirs), 0) == close([first])
