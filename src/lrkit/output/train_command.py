@@ -40,7 +40,7 @@ def train_task(options: TrainOptions) -> None:
         _train(task, wanted, _open(options, task), options)
     except typer.Exit:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if options.debug:
             traceback.print_exc()
             raise typer.Exit(2) from None
