@@ -150,6 +150,7 @@ def _as_dict(history: History, folder: RunFolder, seconds: float) -> dict[str, A
             "train_loss": each["train_loss"],
             "valid_loss": each["valid_loss"],
             "valid_accuracy": each["metrics"].get("accuracy"),
+            "metrics": each["metrics"],
             "lr": each["lr"],
             "seconds": each["seconds"],
         }

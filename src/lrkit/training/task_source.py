@@ -53,6 +53,10 @@ class TaskSource:
         module = sys.modules.get(place) if ":" in self.task else None
         return None if module is None or module.__file__ is None else Path(module.__file__)
 
+    @property
+    def _folder(self) -> str:
+        return str(Path.cwd()) if self.folder is None else self.folder
+
     def load(self) -> Task:
         """The task; its `source` says all that is needed to load it again, and the hash of its file.
 
@@ -81,7 +85,7 @@ class TaskSource:
             if self.task.split(":")[0].endswith(".py"):
                 written["task"] = f"{self.file}:{name}"
             else:
-                written["folder"] = self.folder or str(Path.cwd())
+                written["folder"] = self._folder
             own = {"sha256": hashlib.sha256(self.file.read_bytes()).hexdigest()}
         return written | own
 
@@ -91,9 +95,7 @@ class TaskSource:
             return tasks.get(place, data=self.data)
         if self.data is not None:
             raise InputError(f"--data is for built-in tasks; {self.task} says itself what it trains on")
-        module = (
-            _from_file(Path(place)) if place.endswith(".py") else _from_module(place, self.folder or str(Path.cwd()))
-        )
+        module = _from_file(Path(place)) if place.endswith(".py") else _from_module(place, self._folder)
         if not hasattr(module, name):
             known = [each for each, value in vars(module).items() if isinstance(value, Task)]
             raise unknown(f"task in {place}", name, known) if known else InputError(f"{place} has no task {name!r}")
