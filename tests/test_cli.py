@@ -52,8 +52,9 @@ def test_train_json_is_one_object_and_the_same_for_the_same_seed(lrkit, small):
         assert (status, err) == (0, "")
         result = json.loads(out)
         assert [set(each) for each in result["epochs"]] == [
-            {"epoch", "train_loss", "valid_loss", "valid_accuracy", "lr", "seconds"}
+            {"epoch", "train_loss", "valid_loss", "valid_accuracy", "metrics", "lr", "seconds"}
         ] * 3
+        assert all(each["metrics"] == {"accuracy": each["valid_accuracy"]} for each in result["epochs"])
         assert result["best_epoch"] in (1, 2, 3)
         assert result["wall_seconds"] > 0
         assert RunFolder.load(result["run_dir"]).epochs[2].train_loss == result["epochs"][2]["train_loss"]

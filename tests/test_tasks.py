@@ -4,6 +4,7 @@ import dataclasses
 import importlib
 import json
 import re
+import sys
 from collections import namedtuple
 from pathlib import Path
 
@@ -68,6 +69,34 @@ def test_a_function_a_module_and_a_neighbour(lrkit, tmp_path):
     assert len(json.loads(out)["source"]["sha256"]) == 64
 
 
+def test_a_module_is_found_again_from_another_folder(lrkit, tmp_path, monkeypatch):
+    (tmp_path / "pack_there").mkdir()
+    (tmp_path / "pack_there" / "two.py").write_text(GOOD)
+    importlib.invalidate_caches()
+    assert lrkit("train", "pack_there.two:task", "--epochs", 1, "--out", "run", "--quiet")[0] == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    sys.path.remove(str(tmp_path))
+    for name in ("pack_there", "pack_there.two"):
+        del sys.modules[name]
+    assert lrkit("train", "--resume", "../run", "--quiet") == (0, "", "")
+    config = RunFolder.config(tmp_path / "run")
+    assert (config["source"]["task"], config["source"]["folder"]) == ("pack_there.two:task", str(tmp_path))
+
+
+def test_a_policy_is_for_the_length_that_it_was_named_for(lrkit, tmp_path):
+    (tmp_path / "own.py").write_text(GOOD)
+    options = ["--quiet", "--schedule", "linear(to=0)"]
+    assert lrkit("train", "own.py", "--epochs", 1, "--out", "run", *options)[0] == 0
+    assert lrkit("train", "--resume", "run", "--epochs", 2, "--policy", "keep", "--quiet")[0] == 0
+    assert lrkit("train", "--resume", "run", "--quiet") == (0, "", "")
+    for changes in (["--epochs", 3], ["--steps", 120], ["--schedule", "constant()"]):
+        status, _, err = lrkit("train", "--resume", "run", *changes)
+        assert status == 2
+        assert "name the policy: 'keep'" in err
+    assert lrkit("train", "--resume", "run", "--quiet") == (0, "", "")
+
+
 def test_resume_from_the_command_line(lrkit, tmp_path):
     (tmp_path / "own.py").write_text(GOOD)
     whole = json.loads(lrkit("train", "own.py", "--epochs", 3, "--json", "--seed", 4, "--lr", 0.02)[1])
@@ -90,7 +119,7 @@ def test_resume_from_the_command_line(lrkit, tmp_path):
         (["own.py:tusk"], "unknown task in own.py 'tusk', did you mean 'task'? Known: task"),
         (["own.py:x"], "own.py:x must be an lrkit.Task or a function that returns one, not Tensor"),
         (["none.py"], "there is no file none.py"),
-        (["no.such.module:task"], "there is no module no.such.module"),
+        (["no.such.module:task"], "there is no module no.such.module, neither in /"),
         (["json:task"], "json has no task 'task'"),
         ([":task"], "a task is a built-in name, 'file.py:task' or 'package.module:task', not ':task'"),
         (["own.py", "--data", "."], "--data is for built-in tasks"),
@@ -104,6 +133,7 @@ def test_resume_from_the_command_line(lrkit, tmp_path):
         (["--resume", "none", "--policy", "maybe"], "--policy must be keep, stretch, replace, not 'maybe'"),
         (["own.py", "--resume", "run"], "so a task can't be given with it"),
         (["--resume", "run", "--lr", "0.3"], "so --lr can't be given with it"),
+        (["--resume", "run", "--seed", "0"], "so --seed can't be given with it"),
         (["--resume", "run", "--batch-size", "3"], "so --batch-size can't be given with it"),
     ],
 )
@@ -149,6 +179,8 @@ FAILURES = [  # what stands there, what is put in its place, the line that is na
     ("lrkit.accuracy", "lambda *_: torch.ones(9)", TASK_LINE, "the metric 'accuracy' must be one number"),
     ("batch_size=32", "batch_size=0", TASK_LINE, "batch_size must be positive, not 0"),
     ("epochs=10,", "", TASK_LINE, "a task's length is either epochs or steps, not neither"),
+    ("lrkit.accuracy", "lambda *_: sys.exit(1)", "sys.exit", r"^the task ended the program, with sys.exit\(1\)$"),
+    ("epochs=10,", "epochs=sys.exit('no'),", "sys.exit", r"^the task ended the program, with sys.exit\('no'\)$"),
     ("import lrkit", "import lrkti", "import lrkti", "ModuleNotFoundError: No module named 'lrkti'"),
     ("generator = torch", "generator = 1 / 0 or torch", "1 / 0", "ZeroDivisionError: division by zero"),
     ("epochs=10,\n)", "epochs=10,\n", TASK_LINE, "SyntaxError: '.' was never closed"),
@@ -160,7 +192,7 @@ def test_a_task_that_fails_is_said_with_its_place(lrkit, tmp_path, case):
     old, new, line, sentence = case
     own = tmp_path / "own.py"
     assert GOOD.count(old) == 1
-    own.write_text(GOOD.replace(old, new))
+    own.write_text(f"import sys\n{GOOD.replace(old, new)}")
     status, _, err = lrkit("train", "own.py", "--epochs", 1, "--quiet")
     assert status == 2
     place, said = re.fullmatch(rf"lrkit: error: {own}:(\d+): (.*)\n", err).groups()

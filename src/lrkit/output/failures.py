@@ -7,7 +7,7 @@ import traceback
 from pathlib import Path
 
 import lrkit
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.blame import blamed
 
 __all__ = ["explain"]
@@ -19,7 +19,7 @@ _NOT_THE_USERS = tuple(
 _IN_A_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\nOriginal (?=Traceback)")
 
 
-def explain(error: Exception, file: Path | None, name: str = "task") -> str | None:
+def explain(error: Exception | SystemExit, file: Path | None, name: str = "task") -> str | None:
     """One sentence; None for what is neither bad input nor of the task: a fault of lrkit's own.
 
     Args:
@@ -34,6 +34,8 @@ def explain(error: Exception, file: Path | None, name: str = "task") -> str | No
         return str(error) if ours else None
     place = _place(error, file, name)
     at = f"{place}: " if place else ""
+    if isinstance(error, SystemExit):
+        return f"{at}the task ended the program, with sys.exit({shown(error.code)})"
     kind, text = _said(error)
     if ours:
         return f"{at}{text}"
@@ -53,14 +55,14 @@ def _said(error: Exception) -> tuple[str, str]:
     return kind.rpartition(".")[2], text
 
 
-def _workers_traceback(error: Exception) -> str | None:
+def _workers_traceback(error: BaseException) -> str | None:
     """What a worker process of a DataLoader wrote down: the exception that it raised is here as text only."""
     text = str(error)
     found = _IN_A_WORKER.match(text)
     return None if found is None else text[max(found.end(), text.rfind("\nTraceback (most recent call last):\n") + 1) :]
 
 
-def _place(error: Exception, file: Path | None, name: str) -> str | None:
+def _place(error: BaseException, file: Path | None, name: str) -> str | None:
     if isinstance(error, SyntaxError) and error.filename:
         return f"{error.filename}:{error.lineno}"
     line = _users_line(error, file)
@@ -69,7 +71,7 @@ def _place(error: Exception, file: Path | None, name: str) -> str | None:
     return None if file is None else f"{file}{_definition(file, name)}"
 
 
-def _users_line(error: Exception, file: Path | None) -> str | None:
+def _users_line(error: BaseException, file: Path | None) -> str | None:
     """The innermost line of the task's file that was at work, else of any code that isn't a library's."""
     places = [(frame.filename, str(frame.lineno)) for frame in traceback.extract_tb(error.__traceback__)]
     places += re.findall(r'^  File "(.+)", line (\d+), in ', _workers_traceback(error) or "", re.MULTILINE)

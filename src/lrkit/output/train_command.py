@@ -40,7 +40,7 @@ def train_task(options: TrainOptions) -> None:
         _train(task, wanted, _open(options, task), options)
     except typer.Exit:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if options.debug:
             traceback.print_exc()
             raise typer.Exit(2) from None
@@ -150,6 +150,7 @@ def _as_dict(history: History, folder: RunFolder, seconds: float) -> dict[str, A
             "train_loss": each["train_loss"],
             "valid_loss": each["valid_loss"],
             "valid_accuracy": each["metrics"].get("accuracy"),
+            "metrics": each["metrics"],
             "lr": each["lr"],
             "seconds": each["seconds"],
         }

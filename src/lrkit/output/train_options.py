@@ -127,7 +127,8 @@ def _new(options: TrainOptions) -> Order:
 def _resumed(options: TrainOptions, path: Path) -> Order:
     """The order that the run in a folder was given, with what may be changed."""
     for name in ("task", "lr", "seed", "batch_size", "data", "out", "overwrite", "compiled"):
-        if getattr(options, name):
+        value = getattr(options, name)
+        if value is not None and value is not False:
             what = {"task": "a task", "compiled": "--compile"}.get(name, _flag(name))
             raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it")
     made = RunFolder.config(path)
@@ -148,8 +149,11 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
             f"{', '.join(known[1:])}, not {shown(recorded)}"
         )
     source = TaskSource(**recorded)
+    policy = options.policy
     if options.epochs is not None or options.steps is not None:
         source = replace(source, epochs=options.epochs, steps=options.steps)
+    elif options.schedule is None and policy is None:
+        policy = made.get("policy")  # what it was made to be; another length or schedule needs a word of its own
     return Order(
         source=source,
         plan=parse(made["schedule"] if options.schedule is None else options.schedule),
@@ -158,7 +162,7 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
         place=choose_device(made["device"] if options.device is None else options.device),
         threads=made["threads"] if options.threads is None else options.threads,
         compiled=made.get("compiled", False),
-        policy=cast("Policy | None", made.get("policy") if options.policy is None else options.policy),
+        policy=cast("Policy | None", policy),
         sha256=digest,
         versions=_other_versions(made),
     )

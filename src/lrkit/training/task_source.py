@@ -28,6 +28,7 @@ class TaskSource:
         epochs: the length instead of the task's, or
         steps: the length in updates.
         batch_size: instead of the task's.
+        folder: where a module is looked for first; by default the working folder.
     """
 
     task: str
@@ -35,6 +36,7 @@ class TaskSource:
     epochs: int | None = None
     steps: int | None = None
     batch_size: int | None = None
+    folder: str | None = None
 
     @property
     def name(self) -> str:
@@ -50,6 +52,10 @@ class TaskSource:
             return Path(place).absolute()
         module = sys.modules.get(place) if ":" in self.task else None
         return None if module is None or module.__file__ is None else Path(module.__file__)
+
+    @property
+    def _folder(self) -> str:
+        return str(Path.cwd()) if self.folder is None else self.folder
 
     def load(self) -> Task:
         """The task; its `source` says all that is needed to load it again, and the hash of its file.
@@ -78,6 +84,8 @@ class TaskSource:
             name = _split(self.task)[1]
             if self.task.split(":")[0].endswith(".py"):
                 written["task"] = f"{self.file}:{name}"
+            else:
+                written["folder"] = self._folder
             own = {"sha256": hashlib.sha256(self.file.read_bytes()).hexdigest()}
         return written | own
 
@@ -87,7 +95,7 @@ class TaskSource:
             return tasks.get(place, data=self.data)
         if self.data is not None:
             raise InputError(f"--data is for built-in tasks; {self.task} says itself what it trains on")
-        module = _from_file(Path(place)) if place.endswith(".py") else _from_module(place)
+        module = _from_file(Path(place)) if place.endswith(".py") else _from_module(place, self._folder)
         if not hasattr(module, name):
             known = [each for each, value in vars(module).items() if isinstance(value, Task)]
             raise unknown(f"task in {place}", name, known) if known else InputError(f"{place} has no task {name!r}")
@@ -132,14 +140,13 @@ def _from_file(path: Path) -> ModuleType:
     return module
 
 
-def _from_module(name: str) -> ModuleType:
-    """A module by its name, also one below the working folder, as `python -m` finds it."""
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+def _from_module(name: str, folder: str) -> ModuleType:
+    """A module by its name, also one below the folder, as `python -m` finds it."""
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise InputError(f"there is no module {name}") from None
+            raise InputError(f"there is no module {name}, neither in {folder} nor installed") from None
         raise
