@@ -9,7 +9,7 @@ process of its own, the contenders taking turns:
   as its command, `lrkit train mnist`, which leaves a run folder with checkpoints and a picture.
 
     pip install 'lrkit[bench]'                                  # lightning and jax; without them they are left out
-    python benchmarks/first_job.py                              # both, about forty minutes on two cores
+    python benchmarks/first_job.py                              # both, about a quarter of an hour on two cores
     python benchmarks/first_job.py --steady --rounds 9          # about five minutes
     python benchmarks/first_job.py --whole --epochs 5 --only b,f,g
 

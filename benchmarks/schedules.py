@@ -11,7 +11,7 @@ bound one, whose hook sets the next rate; for the bound scheduler's `step()`; an
 of the one with the same name in lrkit.torch_names. Calls are timed in rounds, a block of each in turn; ratios are
 medians of the ratios within each round.
 
-    python benchmarks/schedules.py                           # both, about six minutes
+    python benchmarks/schedules.py                           # both, about two minutes
     python benchmarks/schedules.py --whole --steps 100000    # of whole schedules, shorter ones
     python benchmarks/schedules.py --calls --rounds 5
 """
