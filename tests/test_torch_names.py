@@ -571,10 +571,10 @@ def test_torchs_names_in_text_give_torchs_rates(text, written):
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("CyclicLR(0.1, 1, mode=up)", "mode must be triangular, triangular2 or exp_range, not 'up'"),
+        ("CyclicLR(0.1, 1, mode=up)", "mode must be 'triangular', 'triangular2' or 'exp_range', not 'up'"),
         ("CyclicLR(0.1, 1, cycle_momentum=True)", "CyclicLR is the rate alone in text, and momentum has a schedule"),
         ("OneCycleLR(max_lr=1)", "OneCycleLR needs total_steps, or epochs and steps_per_epoch"),
-        ("OneCycleLR(max_lr=1, total_steps=9, anneal_strategy=sine)", "anneal_strategy must be cos or linear"),
+        ("OneCycleLR(max_lr=1, total_steps=9, anneal_strategy=sine)", "anneal_strategy must be 'cos' or 'linear'"),
         ("OneCycleLR(max_lr=1, total_steps=9, div_factor=0)", "div_factor must be finite and above 0"),
     ],
 )
