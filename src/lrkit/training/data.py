@@ -15,7 +15,7 @@ from lrkit.training.blame import blame
 
 __all__ = ["ORDER", "Batches", "make_batches"]
 
-_TOGETHER = 8  # batches whose rows are gathered at once: one large gather is faster than many small ones
+_TOGETHER = 4_000_000  # bytes of the batches that are gathered at once: one gather is faster than many small ones
 
 ORDER = "torch.randperm(n), generator seeded by numpy's SeedSequence([seed, epoch])"
 
@@ -85,6 +85,7 @@ class _TensorBatches:
         self.device = device
         self.seed = seed
         self.count = -(-len(self.tensors[0]) // batch_size)
+        self._together = max(1, _TOGETHER // max(1, batch_size * sum(tensor[0].nbytes for tensor in self.tensors)))
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
         begin = skip * self.batch_size
@@ -93,7 +94,7 @@ class _TensorBatches:
             yield from zip(*parts, strict=True)
             return
         order = shuffled(len(self.tensors[0]), self.seed, number)[begin:].to(self.device)
-        for rows in order.split(_TOGETHER * self.batch_size):  # type: ignore[no-untyped-call]
+        for rows in order.split(self._together * self.batch_size):  # type: ignore[no-untyped-call]
             if len(rows):
                 parts = (tensor.index_select(0, rows).split(self.batch_size) for tensor in self.tensors)  # type: ignore[no-untyped-call]
                 yield from zip(*parts, strict=True)

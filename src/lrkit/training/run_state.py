@@ -51,6 +51,7 @@ class RunState:
         self.place = place
         self.policy = policy
         self.model = _make_model(task).to(place)
+        self._parameters = list(self.model.parameters())
         self.optimizer = _make_optimizer(task, self.model)
         self.compiled = _make_compiled(task, self.model, self.optimizer) if compiled else None
         self.train = _batches(task, task.train, "train", place, seed)
@@ -105,10 +106,15 @@ class RunState:
         before = self.scheduler.steps
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.optimizer.zero_grad()
-        self.model.zero_grad()  # the optimizer may have some of its parameters only, or others too
+        self._clear_gradients()
         if self.scheduler.steps > before:  # not one that the gradient scaler skipped
             self.record.update(lrs, loss, samples)
+
+    def _clear_gradients(self) -> None:
+        """Of the model's parameters and the optimizer's: it may have some of them only, or others too."""
+        for parameters in (self._parameters, *(group["params"] for group in self.optimizer.param_groups)):
+            for parameter in parameters:
+                parameter.grad = None
 
     def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, int]:
         """Leave the gradients of the mean loss over all samples of the batches; return that loss, and their number."""
