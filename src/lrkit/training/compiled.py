@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from lrkit.schedules.errors import InputError
-from lrkit.training.blame import blame
+from lrkit.training.blame import blame, blaming
 from lrkit.training.pure_update import PureUpdate, Tensors, numbers_of, state_of
 from lrkit.training.randomness import random_state, set_random_state
 from lrkit.training.rules import hyper_of
@@ -66,8 +66,13 @@ class CompiledUpdate:
         after = random_state(place)
         eager = {name: each.grad for name, each in self._model.named_parameters() if each.grad is not None}
         set_random_state(before, place)
-        pure = self._pure_gradients(list(eager), buffers, batches)
+        with blaming("the compiled update"):
+            self._compare(eager, self._pure_gradients(list(eager), buffers, batches))
         set_random_state(after, place)
+        self._used, self._key = list(eager), self._key_of(batches)
+
+    def _compare(self, eager: Mapping[str, Tensor], pure: Tensors) -> None:
+        """Refuse a task whose gradients aren't what the pure update gives; rounding doesn't count."""
         norm = math.sqrt(sum(float(each.double().square().sum()) for each in eager.values()))
         apart = math.sqrt(sum(float((pure[name] - each).double().square().sum()) for name, each in eager.items()))
         if apart > 0.01 * norm:
@@ -75,7 +80,6 @@ class CompiledUpdate:
                 "the compiled update would have other gradients than the task: a hook changes them, or the loss uses "
                 "parameters that don't come through the model; train it without compile"
             )
-        self._used, self._key = list(eager), self._key_of(batches)
 
     def _pure_gradients(self, used: list[str], buffers: Tensors, batches: Sequence[Any]) -> Tensors:
         try:
