@@ -84,6 +84,6 @@ def ask(function: Callable[..., object], t: Array, who: str, counted: str = "ste
 def _number(function: Callable[..., object], at: float, who: str, counted: str) -> float:
     value = function(at)
     try:
-        return float(value)  # type: ignore[arg-type]
+        return float(value)  # type: ignore[arg-type]  # what has no float in it is refused below
     except (TypeError, ValueError):
         raise InputTypeError(f"{who} must give numbers, not {shown(value)} at {counted} {at}") from None

@@ -94,7 +94,7 @@ def as_list(value: object, name: str, what: str) -> tuple[object, ...]:
     try:
         if isinstance(value, str | bytes):
             raise TypeError
-        return tuple(value)  # type: ignore[arg-type]
+        return tuple(value)  # type: ignore[arg-type]  # what is no list is refused below
     except TypeError:
         raise InputTypeError(f"{name} must be a list of {what}, not {shown(value)}") from None
 

@@ -1,4 +1,4 @@
-"""What an update does, as a pure function of tensors: for updates that are compiled, or made for many lanes at once."""
+"""What an update does, as a pure function of tensors: that is what can be compiled."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
@@ -10,15 +10,15 @@ from torch.optim import Optimizer
 from lrkit.training.rules import Hyper, Rule, hyper_of, rule_of
 from lrkit.training.task import Task
 
-__all__ = ["Measured", "PureUpdate", "Tensors", "Updated", "numbers_of", "state_of"]
+__all__ = ["PureUpdate", "Tensors", "Updated", "numbers_of", "state_of"]
 
 Tensors: TypeAlias = dict[str, Tensor]
 # Named, since torch can't compile a subscript in an annotation.
 _LossAndMore: TypeAlias = tuple[Tensor, tuple[Tensors, Tensor]]
 
 
-class Measured(nn.Module):
-    """A task's measurement as a module, so that the model's parameters and buffers can be given from outside."""
+class _Measured(nn.Module):
+    """A task's mean loss and number of samples as a module, to be given parameters and buffers from outside."""
 
     def __init__(self, model: nn.Module, task: Task) -> None:
         super().__init__()
@@ -26,20 +26,18 @@ class Measured(nn.Module):
         self.task = task
         self.device = next(model.parameters()).device.type
 
-    def forward(self, batch: Any, *, with_metrics: bool = False) -> tuple[Tensor, int, Mapping[str, Tensor]]:
-        """What `Task.measure` gives, in the task's precision."""
+    def forward(self, batch: Any) -> tuple[Tensor, int]:
+        """Both, in the task's precision."""
         if self.task.precision == "float32":
-            return self.task.measure(self.model, batch, with_metrics=with_metrics)
+            return self.task.measure(self.model, batch, with_metrics=False)[:2]
         with torch.autocast(self.device, dtype=getattr(torch, self.task.precision)):
-            return self.task.measure(self.model, batch, with_metrics=with_metrics)
+            return self.task.measure(self.model, batch, with_metrics=False)[:2]
 
-    def given(
-        self, parameters: Tensors, buffers: Tensors, batch: Any, *, with_metrics: bool = False
-    ) -> tuple[tuple[Tensor, int, Mapping[str, Tensor]], Tensors]:
-        """The measurement with these parameters and buffers, and the buffers after it."""
+    def given(self, parameters: Tensors, buffers: Tensors, batch: Any) -> tuple[Tensor, int, Tensors]:
+        """Both with these parameters and buffers, and the buffers after it."""
         held = {f"model.{name}": each for name, each in {**parameters, **buffers}.items()}
-        result = torch.func.functional_call(self, held, (batch,), {"with_metrics": with_metrics})
-        return result, {name: held[f"model.{name}"] for name in buffers}
+        loss, samples = torch.func.functional_call(self, held, (batch,))
+        return loss, samples, {name: held[f"model.{name}"] for name in buffers}
 
 
 class PureUpdate:
@@ -52,7 +50,7 @@ class PureUpdate:
     """
 
     def __init__(self, task: Task, model: nn.Module, optimizer: Optimizer) -> None:
-        self._measured = Measured(model, task)
+        self._measured = _Measured(model, task)
         self._rule: Rule = rule_of(optimizer)
         self._clip_norm = task.clip_norm
         group_of = {id(each): index for index, group in enumerate(optimizer.param_groups) for each in group["params"]}
@@ -107,8 +105,8 @@ class PureUpdate:
         fixed = {name: each for name, each in parameters.items() if name not in used}
 
         def loss_of(moving: Tensors, held: Tensors) -> _LossAndMore:
-            (loss, n, _), after = self._measured.given({**fixed, **moving}, held, batch)
-            return loss, (after, torch.as_tensor(n))
+            loss, samples, after = self._measured.given({**fixed, **moving}, held, batch)
+            return loss, (after, torch.as_tensor(samples))
 
         moving = {name: parameters[name] for name in used}
         gradients, (loss, (after, samples)) = torch.func.grad_and_value(loss_of, has_aux=True)(moving, buffers)

@@ -1,4 +1,4 @@
-"""What torch's optimizers do to one parameter, as pure functions: for updates that are compiled or batched.
+"""What torch's optimizers do to one parameter, as pure functions: for updates that are compiled.
 
 `update(parameter, gradient, state, hyper) -> (parameter, state)`, elementwise in everything: a hyper-parameter may be a
 number, a tensor without dimensions, or one that broadcasts against the parameter. State has torch's names, so that it

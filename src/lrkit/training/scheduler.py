@@ -188,7 +188,7 @@ class Scheduler(LRScheduler):
 
     # --- what trainers call and read --------------------------------------------------------------
 
-    def step(self, metrics: Metric | None = None, epoch: int | None = None) -> None:  # type: ignore[override]
+    def step(self, metrics: Metric | None = None, epoch: int | None = None) -> None:  # type: ignore[override]  # a metric too
         """Report a metric to the controllers; else nothing but `sync`, since the clock is the optimizer's updates.
 
         Trainers call it with what torch's schedulers take; `epoch` isn't looked at, nor is a metric by a schedule.

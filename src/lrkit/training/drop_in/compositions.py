@@ -82,7 +82,7 @@ class SequentialLR(_Driving, lr_scheduler.SequentialLR):
         for child in self._schedulers if sched is None else [sched]:
             _rewind(child)
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]  # as torch's own, which takes no epoch
         """One step of the scheduler whose turn it is."""
         self.last_epoch += 1
         child, epoch = self._turn()
@@ -139,7 +139,7 @@ class ChainedScheduler(_Driving, lr_scheduler.ChainedScheduler):
         if fresh and any(isinstance(child, SequentialLR) for child in schedulers):
             self._update_lr(0)  # making a SequentialLR undid what those made before it had done
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]  # as torch's own, which takes no epoch
         """One step of each."""
         for child in self._schedulers:
             getattr(child, "_step_among_others", child.step)()

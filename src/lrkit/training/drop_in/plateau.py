@@ -74,7 +74,7 @@ class ReduceLROnPlateau(lr_scheduler.ReduceLROnPlateau):
         """
         load(self, state_dict, super().load_state_dict)
 
-    def step(self, metrics: SupportsFloat, epoch: int | None = None) -> None:  # type: ignore[override]
+    def step(self, metrics: SupportsFloat, epoch: int | None = None) -> None:  # type: ignore[override]  # as torch's
         """Report a metric; reduce the groups' rates when it has stalled for longer than the patience."""
         if epoch is not None:
             warnings.warn(lr_scheduler.EPOCH_DEPRECATION_WARNING, UserWarning, stacklevel=2)
