@@ -54,10 +54,15 @@ from lrkit.schedules import warmup_cosine as warmup_cosine
 from lrkit.schedules import wsd as wsd
 from lrkit.schedules.transformers_names import from_transformers as from_transformers
 from lrkit.training.binding import bind as bind
+from lrkit.training.history import Divergence as Divergence
 from lrkit.training.history import EpochRecord as EpochRecord
 from lrkit.training.history import History as History
 from lrkit.training.history import best_epoch as best_epoch
 from lrkit.training.importers import from_torch as from_torch
+from lrkit.training.lanes.lane import Lane as Lane
+from lrkit.training.lanes.loop import run_lanes as run_lanes
+from lrkit.training.lanes.observer import LanesObserver as LanesObserver
+from lrkit.training.lanes.observer import LanesSetup as LanesSetup
 from lrkit.training.loop import DivergedError as DivergedError
 from lrkit.training.loop import StoppedError as StoppedError
 from lrkit.training.loop import run as run

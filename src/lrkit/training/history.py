@@ -3,14 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.schedules.errors import InputError
 
-__all__ = ["EpochRecord", "History", "best_epoch", "best_of"]
+__all__ = ["Divergence", "EpochRecord", "History", "best_epoch", "best_of"]
 
 FORMAT = 1
 
@@ -38,6 +38,13 @@ class EpochRecord:
     seconds: float = field(compare=False)
 
 
+class Divergence(NamedTuple):
+    """Where a training loss was no finite number any more: the update, and the rate that it used."""
+
+    step: int
+    lr: float
+
+
 @dataclass(frozen=True, eq=False)
 class History:
     """What a run recorded; two histories are equal when their numbers are, to the bit (times aside).
@@ -63,6 +70,12 @@ class History:
         """The rate of every update in the first param group, shape (updates,)."""
         first: NDArray[np.float64] = self.lrs[:, 0]
         return first
+
+    @property
+    def diverged(self) -> Divergence | None:
+        """The first update whose training loss isn't finite; None where all are."""
+        wrong = np.flatnonzero(~np.isfinite(self.losses))
+        return Divergence(int(wrong[0]), float(self.lr[wrong[0]])) if len(wrong) else None
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, History):

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 
 from lrkit.schedules import Plan, Plans, parse
@@ -116,12 +115,10 @@ def _end_early(steps: int, watchers: Iterable[Observer]) -> NoReturn:
 
 
 def _refuse_divergence(history: History) -> None:
-    wrong = np.flatnonzero(~np.isfinite(history.losses))
-    if len(wrong):
-        step = int(wrong[0])
-        raise DivergedError(
-            f"the training loss became {history.losses[step]} at step {step}, with learning rate {history.lr[step]:.6g}"
-        )
+    found = history.diverged
+    if found is not None:
+        loss = history.losses[found.step]
+        raise DivergedError(f"the training loss became {loss} at step {found.step}, with learning rate {found.lr:.6g}")
 
 
 def choose_device(device: str | torch.device | None) -> torch.device:

@@ -2,10 +2,12 @@
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lrkit.schedules.errors import InputError
@@ -21,9 +23,10 @@ class Record:
     def __init__(self, made: dict[str, Any]) -> None:
         self.made = made
         self.epochs: list[EpochRecord] = []
-        self.lrs: list[list[float]] = []
-        self.losses = np.zeros(0, dtype=np.float32)
-        self._fresh: list[Tensor] = []  # losses of the epoch under way
+        self._lrs: list[NDArray[np.float64]] = []  # of each finished epoch, shape (updates, param groups)
+        self._losses: list[NDArray[np.float32]] = []
+        self._fresh_lrs: list[Sequence[float]] = []  # of the epoch under way
+        self._fresh: list[Tensor] = []
         self._samples: list[int | Tensor] = []
         self._seconds = 0.0  # of the epoch under way, before it was last resumed
         self._since = time.perf_counter()
@@ -33,13 +36,13 @@ class Record:
         """Updates of the epoch under way."""
         return len(self._fresh)
 
-    def update(self, lrs: list[float], loss: Tensor, samples: int | Tensor) -> None:
+    def update(self, lrs: Sequence[float], loss: Tensor, samples: int | Tensor) -> None:
         """Note what an update used and gave."""
-        self.lrs.append(lrs)
+        self._fresh_lrs.append(lrs)
         self._fresh.append(loss)
         self._samples.append(samples)
 
-    def fresh_losses(self) -> np.ndarray[Any, np.dtype[np.float32]]:
+    def fresh_losses(self) -> NDArray[np.float32]:
         """The losses of the epoch under way, brought to the CPU at once."""
         if not self._fresh:
             return np.zeros(0, dtype=np.float32)
@@ -60,35 +63,35 @@ class Record:
             error = InputError("train has no samples")
             blame(error, "the data of train")
             raise error
-        fresh = self.fresh_losses()
+        fresh, [lrs] = self.fresh_losses(), self._fresh_rates()
         seconds = self._seconds + time.perf_counter() - self._since
         self.epochs.append(
             EpochRecord(
                 epoch=len(self.epochs) + 1,
-                step=len(self.lrs),
+                step=len(fresh) + (self.epochs[-1].step if self.epochs else 0),
                 train_loss=float(np.average(fresh.astype(np.float64), weights=self._counts())),
                 valid_loss=valid_loss,
                 metrics=metrics,
-                lr=self.lrs[-1][0],
+                lr=float(lrs[-1, 0]),
                 seconds=seconds,
             )
         )
-        self.losses = np.append(self.losses, fresh)
-        self._fresh, self._samples, self._seconds, self._since = [], [], 0.0, time.perf_counter()
+        self._lrs.append(lrs)
+        self._losses.append(fresh)
+        self._fresh_lrs, self._fresh, self._samples = [], [], []
+        self._seconds, self._since = 0.0, time.perf_counter()
         return self.history()
 
     def history(self) -> History:
         """The history of the finished epochs."""
-        end = len(self.losses)
-        lrs = np.array(self.lrs[:end], dtype=np.float64).reshape(end, -1)
-        return History(tuple(self.epochs), lrs, self.losses.copy(), self.made)
+        return History(tuple(self.epochs), _joined(self._lrs), _joined(self._losses), self.made)
 
     def state(self) -> dict[str, Any]:
         """Everything recorded, the epoch under way included, as plain data and tensors."""
         return {
             "epochs": [{**vars(each), "metrics": dict(each.metrics)} for each in self.epochs],
-            "lrs": torch.tensor(self.lrs, dtype=torch.float64),
-            "losses": torch.from_numpy(self.losses.copy()),
+            "lrs": torch.from_numpy(_joined([*self._lrs, *self._fresh_rates()])),
+            "losses": torch.from_numpy(_joined(self._losses)),
             "fresh": torch.from_numpy(self.fresh_losses().copy()),
             "samples": self._counts(),
             "seconds": self._seconds + time.perf_counter() - self._since,
@@ -97,9 +100,19 @@ class Record:
     def restore(self, state: dict[str, Any], device: torch.device) -> None:
         """Go on from a state."""
         self.epochs = [EpochRecord(**each) for each in state["epochs"]]
-        self.lrs = state["lrs"].tolist()
-        self.losses = state["losses"].numpy().copy()
+        lrs, end = state["lrs"].numpy(), len(state["losses"])
+        self._lrs, self._losses = [lrs[:end].copy()], [state["losses"].numpy().copy()]
+        self._fresh_lrs = lrs[end:].tolist()
         self._fresh = list(state["fresh"].to(device).unbind())
         self._samples = list(state["samples"])
         self._seconds = state["seconds"]
         self._since = time.perf_counter()
+
+    def _fresh_rates(self) -> list[NDArray[np.float64]]:
+        return [np.array(self._fresh_lrs, dtype=np.float64)] if self._fresh_lrs else []
+
+
+def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """The parts as one array; those without an update have no number of columns."""
+    filled = [part for part in parts if len(part)]
+    return np.concatenate(filled) if filled else np.zeros(0)

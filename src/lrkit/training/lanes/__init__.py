@@ -1,0 +1,1 @@
+"""Many runs at once, each as it would have been alone."""

@@ -1,0 +1,117 @@
+"""A lane: one of many runs of a task, told by what is its own."""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch.optim import Optimizer
+
+from lrkit.schedules import Plan, Plans, parse
+from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.shares import as_number
+from lrkit.training.hyper import place, write
+from lrkit.training.task import Task
+
+__all__ = ["Lane"]
+
+
+@dataclass(frozen=True)
+class Lane:
+    """What one run of a task has of its own; what is None is as the task has it.
+
+    It means `run(lane.of(task), lane.schedule, lr=lane.lr, seed=lane.seed)`. Each hyper-parameter but the rate is that
+    of all param groups; where a schedule moves it, it is the base.
+
+    Attributes:
+        schedule: a plan, plans for several hyper-parameters, or the text of either.
+        lr: the base; by default the rate that the task's optimizer sets.
+        seed: of the initial weights, the data order, and everything random in the model and the data.
+        momentum: of SGD and RMSprop; of Adam and its relatives the first of the betas.
+        dampening: of SGD.
+        weight_decay: of all.
+        beta1: of Adam and its relatives, as `beta2` and `eps`.
+        beta2: see `beta1`.
+        eps: see `beta1`; also of RMSprop and Adagrad.
+        alpha: of RMSprop.
+        lr_decay: of Adagrad.
+        momentum_decay: of NAdam.
+
+    Raises:
+        InputError, InputTypeError: for a text that is no schedule, and for a value that is no number of at least 0.
+
+    >>> Lane("warmup(5%) >> linear(to=0)", lr=0.1, seed=3).hypers
+    {}
+    >>> Lane(momentum=0.8).hypers
+    {'momentum': 0.8}
+    """
+
+    schedule: Plan | Plans | str = "constant()"
+    lr: float | None = None
+    seed: int = 0
+    momentum: float | None = None
+    dampening: float | None = None
+    weight_decay: float | None = None
+    beta1: float | None = None
+    beta2: float | None = None
+    eps: float | None = None
+    alpha: float | None = None
+    lr_decay: float | None = None
+    momentum_decay: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.schedule, str):
+            object.__setattr__(self, "schedule", parse(self.schedule))
+        schedule: object = self.schedule
+        if not isinstance(schedule, Plan | Plans):
+            raise InputTypeError(f"a lane's schedule must be a plan or the text of one, not {shown(schedule)}")
+        seed: object = self.seed
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise InputTypeError(f"a lane's seed must be a whole number, not {shown(seed)}")
+        for name in ("lr", *_HYPERS):
+            value = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, as_number(value, name, low=0.0))
+
+    @property
+    def plan(self) -> Plan | Plans:
+        """The schedule, which is a value even where it was given as text."""
+        assert not isinstance(self.schedule, str)
+        return self.schedule
+
+    @property
+    def hypers(self) -> dict[str, float]:
+        """The hyper-parameters that are the lane's own, but the rate."""
+        return {name: value for name in _HYPERS if (value := getattr(self, name)) is not None}
+
+    def of(self, task: Task) -> Task:
+        """The task with the lane's hyper-parameters in its optimizer."""
+        if not self.hypers:
+            return task
+        return dataclasses.replace(task, optimizer=_With(task.optimizer, self.hypers))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: the schedule as text, and what is the lane's own."""
+        own = {name: value for name in ("lr", "seed") if (value := getattr(self, name)) is not None}
+        return {"schedule": str(self.schedule), **own, **self.hypers}
+
+
+_HYPERS = tuple(field.name for field in dataclasses.fields(Lane) if field.name not in ("schedule", "lr", "seed"))
+
+
+@dataclass(frozen=True)
+class _With:
+    """An optimizer factory that sets hyper-parameters in what another one makes."""
+
+    factory: Callable[[Iterable[Any]], Optimizer]
+    hypers: Mapping[str, float]
+
+    def __call__(self, parameters: Iterable[Any]) -> Optimizer:
+        optimizer = self.factory(parameters)
+        for group in getattr(optimizer, "param_groups", ()):
+            for name, value in self.hypers.items():
+                try:
+                    write(group, place(group, name), value)
+                except InputError as error:
+                    raise InputError(f"a lane's {name} can't be set: {error}") from None
+        return optimizer
