@@ -11,6 +11,7 @@ from lrkit.training.history import History
 from lrkit.training.lanes.alone import train_alone
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
+from lrkit.training.lanes.together import train_together
 from lrkit.training.lanes.work import Drop, Histories, NoCheckpoint, Work
 from lrkit.training.loop import choose_device
 from lrkit.training.task import Task
@@ -31,15 +32,18 @@ def run_lanes(
 ) -> list[History]:
     """Train many runs of a task, and record each as `run` would have."""
     wanted, place, watchers = _checked(lanes), choose_device(device), tuple(observers)
-    made = {"backend": "sequential", "reason": "it was asked for"}
+    made = {"backend": backend, "reason": "it was asked for"}
     work = Work(task, wanted, place, made, drop, stop)
     groups = [[number] for number in range(len(wanted))]
     with _closing(watchers):
         telling = _Telling(watchers)
         for watcher in watchers:
             watcher.start(LanesSetup(wanted, 0, "sequential", "it was asked for", groups, 0, made))
-        for group in groups:
-            train_alone(work, group[0], telling, NoCheckpoint())
+        if backend in ("eager", "compiled"):
+            train_together(work, range(len(wanted)), telling, NoCheckpoint(), compiled=backend == "compiled")
+        else:
+            for group in groups:
+                train_alone(work, group[0], telling, NoCheckpoint())
         return [telling.histories[number] for number in range(len(wanted))]
 
 
