@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -30,8 +31,8 @@ class LanesFolder(LanesObserver):
     """Keeps many lanes in a folder: give it to `run_lanes` as its `folder`.
 
     `config.json` is written before the first update; `lanes/007.npz`, a lane's whole history, when lane 7 has ended;
-    `under_way/007.pt`, a checkpoint of the lanes that are trained together with lane 7, the first of them, now and then,
-    until all of them have ended. Each file is replaced as a whole.
+    `under_way/007.pt`, a checkpoint of lane 7 and those that are trained together with it, now and then until they have
+    ended. Each file is replaced as a whole.
 
     Args:
         path: the folder; it is made where it doesn't exist.
@@ -133,7 +134,7 @@ class LanesFolder(LanesObserver):
         """Write the lanes' histories; where none is left of those trained together, their checkpoint goes."""
         assert self._setup is not None
         for number, history in histories.items():
-            replace_file(self.path / _ENDED / f"{number:03}.npz", lambda file, kept=history: _write(kept, file))
+            replace_file(self.path / _ENDED / f"{number:03}.npz", partial(_write, history))
             self.histories[number] = history
         for group in self._setup.groups:
             if self._has_ended(list(group)) and not histories.keys().isdisjoint(group):
