@@ -101,16 +101,17 @@ def estimate(
 
 
 def _states(model: nn.Module, optimizer: Optimizer) -> dict[str, int]:
-    """Bytes that the optimizer keeps of each parameter that it trains: what its rule gives for tensors without data."""
+    """Bytes that the optimizer keeps of each parameter that it trains: what its rule gives for one element."""
     rule = rule_of(optimizer)
     names = {id(each): name for name, each in model.named_parameters() if each.requires_grad}
     found = {}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
             if id(parameter) in names:
-                empty = torch.empty_like(parameter, device="meta", requires_grad=False)
-                _, state = rule.update(empty, empty, {}, hyper_of(group))
-                found[names[id(parameter)]] = sum(each.nbytes for each in state.values())
+                one = parameter.new_ones(1)
+                kept = rule.update(one, one, {}, hyper_of(group))[1].values()
+                sizes = (each.element_size() * (parameter.numel() if each.ndim else 1) for each in kept)
+                found[names[id(parameter)]] = sum(sizes)
     return found
 
 
