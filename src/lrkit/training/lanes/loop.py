@@ -1,19 +1,21 @@
 """Many runs at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.history import History
 from lrkit.training.lanes.alone import train_alone
+from lrkit.training.lanes.choice import Choice, choose
 from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 from lrkit.training.lanes.processes import WorkerDiedError, start_method, threads_each, train_in_processes
+from lrkit.training.lanes.together import train_together
 from lrkit.training.lanes.work import Checkpoint, Drop, Histories, NoCheckpoint, Work
 from lrkit.training.loop import choose_device
 from lrkit.training.preparation import batches_of, length_of, made_of
@@ -21,7 +23,6 @@ from lrkit.training.task import Task
 
 __all__ = ["run_lanes"]
 
-_BACKENDS = ("auto", "sequential", "processes")
 _OF_A_LANE = ("schedule", "policy", "lr", "seed")  # of what `History.made` says
 
 
@@ -50,59 +51,47 @@ def run_lanes(
     with _closing(watchers):
         wanted, before = _checked(lanes), {} if folder is None else folder.before
         place = choose_device(before.get("device") if device is None else device)
-        way = _way(backend, len(wanted), before)
-        made = {"backend": way.backend, "reason": way.reason}
-        work = Work(task, wanted, place, made, drop, stop)
-        setup = _set_up(work, way, folder)
+        work = Work(task, wanted, place, {}, drop, stop)
+        choice = Choice.from_dict(before) if before else choose(work, backend, memory)
+        work = replace(work, made=choice.made)
+        setup = _set_up(work, choice, folder)
         telling = _Telling(watchers, setup)
         for watcher in watchers:
             watcher.start(setup)
-        _train(work, way, telling, folder)
+        _train(work, choice, telling, folder)
         return [telling.histories[number] for number in range(len(wanted))]
 
 
-@dataclass(frozen=True)
-class _Way:
-    """What trains the lanes, why that, and which of them together."""
-
-    backend: str
-    reason: str
-    groups: Sequence[Sequence[int]]
-
-
-def _way(backend: str, lanes: int, before: Mapping[str, Any]) -> _Way:
-    if backend not in _BACKENDS:
-        raise unknown("backend", backend, _BACKENDS)
-    if before:
-        return _Way(before["backend"], before["reason"], before["groups"])
-    groups = [[number] for number in range(lanes)]
-    if backend == "auto":
-        return _Way("sequential", "nothing else was asked for", groups)
-    return _Way(backend, "it was asked for", groups)
-
-
-def _set_up(work: Work, way: _Way, folder: LanesFolder | None) -> LanesSetup:
+def _set_up(work: Work, choice: Choice, folder: LanesFolder | None) -> LanesSetup:
     """What is known before the first update."""
     task, place = work.task, work.place
     length = length_of(task, batches_of(task, task.train, "train", place, 0).count)
     made = made_of(task, work.lanes[0].plan, length, lr=0.0, seed=0, place=place, policy=None)
     common = {name: value for name, value in made.items() if name not in _OF_A_LANE}
-    if way.backend == "processes":
+    if choice.backend == "processes":
         common["threads"] = threads_each(start_method(work), len(work.lanes))
     done, ended = (0, {}) if folder is None else (folder.lane_steps, dict(folder.histories))
     return LanesSetup(
-        work.lanes, length.steps, way.backend, way.reason, way.groups, done, work.made, task=common, ended=ended
+        work.lanes,
+        length.steps,
+        choice.backend,
+        choice.reason,
+        choice.groups,
+        done,
+        work.made,
+        task=common,
+        ended=ended,
     )
 
 
-def _train(work: Work, way: _Way, telling: "_Telling", folder: LanesFolder | None) -> None:
+def _train(work: Work, choice: Choice, telling: "_Telling", folder: LanesFolder | None) -> None:
     """Train the groups that haven't ended."""
-    left = [group for group in way.groups if not telling.histories.keys() >= set(group)]
+    left = [group for group in choice.groups if not telling.histories.keys() >= set(group)]
 
     def checkpoint(group: Sequence[int]) -> Checkpoint:
         return NoCheckpoint() if folder is None else folder.checkpoint(group[0])
 
-    if way.backend == "processes":
+    if choice.backend == "processes":
         try:
             train_in_processes(work, [each for [each] in left], telling, {each[0]: checkpoint(each) for each in left})
         except WorkerDiedError as error:
@@ -110,7 +99,10 @@ def _train(work: Work, way: _Way, telling: "_Telling", folder: LanesFolder | Non
             raise WorkerDiedError(f"{error}; {kept}") from None
         return
     for group in left:
-        train_alone(work, group[0], telling, checkpoint(group))
+        if choice.backend == "sequential":
+            train_alone(work, group[0], telling, checkpoint(group))
+        else:
+            train_together(work, group, telling, checkpoint(group), compiled=choice.backend == "compiled")
 
 
 class _Telling:
