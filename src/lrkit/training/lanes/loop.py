@@ -14,6 +14,7 @@ from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 from lrkit.training.lanes.processes import WorkerDiedError, start_method, threads_each, train_in_processes
+from lrkit.training.lanes.together import train_together
 from lrkit.training.lanes.work import Checkpoint, Drop, Histories, NoCheckpoint, Work
 from lrkit.training.loop import choose_device
 from lrkit.training.preparation import batches_of, length_of, made_of
@@ -21,7 +22,7 @@ from lrkit.training.task import Task
 
 __all__ = ["run_lanes"]
 
-_BACKENDS = ("auto", "sequential", "processes")
+_BACKENDS = ("auto", "compiled", "eager", "sequential", "processes")
 _OF_A_LANE = ("schedule", "policy", "lr", "seed")  # of what `History.made` says
 
 
@@ -76,6 +77,8 @@ def _way(backend: str, lanes: int, before: Mapping[str, Any]) -> _Way:
     if before:
         return _Way(before["backend"], before["reason"], before["groups"])
     groups = [[number] for number in range(lanes)]
+    if backend in ("compiled", "eager"):
+        return _Way(backend, "it was asked for", [list(range(lanes))])
     if backend == "auto":
         return _Way("sequential", "nothing else was asked for", groups)
     return _Way(backend, "it was asked for", groups)
@@ -110,7 +113,10 @@ def _train(work: Work, way: _Way, telling: "_Telling", folder: LanesFolder | Non
             raise WorkerDiedError(f"{error}; {kept}") from None
         return
     for group in left:
-        train_alone(work, group[0], telling, checkpoint(group))
+        if way.backend == "sequential":
+            train_alone(work, group[0], telling, checkpoint(group))
+        else:
+            train_together(work, group, telling, checkpoint(group), compiled=way.backend == "compiled")
 
 
 class _Telling:
