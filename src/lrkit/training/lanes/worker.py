@@ -22,10 +22,11 @@ from lrkit.training.loop import StoppedError
 from lrkit.training.task import Task
 from lrkit.training.task_source import TaskSource
 
-__all__ = ["Order", "portable", "serve"]
+__all__ = ["FOR_THE_PARENT", "Order", "portable", "serve"]
 
 _PLAIN = (int, float, str, bool, type(None))
-_FOR_THE_PARENT = ("SIGINT", "SIGTERM", "SIGHUP")  # a terminal sends them to all; the parent tells its workers
+# A terminal sends them to all processes; the parent tells its workers what they are to do.
+FOR_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,10 @@ class Order:
 
 def serve(order: Order, stopping: Any, pipe: "Connection[Any, Any]") -> None:
     """Train the lanes that come through the pipe, until None comes."""
-    for name in _FOR_THE_PARENT:
-        if (number := getattr(signal, name, None)) is not None:
-            signal.signal(number, signal.SIG_IGN)
+    for number in FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_PARENT)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(order.threads)
     work: Work | None = None
