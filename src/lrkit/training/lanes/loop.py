@@ -72,8 +72,9 @@ class _Way:
 
 
 def _way(backend: str, lanes: int, before: Mapping[str, Any]) -> _Way:
-    if backend not in _BACKENDS:
-        raise unknown("backend", backend, _BACKENDS)
+    for each in (backend, before.get("backend", backend)):
+        if each not in _BACKENDS:
+            raise unknown("backend", each, _BACKENDS)
     if before:
         return _Way(before["backend"], before["reason"], before["groups"])
     groups = [[number] for number in range(lanes)]

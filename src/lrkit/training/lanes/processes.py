@@ -127,14 +127,11 @@ class _Crew:
         for _ in range(count):
             here, there = context.Pipe()
             process = context.Process(target=serve, args=(order, self._stopping, there))
-            with (
-                _held_back(),
-                warnings.catch_warnings(),
-            ):  # Python 3.12 warns of threads, of which a worker uses none of the parent's
-                warnings.simplefilter("ignore", DeprecationWarning)
+            with _held_back(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of the parent's threads: a worker uses none
                 process.start()
+                self._workers.append(_Worker(process, here))
             there.close()  # so that the worker alone has it, and its death is noticed
-            self._workers.append(_Worker(process, here))
             self._next(self._workers[-1])
 
     def train(self) -> None:
