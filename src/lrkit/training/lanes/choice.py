@@ -58,6 +58,8 @@ class Choice:
     @classmethod
     def from_dict(cls, written: Mapping[str, Any]) -> "Choice":
         """The choice that was written down when it began: there is no switch on the way."""
+        if written["backend"] not in BACKENDS:
+            raise unknown("backend", written["backend"], BACKENDS)
         names = ("backend", "reason", "groups", "microseconds", "bytes_per_lane")
         return cls(**{name: written[name] for name in names if name in written})
 
