@@ -1,6 +1,7 @@
 """The picture of a sweep: the final loss over the learning rate, a line for each schedule."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -13,16 +14,20 @@ from lrkit.schedules.shares import show_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 __all__ = ["name_of", "sweep_figure"]
 
 _MOST_LINES = 2 * len(COLOURS)
 _MOST_NAMES = 20
+_NAME_WIDTH = 45  # in characters
 _SPAN = 10.0  # how many times the smallest a grid's biggest rate is before the axis is logarithmic
 _LOSS_SPAN = 4.0
+_MARGIN = 0.06
 _ABOVE = 0.15  # how much worse than at the start is still drawn, as a share of what was learned
-_CROSS_AT, _CROSS_APART = 0.97, 0.035  # of the axes' height
+_HIGHEST, _APART, _ROOM = 0.97, 0.035, 0.2  # of the marks at the top edge, as shares of the axes' height
+_DIVERGED, _WORSE = "diverged", "worse than before training"
 
 Lines: TypeAlias = Mapping[str, Sequence[Row]]
 
@@ -46,7 +51,7 @@ def sweep_figure(sweep: Sweep, title: str) -> "Figure":
         _over_rates(figure, sweep, lines)
     else:
         _by_name(figure, sweep, lines)
-    figure.suptitle(cut(title), fontsize=11)
+    figure.axes[0].set_title(cut(title), fontsize=11)
     return figure
 
 
@@ -79,7 +84,7 @@ def _over_rates(figure: "Figure", sweep: Sweep, lines: Lines) -> None:
     top = _top(sweep)
     for number, (name, rows) in enumerate(drawn.items()):
         _line(axes, name, rows, number)
-        _marks(axes, rows, number, top)
+        _marks(axes, rows, style(number)[0], _HIGHEST - number * min(_APART, _ROOM / len(drawn)), top)
     best = sweep.best
     if best is not None and best.mean is not None:
         label = f"best: lr {best.one.lr:.6g}"
@@ -104,10 +109,8 @@ def _line(axes: "Axes", name: str, rows: Sequence[Row], number: int) -> None:
         axes.fill_between(lrs, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
-def _marks(axes: "Axes", rows: Sequence[Row], number: int, top: float | None) -> None:
+def _marks(axes: "Axes", rows: Sequence[Row], colour: str, height: float, top: float | None) -> None:
     """At the top edge, a row of marks for each line: what diverged, and what is too bad to be drawn to scale."""
-    colour, _ = style(number)
-    height = _CROSS_AT - _CROSS_APART * number
     kinds = {
         "x": [row.one.lr for row in rows if row.failed],
         "^": [row.one.lr for row in rows if top is not None and row.mean is not None and row.mean > top],
@@ -126,32 +129,37 @@ def _top(sweep: Sweep) -> float | None:
     return top if any(row.range is not None and row.range[1] > top for row in sweep.rows) else None
 
 
-def _loss_scale(axes: "Axes", sweep: Sweep, top: float | None) -> None:
-    """A logarithmic axis where losses differ by much, with room above for the marks."""
+def _loss_scale(axes: "Axes", sweep: Sweep, top: float | None, *, across: bool = False) -> None:
+    """The axis of losses, logarithmic where they differ by much; no ticks where there are none."""
+    axis, limit, scale = (
+        (axes.xaxis, axes.set_xlim, axes.set_xscale) if across else (axes.yaxis, axes.set_ylim, axes.set_yscale)
+    )
     found = [loss for row in sweep.rows for loss in row.range or ()]
     if not found:
+        axis.set_ticks([])
         return
     low, high = min(found), max(found) if top is None else top
     if low > 0 and high / low >= _LOSS_SPAN:
-        axes.set_yscale("log")
-        _plain_ticks(axes)
-        room = (high / low) ** 0.06
-        axes.set_ylim(low / room, high * room)
+        scale("log")
+        _plain_ticks(axis)
+        room = (high / low) ** _MARGIN
+        limit(low / room, high * room)
     elif high > low:
-        room = 0.06 * (high - low)
-        axes.set_ylim(low - room, high + room)
+        room = _MARGIN * (high - low)
+        limit(low - room, high + room)
 
 
-def _plain_ticks(axes: "Axes") -> None:
-    """0.1 and 0.2, not powers of ten."""
-    from matplotlib.ticker import LogFormatter
+def _plain_ticks(axis: "Axis") -> None:
+    """0.1, 0.2 and 0.5, not powers of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    for which in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-        which(LogFormatter(minor_thresholds=(2, 0.5)))
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _remark(drawn: Lines, lines: Lines) -> str:
-    return f"learning rate\n(the best {len(drawn)} of {len(lines)} configurations are drawn)"
+    return f"learning rate\n(the best {len(drawn)} of {len(lines)} lines are drawn)"
 
 
 def _legend(figure: "Figure", axes: "Axes", names: Sequence[str]) -> None:
@@ -160,10 +168,11 @@ def _legend(figure: "Figure", axes: "Axes", names: Sequence[str]) -> None:
 
     handles = {str(line.get_label()): line for line in axes.get_lines() if not str(line.get_label()).startswith("_")}
     used = {line.get_marker() for line in axes.get_lines() if len(np.atleast_1d(line.get_xdata()))}
-    for marker, label in (("x", "diverged"), ("^", "worse than before training")):
+    for marker, label in (("x", _DIVERGED), ("^", _WORSE)):
         if marker in used:
             handles[label] = Line2D([], [], linestyle="", marker=marker, color="#666666", mew=1.6)
     columns = legend_columns(names)
+    figure.set_size_inches(8, 4.4 + 0.19 * -(-len(handles) // columns))
     figure.legend(
         list(handles.values()),
         [cut(label) for label in handles],
@@ -180,20 +189,28 @@ def _legend(figure: "Figure", axes: "Axes", names: Sequence[str]) -> None:
 
 def _by_name(figure: "Figure", sweep: Sweep, lines: Lines) -> None:
     """A row for each schedule, the best above: seeds as points, their mean as a bar."""
-    rows = list(sweep.rows)[:_MOST_NAMES]
-    figure.set_size_inches(8, 1.7 + 0.35 * len(rows))
+    rows, top = sweep.rows[:_MOST_NAMES], _top(sweep)
+    figure.set_size_inches(8, 1.7 + 0.4 * len(rows))
     axes = figure.subplots()
     for place, row in enumerate(rows):
         colour = COLOURS[0] if row is sweep.best else "#666666"
         axes.plot(row.losses, [place] * len(row.losses), "o", color=colour, alpha=0.6, ms=5)
         if row.mean is not None:
             axes.plot([row.mean], [place], "|", color=colour, ms=16, mew=2.5)
-        if row.failed:
-            words = f"{len(row.failed)} of {len(row.outcomes)} diverged" if len(row.outcomes) > 1 else "diverged"
+        if remark := _at_the_edge(row, top):
             edge = axes.get_yaxis_transform()
-            axes.text(0.99, place, words, transform=edge, ha="right", va="center", color=COLOURS[1], fontsize=9)
-    axes.set_yticks(range(len(rows)), [cut(name_of(row), 60) for row in rows], fontsize=9)
+            axes.text(0.99, place, remark, transform=edge, ha="right", va="center", color=COLOURS[1], fontsize=9)
+    names = [textwrap.fill(cut(name_of(row)), _NAME_WIDTH) for row in rows]
+    axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     rest = "" if len(rows) == len(lines) else f"\n(the best {len(rows)} of {len(lines)})"
     axes.set_xlabel(f"final {sweep.measure}, at learning rate {rows[0].one.lr:.6g}{rest}")
+    _loss_scale(axes, sweep, top, across=True)
     axes.grid(alpha=0.3)
+
+
+def _at_the_edge(row: Row, top: float | None) -> str:
+    """What a row says in words at the right edge."""
+    if row.failed:
+        return f"{len(row.failed)} of {len(row.outcomes)} diverged" if len(row.outcomes) > 1 else _DIVERGED
+    return _WORSE if top is not None and row.mean is not None and row.mean > top else ""

@@ -39,8 +39,9 @@ def table(sweep: Sweep) -> list[str]:
     width = min(max(map(len, texts)), max(_LEAST_WIDTH, left))
     columns += [[f"{cut(text, width):<{width}}" for text in texts], notes]
     lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
-    more = len(sweep.rows) - len(rows)
-    return [*lines, f"and {more} more"] if more else lines
+    rest = sweep.rows[_MOST_ROWS:]
+    failed = sum(bool(row.failed) for row in rest)
+    return [*lines, f"and {len(rest)} more{f', of which {failed} diverged' if failed else ''}"] if rest else lines
 
 
 def best_sentence(sweep: Sweep) -> str:
