@@ -9,6 +9,8 @@ from pathlib import Path
 import lrkit
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.blame import blamed
+from lrkit.training.carried import traceback_elsewhere
+from lrkit.training.lanes.processes import WorkerDiedError
 
 __all__ = ["explain"]
 
@@ -16,6 +18,7 @@ _NOT_THE_USERS = tuple(
     str(Path(path).resolve())
     for path in (str(Path(lrkit.__file__).parent), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 )
+_OURS = (InputError, InputTypeError, WorkerDiedError)  # their messages are sentences
 _IN_A_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\nOriginal (?=Traceback)")
 
 
@@ -29,7 +32,7 @@ def explain(error: Exception | SystemExit, file: Path | None, name: str = "task"
     """
     part = blamed(error)
     theirs = part is not None or _users_line(error, file) is not None or isinstance(error, SyntaxError)
-    ours = isinstance(error, InputError | InputTypeError)
+    ours = isinstance(error, _OURS)
     if not theirs:
         return str(error) if ours else None
     place = _place(error, file, name)
@@ -74,7 +77,8 @@ def _place(error: BaseException, file: Path | None, name: str) -> str | None:
 def _users_line(error: BaseException, file: Path | None) -> str | None:
     """The innermost line of the task's file that was at work, else of any code that isn't a library's."""
     places = [(frame.filename, str(frame.lineno)) for frame in traceback.extract_tb(error.__traceback__)]
-    places += re.findall(r'^  File "(.+)", line (\d+), in ', _workers_traceback(error) or "", re.MULTILINE)
+    for text in (traceback_elsewhere(error), _workers_traceback(error) or ""):
+        places += re.findall(r'^  File "(.+)", line (\d+), in ', text, re.MULTILINE)
     theirs = [
         place
         for place in places
