@@ -1,8 +1,10 @@
 """`lrkit sweep`: every combination is a lane; a table, a picture, one JSON object."""
 
+import dataclasses
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -145,8 +147,7 @@ def test_a_table_with_the_best_first_a_sentence_and_the_folder(lrkit, task, tmp_
     status, out, err = lrkit("sweep", task, "--lr", "0.01,1", "--schedule", "constant()", "--seeds", 2)
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0].startswith("4 lanes")
-    assert "; backend " in lines[0]
+    assert lines[0].startswith("4 lanes of 12 steps; backend ")
     header = next(number for number, line in enumerate(lines) if "schedule" in line)
     columns = ["valid loss", "range of seeds", "seeds", "accuracy", "train loss", "lr", "schedule"]
     assert [column for column in columns if column in lines[header]] == columns
@@ -219,7 +220,7 @@ def test_a_sweep_needs_a_task(lrkit):
     assert (status, err.count("\n")) == (2, 1)
     assert "name a task (mnist, mnist-wide, mnist-cnn, chars, or file.py:task), or --resume FOLDER" in err
     status, _, err = lrkit("sweep", "--resume", "nowhere")
-    assert (status, err) == (2, "lrkit: error: nowhere is not a run folder: it has no config.json\n")
+    assert (status, err) == (2, "lrkit: error: nowhere is not a sweep folder: it has no config.json\n")
 
 
 # --- what it says, from records ----------------------------------------------------------------------------
@@ -371,22 +372,73 @@ def test_any_sweep_can_be_drawn(tmp_path, losses, rates, valid):
 # --- interrupted ---------------------------------------------------------------------------------------------
 
 
-def test_ctrl_c_shows_what_had_ended_and_says_how_to_go_on(task, tmp_path):
-    arguments = ["sweep", f"{task}:regression", "--lr", "0.1,0.2:0.3:200", "--steps", "2000", "--out", "here"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+def interrupt(arguments, folder, number):
+    """Start a sweep, send it a signal when two lanes have ended; what it printed."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "lrkit", *arguments],
-        cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-m", "lrkit", "sweep", *arguments],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     began = time.monotonic()
-    for line in process.stdout:
-        if "best training loss so far" in line:
-            break
-        assert time.monotonic() - began < 60
-    process.send_signal(signal.SIGINT)
+    seen = (line for line in process.stdout if "so far" in line)
+    assert next(seen)
+    assert next(seen)
+    assert time.monotonic() - began < 60
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130, err
-    assert "best: plateau(patience=5) at learning rate" in out
-    assert " of 201 lanes had ended; what was done is in here; to go on: lrkit sweep --resume here\n" in err
+    assert process.returncode == 128 + number, err
     assert "Traceback" not in err
+    return out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_shows_what_had_ended_and_resume_ends_as_if_there_had_been_none(lrkit, task, tmp_path, number):
+    arguments = [f"{task}:regression", "--lr", "0.1,0.2,0.01:0.05:4log", "--schedule", "linear(to=0)"]
+    arguments += ["--steps", "3000", "--backend", "sequential"]
+    out, err = interrupt([*arguments, "--out", "here"], tmp_path, number)
+    ended = int(err.partition("lrkit: interrupted: ")[2].split()[0])
+    assert 2 <= ended < 6
+    assert f"{ended} of 6 lanes had ended; what was done is in here; to go on: lrkit sweep --resume here\n" in err
+    assert sum(line.endswith("linear(to=0)") for line in out.splitlines()) == ended
+    assert "best: linear(to=0) at learning rate " in out
     assert (tmp_path / "here" / "sweep.png").exists()
+
+    status, out, err = lrkit("sweep", "--resume", "here")
+    assert (status, err) == (0, "")
+    assert out.splitlines()[0] == "6 lanes of 3000 steps; backend sequential, since it was asked for"
+    assert re.fullmatch(rf"goes on after \d+ of 18000 lane-steps, where {ended} lanes had ended", out.splitlines()[1])
+    resumed = json.loads((tmp_path / "here" / "sweep.json").read_text())
+    whole = sweep_json(lrkit, *arguments)
+    assert resumed["lanes"] == whole["lanes"]
+    assert resumed["lane_steps"] < whole["lane_steps"] == 6 * 3000
+
+
+def test_a_sweep_that_ended_is_shown_again(lrkit, task):
+    first = sweep_json(lrkit, task, "--lr", "0.1,0.2", "--out", "here")
+    again = sweep_json(lrkit, "--resume", "here")
+    assert (again["lanes"], again["best"], again["lane_steps"]) == (first["lanes"], first["best"], 0)
+
+
+def test_overwrite_replaces_a_sweep(lrkit, task):
+    sweep_json(lrkit, task, "--lr", "0.1,0.2", "--out", "here")
+    status, _, err = lrkit("sweep", task, "--out", "here")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "the sweep folder here isn't empty" in err
+    sweep_json(lrkit, task, "--lr", "0.3", "--out", "here", "--overwrite")
+    assert [each.seed for each in library.LanesFolder.lanes("here")] == [0]
+
+
+@pytest.mark.parametrize("option", [["--lr", "1"], ["--seeds", "2"], ["--backend", "eager"], ["--overwrite"]])
+def test_resume_takes_the_sweep_as_it_was_made(lrkit, task, option):
+    sweep_json(lrkit, task, "--out", "here")
+    status, _, err = lrkit("sweep", "--resume", "here", *option)
+    assert status == 2
+    assert f"--resume goes on with the sweep as it was made, so {option[0]} can't be given with it" in err
+
+
+def test_a_sweep_that_was_started_in_python_goes_on_there(lrkit, task):
+    made = TaskSource(task).load()
+    library.run_lanes(dataclasses.replace(made, source=None), [Lane()], folder=library.LanesFolder("here"))
+    status, _, err = lrkit("sweep", "--resume", "here")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "was started in Python, so go on there: lrkit.run_lanes(task, lanes, folder=lrkit.LanesFolder('here'" in err

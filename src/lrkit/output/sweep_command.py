@@ -12,14 +12,15 @@ import typer
 
 from lrkit.analysis.sweep import Sweep, summarise
 from lrkit.output.plots import save
-from lrkit.output.signals import StopRequest, stop_on_signals
-from lrkit.output.sweep_folder import open_folder, write_result
+from lrkit.output.signals import stop_on_signals
 from lrkit.output.sweep_options import SweepOptions, SweepOrder, sweep_order
 from lrkit.output.sweep_plot import sweep_figure
 from lrkit.output.sweep_progress import SweepProgress
 from lrkit.output.sweep_table import as_dict, best_sentence, table
-from lrkit.output.task_command import loaded, say
+from lrkit.output.task_command import loaded, new_folder, say
+from lrkit.training.held_folder import write_json
 from lrkit.training.history import History
+from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.loop import run_lanes
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 from lrkit.training.loop import StoppedError
@@ -27,19 +28,43 @@ from lrkit.training.task import Task
 
 __all__ = ["sweep_task"]
 
+_PICTURE, _RESULT = "sweep.png", "sweep.json"
+
 
 def sweep_task(options: SweepOptions) -> None:
     """Check everything that a person can get wrong, train, report."""
     wanted = sweep_order(options)
     with loaded(wanted.origin, debug=options.debug) as task:
-        _sweep(task, wanted, open_folder(options, task), options)
+        _sweep(task, wanted, _open(options, task), options)
 
 
-def _sweep(task: Task, wanted: SweepOrder, folder: Path, options: SweepOptions) -> None:
-    ended = _Ended()
-    silent = options.quiet or options.json
-    observers: list[LanesObserver] = [ended, *([] if silent else [SweepProgress()])]
+def _sweep(task: Task, wanted: SweepOrder, folder: LanesFolder, options: SweepOptions) -> None:
+    ended = _Ended(folder)
     began = time.perf_counter()
+    signalled = _train(task, wanted, folder, [ended, *([] if options.quiet or options.json else [SweepProgress()])])
+    seconds = time.perf_counter() - began
+    sweep = summarise(wanted.lanes, ended.histories)
+    result = {**as_dict(sweep), **ended.how(task), **ended.cost(sweep, seconds), "run_dir": str(folder.path)}
+    if sweep.outcomes:
+        save(sweep_figure(sweep, _title(task, sweep)), folder.path / _PICTURE)
+        write_json(folder.path / _RESULT, result)
+        if not (options.quiet or options.json):
+            _report(sweep, result)
+    if signalled is not None:
+        say(
+            f"interrupted: {len(sweep.outcomes)} of {len(wanted.lanes)} lanes had ended; what was done is in "
+            f"{folder.path}; to go on: lrkit sweep --resume {shlex.quote(str(folder.path))}"
+        )
+        raise typer.Exit(128 + signalled)
+    if options.json:
+        typer.echo(json.dumps(result, allow_nan=False))
+    if sweep.best is None:
+        say(best_sentence(sweep))
+        raise typer.Exit(3)
+
+
+def _train(task: Task, wanted: SweepOrder, folder: LanesFolder, observers: list[LanesObserver]) -> int | None:
+    """Train; returns the number of the signal that ended it early."""
     with stop_on_signals() as request:
         try:
             run_lanes(
@@ -48,62 +73,59 @@ def _sweep(task: Task, wanted: SweepOrder, folder: Path, options: SweepOptions) 
                 backend=wanted.backend,
                 memory=wanted.memory,
                 device=wanted.place,
+                folder=folder,
                 observers=observers,
                 stop=request,
             )
-            stopped = False
         except (StoppedError, KeyboardInterrupt):
-            stopped = True
-    seconds = time.perf_counter() - began
-    sweep = summarise(wanted.lanes, ended.histories)
-    result = {**as_dict(sweep), **_how(task, wanted, ended), **_cost(sweep, ended, seconds), "run_dir": str(folder)}
-    if sweep.outcomes:
-        save(sweep_figure(sweep, _title(task, sweep)), folder / "sweep.png")
-        write_result(folder, result)
-    if not silent and sweep.outcomes:
-        _report(sweep, result)
-    if stopped:
-        _end_early(sweep, wanted, folder, request)
-    if options.json:
-        typer.echo(json.dumps(result, allow_nan=False))
-    if sweep.best is None:
-        say(best_sentence(sweep))
-        raise typer.Exit(3)
+            return request.signal or signal.SIGINT
+    return None
+
+
+def _open(options: SweepOptions, task: Task) -> LanesFolder:
+    if options.resume is not None:
+        return LanesFolder(options.resume, resume=True, checkpoint_every=options.checkpoint_every)
+    path = new_folder(f"{task.name}-sweep") if options.out is None else options.out
+    return LanesFolder(path, overwrite=options.overwrite, checkpoint_every=options.checkpoint_every)
 
 
 class _Ended(LanesObserver):
     """Keeps what is said before the first update, and the histories of lanes that have ended."""
 
-    setup: LanesSetup | None = None
-
-    def __init__(self) -> None:
+    def __init__(self, folder: LanesFolder) -> None:
         self.histories: dict[int, History] = {}
+        self._folder = folder
+        self._setup: LanesSetup | None = None
+        self._lane_steps = 0
 
     def start(self, setup: LanesSetup) -> None:
-        self.setup = setup
+        """What a sweep that went on, or was overwritten, had to show is out of date from here on."""
+        self._setup = setup
+        self._lane_steps = setup.steps_done
+        self.histories.update(setup.ended)
+        for name in (_PICTURE, _RESULT):
+            (self._folder.path / name).unlink(missing_ok=True)
+
+    def step(self, lane_steps: int) -> None:
+        self._lane_steps = lane_steps
 
     def ended(self, histories: Mapping[int, History]) -> None:
         self.histories.update(histories)
 
+    def how(self, task: Task) -> dict[str, Any]:
+        """How the lanes were trained."""
+        setup = self._setup
+        if setup is None:
+            return {"task": task.name}
+        return {**setup.task, "lane_count": len(setup.lanes), "backend": setup.backend, "reason": setup.reason}
 
-def _how(task: Task, wanted: SweepOrder, ended: _Ended) -> dict[str, Any]:
-    """How the lanes were trained."""
-    made = next(iter(ended.histories.values())).made if ended.histories else {}
-    setup = ended.setup
-    return {
-        "task": task.name,
-        "lane_count": len(wanted.lanes),
-        "backend": None if setup is None else setup.backend,
-        "reason": None if setup is None else setup.reason,
-        **{name: made.get(name) for name in ("source", "device", "threads", "torch", "numpy", "python")},
-    }
-
-
-def _cost(sweep: Sweep, ended: _Ended, seconds: float) -> dict[str, Any]:
-    """Only updates that were done count, and those of this process."""
-    before = 0 if ended.setup is None else ended.setup.steps_done
-    done = max(0, sum(each.steps for each in sweep.outcomes) - before)
-    return {"lane_steps": done, "lane_steps_per_second": done / seconds, "wall_seconds": seconds}
+    def cost(self, sweep: Sweep, seconds: float) -> dict[str, Any]:
+        """What it took in this process, without the updates that lanes that ended early didn't need."""
+        done, setup = self._lane_steps, self._setup
+        if setup is not None:
+            saved = (setup.steps - each.steps for each in sweep.outcomes if each.number not in setup.ended)
+            done -= setup.steps_done + sum(saved)
+        return {"lane_steps": done, "lane_steps_per_second": done / seconds, "wall_seconds": seconds}
 
 
 def _title(task: Task, sweep: Sweep) -> str:
@@ -120,14 +142,4 @@ def _report(sweep: Sweep, result: Mapping[str, Any]) -> None:
         typer.echo(best_sentence(sweep))
     speed = f"{result['lane_steps_per_second']:.0f} lane-steps per second"
     typer.echo(f"{speed}, {result['wall_seconds']:.1f} s in all")
-    typer.echo(f"folder {result['run_dir']}, picture {Path(result['run_dir']) / 'sweep.png'}")
-
-
-def _end_early(sweep: Sweep, wanted: SweepOrder, folder: Path, request: StopRequest) -> None:
-    """Say what there is, and how it goes on."""
-    count = len(sweep.outcomes)
-    say(
-        f"interrupted: {count} of {len(wanted.lanes)} lanes had ended; what was done is in {folder}; "
-        f"to go on: lrkit sweep --resume {shlex.quote(str(folder))}"
-    )
-    raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
+    typer.echo(f"folder {result['run_dir']}, picture {Path(result['run_dir']) / _PICTURE}")

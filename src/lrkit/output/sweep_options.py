@@ -11,10 +11,10 @@ import torch
 from lrkit.output.grid import grid
 from lrkit.output.task_command import Origin, check_counts, flag, other_versions, recorded_source, wanted_source
 from lrkit.schedules import Plan, Plans, parse
-from lrkit.schedules.errors import InputError, InputTypeError, unknown
+from lrkit.schedules.errors import InputError, unknown
+from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.loop import choose_device
-from lrkit.training.run_folder import RunFolder
 from lrkit.training.tasks import DEFAULT_SCHEDULE
 
 __all__ = ["BACKENDS", "SweepOptions", "SweepOrder", "sweep_order"]
@@ -22,9 +22,11 @@ __all__ = ["BACKENDS", "SweepOptions", "SweepOrder", "sweep_order"]
 BACKENDS = ("auto", "compiled", "eager", "sequential", "processes")
 _MOST_LANES = 100_000
 
+_FIXED = (  # what a sweep that goes on has had said
+    *("task", "lr", "schedule", "momentum", "weight_decay", "seeds", "epochs", "steps", "batch_size", "data"),
+    *("backend", "memory", "out", "overwrite"),
+)
 _CONFIG: dict[str, Any] = {  # what a sweep that goes on needs of its config.json
-    "lanes": list,
-    "source": dict,
     "device": str,
     "threads": int,
     "torch": str,
@@ -126,28 +128,25 @@ def _plans(texts: Sequence[str]) -> list[Plan | Plans]:
 
 def _resumed(options: SweepOptions, path: Path) -> SweepOrder:
     """The order that the sweep in a folder was given, with what may be changed."""
-    fixed = ("task", "lr", "schedule", "momentum", "weight_decay", "seeds", "epochs", "steps", "batch_size", "data")
-    for name in (*fixed, "out", "overwrite"):
+    for name in _FIXED:
         if getattr(options, name):
             what = "a task" if name == "task" else flag(name)
             raise InputError(f"--resume goes on with the sweep as it was made, so {what} can't be given with it")
-    made = RunFolder.config(path)
+    made = LanesFolder.config(path)
     wrong = [name for name, kind in _CONFIG.items() if not isinstance(made.get(name), kind)]
     if wrong:
         raise InputError(f"the sweep in {path} can't go on: its config.json lacks {', '.join(wrong)}, or has it wrong")
-    source, digest = recorded_source(path, made["source"])
+    if not isinstance(made.get("source"), dict):
+        raise InputError(
+            f"the sweep in {path} was started in Python, so go on there: "
+            f"lrkit.run_lanes(task, lanes, folder=lrkit.LanesFolder({str(path)!r}, resume=True))"
+        )
+    source, digest = recorded_source(f"the sweep in {path}", made["source"])
     threads = made["threads"] if options.threads is None else options.threads
     return SweepOrder(
         origin=Origin(source, threads, digest, other_versions(made)),
-        lanes=_recorded_lanes(path, made["lanes"]),
-        backend=options.backend or made.get("backend") or "auto",
-        memory=options.memory or made.get("memory"),
+        lanes=tuple(LanesFolder.lanes(path)),
+        backend="auto",  # the folder knows which it was
+        memory=None,
         place=choose_device(made["device"] if options.device is None else options.device),
     )
-
-
-def _recorded_lanes(path: Path, written: Sequence[Any]) -> tuple[Lane, ...]:
-    try:
-        return tuple(Lane(**each) for each in written)
-    except (TypeError, InputError, InputTypeError) as error:
-        raise InputError(f"the sweep in {path} can't go on: a lane in its config.json is wrong: {error}") from None

@@ -17,11 +17,12 @@ def opening(setup: LanesSetup) -> str:
     """What is said first: how many lanes, how they are trained, and why so.
 
     >>> print(opening(LanesSetup([Lane(), Lane(seed=1)], 500, "eager", "it was asked for", [[0, 1]], 0, {})))
-    2 lanes of 500 steps; backend eager: it was asked for
+    2 lanes of 500 steps; backend eager, since it was asked for
     """
     count = len(setup.lanes)
-    steps = f" of {setup.steps} steps" if setup.steps else ""
-    return f"{count} lane{'s' if count > 1 else ''}{steps}; backend {setup.backend}: {setup.reason}"
+    return (
+        f"{count} lane{'s' if count > 1 else ''} of {setup.steps} steps; backend {setup.backend}, since {setup.reason}"
+    )
 
 
 def whose(lane: Lane) -> str:
@@ -53,12 +54,15 @@ class SweepProgress(LanesObserver):
         from tqdm.auto import tqdm
 
         self._setup = setup
+        for number, history in setup.ended.items():
+            self._count(number, history)
         self._group = {number: len(group) for group in setup.groups for number in group}
         print(opening(setup), flush=True)  # noqa: T201 (this is the line's purpose)
         if setup.steps_done:
-            print(f"goes on after {setup.steps_done} lane-steps", flush=True)  # noqa: T201
+            done = f"{setup.steps_done} of {setup.steps * len(setup.lanes)} lane-steps"
+            print(f"goes on after {done}, where {len(setup.ended)} lanes had ended", flush=True)  # noqa: T201
         self._bar = tqdm(
-            total=setup.steps * len(setup.lanes) or None,
+            total=setup.steps * len(setup.lanes),
             initial=setup.steps_done,
             unit=" lane-steps",
             unit_scale=True,
@@ -84,9 +88,7 @@ class SweepProgress(LanesObserver):
     def ended(self, histories: Mapping[int, History]) -> None:
         """Count; print the line of a lane that was trained alone."""
         for number, history in histories.items():
-            self._ended.add(number)
-            self._diverged += history.diverged is not None
-            self._look(number, history)
+            self._count(number, history)
             if self._group.get(number, 1) == 1:
                 how = "ended" if history.diverged is None else f"diverged at step {history.diverged.step}"
                 self._say(f"lane {len(self._ended)}/{len(self._setup.lanes)} {how}; {self._best_words()}")
@@ -99,6 +101,11 @@ class SweepProgress(LanesObserver):
 
     def _lanes_beside(self, number: int) -> list[int]:
         return next(list(group) for group in self._setup.groups if number in group)
+
+    def _count(self, number: int, history: History) -> None:
+        self._ended.add(number)
+        self._diverged += history.diverged is not None
+        self._look(number, history)
 
     def _look(self, number: int, history: History) -> None:
         last = history.epochs[-1]

@@ -103,8 +103,8 @@ def wanted_source(options: Wanted) -> TaskSource:
     )
 
 
-def recorded_source(path: Path, written: Mapping[str, Any]) -> tuple[TaskSource, str | None]:
-    """The source as it stands in the configuration of a folder, and the hash of the file.
+def recorded_source(what: str, written: Mapping[str, Any]) -> tuple[TaskSource, str | None]:
+    """The source as it stands in a folder's configuration, and the hash of the file; `what` is kept in the folder.
 
     Raises:
         InputError: for what is no source.
@@ -114,7 +114,7 @@ def recorded_source(path: Path, written: Mapping[str, Any]) -> tuple[TaskSource,
     known = [field.name for field in fields(TaskSource)]
     if not isinstance(recorded.get("task"), str) or not set(recorded) <= set(known):
         raise InputError(
-            f"the run in {path} can't go on: the source in its config.json must be a task by name, and "
+            f"{what} can't go on: the source in its config.json must be a task by name, and "
             f"{', '.join(known[1:])}, not {shown(recorded)}"
         )
     return TaskSource(**recorded), digest

@@ -117,7 +117,7 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
             f"the run in {path} was started in Python, so go on there: folder = lrkit.RunFolder({str(path)!r}, "
             "resume=True), and lrkit.run(task, ..., observers=[folder], resume=folder.snapshot)"
         )
-    source, digest = recorded_source(path, made["source"])
+    source, digest = recorded_source(f"the run in {path}", made["source"])
     policy = options.policy
     if options.epochs is not None or options.steps is not None:
         source = replace(source, epochs=options.epochs, steps=options.steps)
