@@ -18,7 +18,6 @@ _NOT_THE_USERS = tuple(
     str(Path(path).resolve())
     for path in (str(Path(lrkit.__file__).parent), *map(sysconfig.get_path, ("stdlib", "purelib", "platlib")))
 )
-_OURS = (InputError, InputTypeError, WorkerDiedError)  # their messages are sentences
 _IN_A_WORKER = re.compile(r"Caught (\w+) in DataLoader worker process \d+\.\nOriginal (?=Traceback)")
 
 
@@ -30,9 +29,11 @@ def explain(error: Exception | SystemExit, file: Path | None, name: str = "task"
         file: the task's file; None for a built-in task.
         name: what the task is called in it.
     """
+    if isinstance(error, WorkerDiedError):  # of no line of the task
+        return str(error)
     part = blamed(error)
     theirs = part is not None or _users_line(error, file) is not None or isinstance(error, SyntaxError)
-    ours = isinstance(error, _OURS)
+    ours = isinstance(error, InputError | InputTypeError)
     if not theirs:
         return str(error) if ours else None
     place = _place(error, file, name)

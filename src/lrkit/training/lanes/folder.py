@@ -222,7 +222,7 @@ def _write(history: History, file: BinaryIO) -> None:
 
 def _loaded(file: Path) -> History:
     try:
-        with np.load(file, allow_pickle=False) as arrays:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as arrays:
             data = json.loads(arrays["history"].tobytes())
             return History.from_dict(data, arrays["lrs"], arrays["losses"])
     except InputError:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import torch
+
 from lrkit.schedules.errors import InputError
 from lrkit.training.carried import unpack
 from lrkit.training.lanes.work import Checkpoint, Histories, Report, Work
@@ -119,6 +121,8 @@ class _Crew:
     def hire(self, count: int, order: Order, method: str) -> None:
         """Start workers."""
         context: Any = multiprocessing.get_context(method)
+        if method == "fork":  # the first optimizer imports torch's compiler, which takes a second: not in each worker
+            torch.optim.SGD([torch.zeros(1)], lr=0.1)
         self._stopping = context.RawValue("b", 0)  # without a lock, which a killed worker might hold
         for _ in range(count):
             here, there = context.Pipe()

@@ -107,9 +107,7 @@ def portable(work: Work) -> Task | TaskSource:
     """
     for what, value in (("the lanes", work.lanes), ("drop", work.drop)):
         if not _can_be_pickled(value):
-            raise InputError(
-                f"the backend 'processes' has to pickle {what} on this platform, and can't: no lambdas there"
-            )
+            raise InputError(f"the backend 'processes' has to pickle {what} here, and can't: lambdas can't be")
     if _can_be_pickled(work.task):
         return work.task
     source = {name: value for name, value in (work.task.source or {}).items() if name != "sha256"}
