@@ -198,6 +198,8 @@ def test_help_names_the_grids_and_the_backends(lrkit, monkeypatch):
         (["--backend", "sequentail"], "unknown backend 'sequentail', did you mean 'sequential'? Known: auto, compiled"),
         (["--lr", "0.1:1:1000", "--seeds", "1000"], "a sweep has at most 100000 lanes, not 1000 · 1000 = 1000000"),
         (["--schedule", "warmup(90%) >> linear(20%)"], "10.8 + 2.4 = 13.2"),
+        (["--schedule", "constant()", "--schedule", "warmup(90%) >> linear(20%)"], "10.8 + 2.4 = 13.2"),
+        (["--schedule", "constant()", "--schedule", "lr: linear(); beta2: linear()"], "this optimizer has no beta2"),
         (["--out", "full"], "full isn't empty"),
         (["--out", "full", "--overwrite"], "has files but no"),
         (["--device", "tpu9"], "device must be one that works here"),
@@ -213,6 +215,7 @@ def test_a_mistake_gets_one_line_before_anything_is_trained(lrkit, task, tmp_pat
     assert sentence in err
     assert err.count("\n") == 1
     assert [path.name for path in (tmp_path / "full").iterdir()] == ["mine"]
+    assert not list((tmp_path / "runs").glob("*"))
 
 
 def test_a_sweep_needs_a_task(lrkit):
@@ -393,24 +396,24 @@ def interrupt(arguments, folder, number):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_shows_what_had_ended_and_resume_ends_as_if_there_had_been_none(lrkit, task, tmp_path, number):
-    arguments = [f"{task}:regression", "--lr", "0.1,0.2,0.01:0.05:4log", "--schedule", "linear(to=0)"]
-    arguments += ["--steps", "3000", "--backend", "sequential"]
+    arguments = [f"{task}:regression", "--lr", "0.1,0.2,0.01:0.05:6log", "--schedule", "linear(to=0)"]
+    arguments += ["--steps", "500", "--backend", "sequential"]
     out, err = interrupt([*arguments, "--out", "here"], tmp_path, number)
     ended = int(err.partition("lrkit: interrupted: ")[2].split()[0])
-    assert 2 <= ended < 6
-    assert f"{ended} of 6 lanes had ended; what was done is in here; to go on: lrkit sweep --resume here\n" in err
+    assert 2 <= ended < 8
+    assert f"{ended} of 8 lanes had ended; what was done is in here; to go on: lrkit sweep --resume here\n" in err
     assert sum(line.endswith("linear(to=0)") for line in out.splitlines()) == ended
     assert "best: linear(to=0) at learning rate " in out
     assert (tmp_path / "here" / "sweep.png").exists()
 
     status, out, err = lrkit("sweep", "--resume", "here")
     assert (status, err) == (0, "")
-    assert out.splitlines()[0] == "6 lanes of 3000 steps; backend sequential, since it was asked for"
-    assert re.fullmatch(rf"goes on after \d+ of 18000 lane-steps, where {ended} lanes had ended", out.splitlines()[1])
+    assert out.splitlines()[0] == "8 lanes of 500 steps; backend sequential, since it was asked for"
+    assert re.fullmatch(rf"goes on after \d+ of 4000 lane-steps, where {ended} lanes had ended", out.splitlines()[1])
     resumed = json.loads((tmp_path / "here" / "sweep.json").read_text())
     whole = sweep_json(lrkit, *arguments)
     assert resumed["lanes"] == whole["lanes"]
-    assert resumed["lane_steps"] < whole["lane_steps"] == 6 * 3000
+    assert resumed["lane_steps"] < whole["lane_steps"] == 8 * 500
 
 
 def test_a_sweep_that_ended_is_shown_again(lrkit, task):

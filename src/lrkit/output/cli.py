@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="The learning-rate toolkit for PyTorch: preview a schedule, train with it.",
+    help="The learning-rate toolkit for PyTorch: preview a schedule, train with it, sweep over many.",
 )
 
 BUILT_IN = ("mnist", "mnist-wide", "mnist-cnn", "chars")  # a test compares it with what there is; torch is slow to load
@@ -42,7 +42,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    """The learning-rate toolkit for PyTorch: preview a schedule, train with it."""
+    """The learning-rate toolkit for PyTorch: preview a schedule, train with it, sweep over many."""
 
 
 @app.command()
@@ -305,7 +305,7 @@ def schedules(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 bad input, 3 the training diverged, 130 interrupted.
+    """Run the command line and exit: 0 done, 2 bad input, 3 the training (or all of a sweep) diverged, 130 interrupted.
 
     Bad input gets one line; only what is a fault of lrkit's own has a traceback.
     """

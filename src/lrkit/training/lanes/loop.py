@@ -10,6 +10,7 @@ import torch
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.history import History
 from lrkit.training.lanes.alone import train_alone
+from lrkit.training.lanes.fitting import refuse_misfits
 from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
@@ -85,6 +86,7 @@ def _set_up(work: Work, way: _Way, folder: LanesFolder | None) -> LanesSetup:
     """What is known before the first update."""
     task, place = work.task, work.place
     length = length_of(task, batches_of(task, task.train, "train", place, 0).count)
+    refuse_misfits(task, work.lanes, length, place)
     made = made_of(task, work.lanes[0].plan, length, lr=0.0, seed=0, place=place, policy=None)
     common = {name: value for name, value in made.items() if name not in _OF_A_LANE}
     if way.backend == "processes":
