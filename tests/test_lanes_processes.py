@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,23 @@ def nothing_left_behind():
     yield
     torch.set_num_threads(threads)
     assert multiprocessing.active_children() == []
-    try:
+    with suppress(ChildProcessError):
         assert os.waitpid(-1, os.WNOHANG)[0] == 0  # no zombie either
-    except ChildProcessError:
-        pass
+
+
+def train(task, lanes=LANES, **options):
+    return lrkit.run_lanes(task, lanes, backend="processes", **options)
+
+
+def only_in_lane(seed, act, factory):
+    """A factory that does something else first in the lane with this seed."""
+
+    def make_it(*arguments):
+        if torch.initial_seed() == seed:
+            act()
+        return factory(*arguments)
+
+    return make_it
 
 
 # --- the same ------------------------------------------------------------------------------------------
