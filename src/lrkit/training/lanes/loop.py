@@ -44,8 +44,43 @@ def run_lanes(
 ) -> list[History]:
     """Train many runs of a task, and record each as `run` would have.
 
-    Where the folder resumes, lanes that have ended aren't trained again, those under way go on from their checkpoints,
-    and the backend and the device are those that it began with.
+    Lanes of one seed have the same initial weights, batches, and random numbers in the model, so what differs between
+    them comes from their schedules and hyper-parameters alone.
+
+    Args:
+        task: of all lanes; its model is used as it is.
+        lanes: what each has of its own.
+        backend: "compiled" and "eager" train lanes as one batched computation (`torch.func.vmap`, compiled or not),
+            "sequential" one after another, "processes" as many at once as there are cores, each with `run`; "auto"
+            measures for some seconds which is the fastest here. What is chosen, and why, stands in each history's
+            `made["lanes"]`.
+        memory: what lanes may need together: bytes, or text such as "4GB" or "50%" of what is free, the default. Lanes
+            that are batched go in groups that fit; they are trained one group after another.
+        device: where to train; by default a GPU if there is one.
+        folder: keeps what is recorded on disk. Where it resumes, lanes that have ended aren't trained again, those
+            under way go on from their checkpoints, and backend and device are those that it began with.
+        observers: are told what happens.
+        drop: is given the histories of lanes that have finished an epoch, by their numbers, and says which end there.
+            With "compiled" and "eager" it sees a whole group at once, else one lane at a time, in a process of its own
+            with "processes".
+        stop: asked after every update; when it says True, all ends there.
+
+    Returns:
+        The history of each lane, whole, or up to where it diverged (`history.diverged`) or was dropped.
+
+    Raises:
+        StoppedError: when `stop` said so; the folder has what was done.
+        InputError: for lanes that can't be trained; `UnbatchableError` where they can't be batched and that was asked
+            for: it names the module and the operation.
+
+    >>> import lrkit, torch
+    >>> x = torch.linspace(-1, 1, 64)[:, None]
+    >>> task = lrkit.Task(model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), batch_size=16, epochs=3,
+    ...                   loss=torch.nn.functional.mse_loss, optimizer=lambda p: torch.optim.SGD(p, lr=0.5))
+    >>> lanes = [lrkit.Lane("linear(to=0)", lr=lr) for lr in (0.1, 0.5, 500.0)]
+    >>> histories = lrkit.run_lanes(task, lanes, backend="eager")
+    >>> [history.epochs[-1].train_loss < 0.2 for history in histories], histories[2].diverged is not None
+    ([False, True, False], True)
     """
     watchers = (*(() if folder is None else (folder,)), *observers)
     with _closing(watchers):
