@@ -242,7 +242,9 @@ def test_the_configuration_says_what_is_trained_and_how(tmp_path, whole):
     for name in ("task", "source", "steps", "epochs", "batch_size", "precision", "device", "threads", "torch", "numpy"):
         assert config[name] == histories[0].made[name]
     assert (config["backend"], config["groups"]) == ("sequential", [[0], [1]])
-    assert histories[0].made["lanes"] == {"backend": "sequential", "reason": config["reason"]}
+    assert histories[0].made["lanes"] == {
+        name: config[name] for name in ("backend", "reason", "microseconds", "bytes_per_lane")
+    }
     assert [{**each, "schedule_json": None} for each in config["lanes"]] == [
         {**lane.to_dict(), "schedule_json": None} for lane in LANES
     ]
