@@ -43,10 +43,10 @@ def train(task, lanes=LANES, **options):
 
 
 def only_in_lane(seed, act, factory):
-    """A factory that does something else first in the lane with this seed."""
+    """A factory that does something else first in the worker that trains the lane with this seed."""
 
     def make_it(*arguments):
-        if torch.initial_seed() == seed:
+        if torch.initial_seed() == seed and multiprocessing.parent_process() is not None:
             act()
         return factory(*arguments)
 
@@ -75,7 +75,7 @@ def test_it_is_what_one_after_another_gives_to_the_bit(changes):
     assert histories == lrkit.run_lanes(task, LANES, backend="sequential")
     assert histories == [lrkit.run(task, lane.schedule, lr=lane.lr, seed=lane.seed) for lane in LANES]
     assert histories[0].made["threads"] == 1
-    assert histories[0].made["lanes"] == {"backend": "processes", "reason": "it was asked for"}
+    assert histories[0].made["lanes"]["backend"] == "processes"
     with pytest.raises(ValueError, match="read-only"):
         histories[0].losses[0] = 0
 

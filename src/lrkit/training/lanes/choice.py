@@ -12,7 +12,7 @@ import torch
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.training.lanes.group import LaneGroup
 from lrkit.training.lanes.memory import free_memory, parse_memory
-from lrkit.training.lanes.processes import cores
+from lrkit.training.lanes.processes import cores, start_method
 from lrkit.training.lanes.trial import Trial
 from lrkit.training.lanes.update import UnbatchableError
 from lrkit.training.lanes.work import Work
@@ -73,6 +73,8 @@ def choose(work: Work, backend: str, memory: int | str | None) -> Choice:
     """
     if backend not in BACKENDS:
         raise unknown("backend", backend, BACKENDS)
+    if backend == "processes":
+        start_method(work)
     limit = parse_memory("50%" if memory is None else memory, free_memory(work.place))
     trial = Trial(work)
     alone = [[number] for number in range(len(work.lanes))]
