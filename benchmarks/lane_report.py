@@ -139,9 +139,7 @@ def _seconds(value: float | str) -> str:
 
 def _memory(part: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rows = [
-        [MODELS[name].title, backend, *_megabytes(row)]
-        for name, rows_ in part.items()
-        for backend, row in rows_.items()
+        [MODELS[name].title, backend, *_megabytes(row)] for name, each in part.items() for backend, row in each.items()
     ]
     head = f"Memory per lane, megabytes: a process with {MANY} lanes beyond one with a single lane, by {MANY - 1}:"
     return [head, markdown(["", "backend", "measured", "lrkit's estimate"], rows)]

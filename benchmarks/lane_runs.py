@@ -137,11 +137,12 @@ class _Counting:
 
 
 class _Watch(lrkit.LanesObserver):
-    """Counts lane-steps as `stop` is asked, and checks them against those that are told."""
+    """Counts lane-steps as `stop` is asked, and checks after each epoch that they are about those that are told."""
 
     def __init__(self, backend: str, pulse: Pulse | None = None) -> None:
         self.backend, self.pulse = backend, pulse
         self.updates = self.counted = self.told = 0
+        self.checks = pulse is not None
 
     def start(self, setup: lrkit.LanesSetup) -> None:
         if setup.backend != self.backend:
@@ -156,9 +157,13 @@ class _Watch(lrkit.LanesObserver):
         return False
 
     def step(self, lane_steps: int) -> None:
-        told, counted, self.told, self.counted = lane_steps - self.told, self.counted, lane_steps, 0
-        if self.pulse is not None and abs(told - counted) > 2 * self.group:
-            sys.exit(f"run_lanes asked stop for {counted} lane-steps and tells of {told}")
+        self.told = lane_steps
+
+    def epoch(self, histories: Mapping[int, lrkit.History]) -> None:
+        if any(history.diverged for history in histories.values()):
+            self.checks = False  # what is left of those lanes is told as if it were done
+        if self.checks and not self.told / 1.5 <= self.counted <= 1.5 * self.told:
+            sys.exit(f"run_lanes asked stop for {self.counted} lane-steps and tells of {self.told}")
 
 
 def _train(race: "Race", pulse: Pulse, backend: str) -> NoReturn:
@@ -182,15 +187,24 @@ def _run(
 
 def chosen(name: str, count: int, data: Path) -> dict[str, Any]:
     """What `auto` chooses, and its reason."""
-    found: dict[str, Any] = {}
 
     class Asking(lrkit.LanesObserver):
         def start(self, setup: lrkit.LanesSetup) -> None:
-            found.update(backend=setup.backend, reason=setup.reason)
+            raise _ChosenError(setup)
 
-    with contextlib.suppress(lrkit.StoppedError):
-        _run(task_of(name, data), _lanes(name, count), "auto", Asking(), lambda: True)
-    return found
+    try:
+        _run(task_of(name, data), _lanes(name, count), "auto", Asking(), lambda: False)
+    except _ChosenError as chosen:
+        return {"backend": chosen.setup.backend, "reason": chosen.setup.reason}
+    sys.exit("run_lanes never said what it chose")
+
+
+class _ChosenError(Exception):
+    """All that was asked is known."""
+
+    def __init__(self, setup: lrkit.LanesSetup) -> None:
+        super().__init__(setup.backend)
+        self.setup = setup
 
 
 def first(name: str, count: int, data: Path, backend: str) -> dict[str, Any]:
@@ -198,7 +212,7 @@ def first(name: str, count: int, data: Path, backend: str) -> dict[str, Any]:
     task, watch = task_of(name, data), _Watch(backend)
     began = time.perf_counter()
     with contextlib.suppress(lrkit.StoppedError):
-        _run(task, _lanes(name, count), backend, watch, lambda: watch.stop() or watch.updates == 3)
+        _run(task, _lanes(name, count), backend, watch, lambda: watch.stop() or watch.updates >= 3)
     return {"seconds": time.perf_counter() - began}
 
 
@@ -210,7 +224,7 @@ def memory(name: str, count: int, data: Path, backend: str) -> dict[str, Any]:
 
     class Second(_Watch):
         def epoch(self, histories: Mapping[int, lrkit.History]) -> None:
-            if self.updates == 10:  # the first: compiling, which takes more than lanes do, is over
+            if not histories[min(histories)].epochs[1:]:  # the first: compiling, which takes more than lanes, is over
                 _forget_peak()
 
     watch = Second(backend)

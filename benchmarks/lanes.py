@@ -27,7 +27,7 @@ from typing import Any
 
 from job import Job
 from lane_contenders import CONTENDERS
-from lane_costs import COSTS, compile_times, memories
+from lane_costs import compile_times, memories
 from lane_report import report
 from lane_runs import BACKENDS, MODELS
 from races import Entry, ask, race, script
@@ -39,14 +39,14 @@ PACKAGES = ("torch", "lightning", "pytorch-ignite", "skorch", "jax", "lrkit")
 
 
 def measure_steady(
-    names: Sequence[str], lanes: Sequence[int], data: Path, rounds: int, seconds: float, caches: Path
+    names: Sequence[str], lanes: Sequence[int], data: Path, *, rounds: int, seconds: float, caches: Path
 ) -> dict[str, Any]:
     """Microseconds per lane-step by contender and number of lanes, for each round; and notes about who is missing."""
     entries = {}
     for name in names:
         for count in sorted({CONTENDERS[name].lanes(each) for each in lanes}):
             entries[f"{name} {count}"] = _entry(name, count, "mnist", data)
-    taken, notes = race(entries, rounds, seconds, caches)
+    taken, notes = race(entries, rounds=rounds, seconds=seconds, caches=caches)
     found: dict[str, dict[str, list[float]]] = {}
     for name in names:
         for count in lanes:
@@ -56,7 +56,7 @@ def measure_steady(
     return {"times": found, "notes": notes}
 
 
-def measure_models(names: Sequence[str], data: Path, rounds: int, seconds: float, caches: Path) -> dict[str, Any]:
+def measure_models(names: Sequence[str], data: Path, *, rounds: int, seconds: float, caches: Path) -> dict[str, Any]:
     """The same for each model and backend, and what `auto` chose; a model at a time, since they are large."""
     times: dict[str, dict[str, dict[str, list[float]]]] = {}
     chosen: dict[str, dict[str, Any]] = {}
@@ -67,7 +67,7 @@ def measure_models(names: Sequence[str], data: Path, rounds: int, seconds: float
         for backend in BACKENDS:
             for count in sorted({CONTENDERS[backend].lanes(each) for each in counts}):
                 entries[f"{backend} {count}"] = _entry(backend, count, name, data)
-        taken, missing = race(entries, rounds, seconds, caches)
+        taken, missing = race(entries, rounds=rounds, seconds=seconds, caches=caches)
         notes |= {f"{name}, {entry}": note for entry, note in missing.items()}
         for count in counts:
             row = f"{name} {count}"
@@ -99,7 +99,7 @@ def _counts(text: str) -> list[int]:
 
 
 def _names(text: str) -> list[str]:
-    known = [*CONTENDERS, *(name for name in MODELS if MODELS[name].lanes)]
+    known = [*CONTENDERS, *MODELS]
     asked = text.replace(" ", "").split(",")
     unknown = [name for name in asked if name not in known]
     if unknown:
@@ -143,17 +143,16 @@ def _measured(parts: Sequence[str], options: argparse.Namespace, caches: Path) -
     """What is asked for; compiling first, whose caches serve the others."""
     found: dict[str, Any] = {}
     models = [name for name in MODELS if options.only is None or name in options.only]
+    times = {"seconds": options.seconds, "caches": caches}
     if "compile" in parts:
-        costly = [name for name in models if name in COSTS]
-        found["compile"] = compile_times(costly, options.data, caches)
-        found["memory"] = memories(costly, options.data, caches)
+        found["compile"] = compile_times(models, options.data, caches)
+        found["memory"] = memories(models, options.data, caches)
     if "models" in parts:
         compared = [name for name in models if MODELS[name].lanes]
-        rounds = max(1, options.rounds - 2)
-        found["models"] = measure_models(compared, options.data, rounds, options.seconds, caches)
+        found["models"] = measure_models(compared, options.data, rounds=max(1, options.rounds - 2), **times)
     if "steady" in parts:
         names = _able([name for name in CONTENDERS if options.only is None or name in options.only])
-        found["steady"] = measure_steady(names, options.lanes, options.data, options.rounds, options.seconds, caches)
+        found["steady"] = measure_steady(names, options.lanes, options.data, rounds=options.rounds, **times)
     return found
 
 

@@ -90,6 +90,11 @@ class Racer:
                 for command in commands
             ]
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the processes, without their workers."""
+        return [process.pid for process in self._processes]
+
     def wait(self) -> None:
         """Until all processes train steadily; then hold them.
 

@@ -32,7 +32,7 @@ class Entry:
 
 
 def race(
-    entries: Mapping[str, Entry], rounds: int, seconds: float, caches: Path
+    entries: Mapping[str, Entry], *, rounds: int, seconds: float, caches: Path
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
     """Microseconds per step of each entry in each round; and for those that failed, why: they are left out."""
     notes: dict[str, str] = {}
