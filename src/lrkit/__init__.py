@@ -27,6 +27,7 @@ _HOMES = {
     "lrkit.training.binding": ["bind"],
     "lrkit.training.history": ["Divergence", "EpochRecord", "History", "best_epoch"],
     "lrkit.training.importers": ["from_torch"],
+    "lrkit.training.lanes.folder": ["LanesFolder"],
     "lrkit.training.lanes.lane": ["Lane"],
     "lrkit.training.lanes.loop": ["run_lanes"],
     "lrkit.training.lanes.observer": ["LanesObserver", "LanesSetup"],

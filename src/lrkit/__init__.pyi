@@ -59,6 +59,7 @@ from lrkit.training.history import EpochRecord as EpochRecord
 from lrkit.training.history import History as History
 from lrkit.training.history import best_epoch as best_epoch
 from lrkit.training.importers import from_torch as from_torch
+from lrkit.training.lanes.folder import LanesFolder as LanesFolder
 from lrkit.training.lanes.lane import Lane as Lane
 from lrkit.training.lanes.loop import run_lanes as run_lanes
 from lrkit.training.lanes.observer import LanesObserver as LanesObserver

@@ -9,6 +9,8 @@ from pathlib import Path
 import lrkit
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.blame import blamed
+from lrkit.training.carried import traceback_elsewhere
+from lrkit.training.lanes.processes import WorkerDiedError
 
 __all__ = ["explain"]
 
@@ -27,6 +29,8 @@ def explain(error: Exception | SystemExit, file: Path | None, name: str = "task"
         file: the task's file; None for a built-in task.
         name: what the task is called in it.
     """
+    if isinstance(error, WorkerDiedError):  # of no line of the task
+        return str(error)
     part = blamed(error)
     theirs = part is not None or _users_line(error, file) is not None or isinstance(error, SyntaxError)
     ours = isinstance(error, InputError | InputTypeError)
@@ -74,7 +78,8 @@ def _place(error: BaseException, file: Path | None, name: str) -> str | None:
 def _users_line(error: BaseException, file: Path | None) -> str | None:
     """The innermost line of the task's file that was at work, else of any code that isn't a library's."""
     places = [(frame.filename, str(frame.lineno)) for frame in traceback.extract_tb(error.__traceback__)]
-    places += re.findall(r'^  File "(.+)", line (\d+), in ', _workers_traceback(error) or "", re.MULTILINE)
+    for text in (traceback_elsewhere(error), _workers_traceback(error) or ""):
+        places += re.findall(r'^  File "(.+)", line (\d+), in ', text, re.MULTILINE)
     theirs = [
         place
         for place in places

@@ -3,7 +3,7 @@
 import re
 import time
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, BinaryIO, cast
@@ -13,11 +13,11 @@ import torch
 from lrkit.schedules.errors import InputError
 from lrkit.training.files import replace_file
 
-__all__ = ["Pace", "load_checkpoint", "save_checkpoint"]
+__all__ = ["RUN_PARTS", "Pace", "load_checkpoint", "save_checkpoint"]
 
 FORMAT = 1
 _KEY = "lrkit_checkpoint"
-_PARTS = ("model", "optimizer", "scheduler", "scaler", "random", "record")
+RUN_PARTS = ("model", "optimizer", "scheduler", "scaler", "random", "record")
 _SECONDS = {"s": 1.0, "min": 60.0, "h": 3600.0}
 
 
@@ -58,8 +58,12 @@ class _Target:
         self.file.flush()
 
 
-def load_checkpoint(path: str | Path) -> dict[str, Any]:
+def load_checkpoint(path: str | Path, parts: Sequence[str] = RUN_PARTS) -> dict[str, Any]:
     """The snapshot in a file, on the CPU. Tensors and plain data are read, code is refused.
+
+    Args:
+        path: the file.
+        parts: which mappings it must have; by default those of a run.
 
     Raises:
         InputError: for a file that is missing, damaged, cut short, incomplete, something else, or of a newer format.
@@ -88,7 +92,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is not a checkpoint of lrkit")
     if state[_KEY] > FORMAT:
         raise InputError(f"the checkpoint {path} has format {state[_KEY]}, this lrkit reads up to {FORMAT}")
-    missing = [name for name in _PARTS if not isinstance(state.get(name), dict)]
+    missing = [name for name in parts if not isinstance(state.get(name), dict)]
     if missing:
         raise InputError(f"the checkpoint {path} is incomplete: it lacks {', '.join(missing)}")
     return state

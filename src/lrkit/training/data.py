@@ -1,5 +1,6 @@
 """Batches of a task's data, in an order that depends on the seed and the epoch alone."""
 
+import copy
 import itertools
 import signal
 from collections.abc import Callable, Iterator, Sequence, Sized
@@ -13,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame
 
-__all__ = ["ORDER", "Batches", "make_batches"]
+__all__ = ["ORDER", "Batches", "TensorBatches", "make_batches"]
 
 _TOGETHER = 4_000_000  # bytes of the batches that are gathered at once: one gather is faster than many small ones
 
@@ -65,7 +66,7 @@ def make_batches(
             raise InputError(f"{name} has tensors of different lengths: {', '.join(str(len(t)) for t in tensors)}")
         if counts == {0}:
             raise InputError(f"{name} has no samples")
-        return _TensorBatches(tensors, batch_size, device, seed)
+        return TensorBatches(tensors, batch_size, device, seed)
     if not isinstance(data, Dataset) and not hasattr(data, "__getitem__"):
         raise InputTypeError(f"{name} must be tensors or a dataset, not {type(data).__name__}")
     options = {"batch_size": batch_size, "num_workers": workers, "collate_fn": collate}
@@ -78,7 +79,9 @@ def shuffled(count: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(count, generator=torch.Generator().manual_seed(int(state[0]) >> 1))
 
 
-class _TensorBatches:
+class TensorBatches:
+    """Batches of tensors that are in memory: no random stream is drawn from to read them."""
+
     def __init__(self, tensors: Sequence[Tensor], batch_size: int, device: torch.device, seed: int | None) -> None:
         self.tensors = tuple(tensor.to(device) for tensor in tensors)
         self.batch_size = batch_size
@@ -87,7 +90,14 @@ class _TensorBatches:
         self.count = -(-len(self.tensors[0]) // batch_size)
         self._together = max(1, _TOGETHER // max(1, batch_size * sum(tensor[0].nbytes for tensor in self.tensors)))
 
+    def reseeded(self, seed: int) -> "TensorBatches":
+        """The same tensors in the order of another seed."""
+        other = copy.copy(self)
+        other.seed = seed
+        return other
+
     def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
+        """The batches of an epoch, without the first `skip`."""
         begin = skip * self.batch_size
         if self.seed is None:
             parts = (tensor[begin:].split(self.batch_size) for tensor in self.tensors)  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from lrkit.schedules.errors import InputError
 
-__all__ = ["fresh_name", "replace_file"]
+__all__ = ["clear_folder", "fresh_name", "make_folder", "replace_file"]
 
 
 def fresh_name(name: str) -> str:
@@ -32,6 +32,35 @@ def replace_file(path: Path, fill: Callable[[BinaryIO], Any]) -> None:
     except OSError as error:
         fresh.unlink(missing_ok=True)
         raise InputError(f"{path} can't be written: {error.strerror}; what was there before is still there") from error
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder in one that is there, and bring its name to the disk.
+
+    Raises:
+        InputError: when it can't be made.
+    """
+    try:
+        path.mkdir(exist_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise InputError(f"the folder {path} can't be made: {error.strerror}") from error
+
+
+def clear_folder(path: Path, *patterns: str) -> None:
+    """Take files away, and bring that to the disk; a folder that isn't there has none.
+
+    Raises:
+        InputError: when one can't be taken away.
+    """
+    files = [file for pattern in patterns for file in sorted(path.glob(pattern))]
+    try:
+        for file in files:
+            file.unlink(missing_ok=True)
+        if files:
+            _sync_folder(path)
+    except OSError as error:
+        raise InputError(f"the files in {path} can't be replaced: {error.strerror}") from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -81,7 +81,7 @@ class History:
         if not isinstance(other, History):
             return NotImplemented
         return (
-            self.epochs == other.epochs
+            _comparable(self.epochs) == _comparable(other.epochs)
             and np.array_equal(self.lrs, other.lrs)
             and np.array_equal(self.losses, other.losses, equal_nan=True)
         )
@@ -128,6 +128,15 @@ def best_of(epochs: Sequence[EpochRecord]) -> int | None:
     losses = [(each.train_loss if each.valid_loss is None else each.valid_loss, each.epoch) for each in epochs]
     finite = [pair for pair in losses if math.isfinite(pair[0])]
     return min(finite)[1] if finite else None
+
+
+def _comparable(value: Any) -> Any:
+    """Epochs without their times, and with a NaN that equals itself."""
+    if isinstance(value, tuple):
+        return [_comparable({**vars(each), "seconds": None}) for each in value]
+    if isinstance(value, Mapping):
+        return {name: _comparable(each) for name, each in value.items()}
+    return "nan" if isinstance(value, float) and math.isnan(value) else value
 
 
 def _finite(value: Any) -> Any:

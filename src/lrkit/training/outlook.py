@@ -63,6 +63,11 @@ class Outlook:
         offset = step - self._begin
         return {(hyper, index): values[offset] for values, hyper, _, indices in self._tracks for index in indices}
 
+    def upcoming(self, step: int, count: int) -> dict[tuple[str, int], list[float]]:
+        """The values of so many steps, by hyper-parameter and group."""
+        tracks = self._compute(step, count)
+        return {(hyper, index): values for values, hyper, _, indices in tracks for index in indices}
+
     def _look_ahead(self, step: int) -> None:
         try:
             tracks = self._compute(step, self._size)

@@ -10,15 +10,15 @@ from torch.optim import Optimizer
 from lrkit.training.rules import Hyper, Rule, hyper_of, rule_of
 from lrkit.training.task import Task
 
-__all__ = ["PureUpdate", "Tensors", "Updated", "numbers_of", "state_of"]
+__all__ = ["Measured", "PureUpdate", "Tensors", "Updated", "clipped", "numbers_of", "state_of"]
 
 Tensors: TypeAlias = dict[str, Tensor]
 # Named, since torch can't compile a subscript in an annotation.
 _LossAndMore: TypeAlias = tuple[Tensor, tuple[Tensors, Tensor]]
 
 
-class _Measured(nn.Module):
-    """A task's mean loss and number of samples as a module, to be given parameters and buffers from outside."""
+class Measured(nn.Module):
+    """A task's measures as a module, to be given parameters and buffers from outside."""
 
     def __init__(self, model: nn.Module, task: Task) -> None:
         super().__init__()
@@ -26,18 +26,27 @@ class _Measured(nn.Module):
         self.task = task
         self.device = next(model.parameters()).device.type
 
-    def forward(self, batch: Any) -> tuple[Tensor, int]:
-        """Both, in the task's precision."""
+    def forward(self, batch: Any, with_metrics: bool = False) -> tuple[Tensor, int, Mapping[str, Tensor]]:
+        """Mean loss, number of samples, and metrics, in the task's precision."""
         if self.task.precision == "float32":
-            return self.task.measure(self.model, batch, with_metrics=False)[:2]
+            return self.task.measure(self.model, batch, with_metrics=with_metrics)
         with torch.autocast(self.device, dtype=getattr(torch, self.task.precision)):
-            return self.task.measure(self.model, batch, with_metrics=False)[:2]
+            return self.task.measure(self.model, batch, with_metrics=with_metrics)
 
-    def given(self, parameters: Tensors, buffers: Tensors, batch: Any) -> tuple[Tensor, int, Tensors]:
-        """Both with these parameters and buffers, and the buffers after it."""
-        held = {f"model.{name}": each for name, each in {**parameters, **buffers}.items()}
-        loss, samples = torch.func.functional_call(self, held, (batch,))
-        return loss, samples, {name: held[f"model.{name}"] for name in buffers}
+    def given(self, parameters: Tensors, buffers: Tensors, batch: Any) -> tuple[Tensor, Tensor, Tensors]:
+        """Loss and number of samples with these parameters and buffers, and the buffers after it."""
+        held = _held(parameters, buffers)
+        loss, samples, _ = torch.func.functional_call(self, held, (batch,))
+        return loss, torch.as_tensor(samples), {name: held[f"model.{name}"] for name in buffers}
+
+    def measures(self, parameters: Tensors, buffers: Tensors, batch: Any) -> tuple[Tensor, Tensor, Tensors]:
+        """Loss, number of samples and metrics with these parameters and buffers."""
+        loss, samples, metrics = torch.func.functional_call(self, _held(parameters, buffers), (batch, True))
+        return loss, torch.as_tensor(samples), {name: torch.as_tensor(each) for name, each in metrics.items()}
+
+
+def _held(parameters: Tensors, buffers: Tensors) -> Tensors:
+    return {f"model.{name}": each for name, each in {**parameters, **buffers}.items()}
 
 
 class PureUpdate:
@@ -45,16 +54,21 @@ class PureUpdate:
 
     Parameters and buffers go by their names in the model, states (torch's, of the optimizer) by the parameter's name.
 
+    Attributes:
+        measured: the task's measures with parameters from outside.
+        rule: the optimizer's.
+        group_of: the param group of each parameter, None for one that the optimizer doesn't have.
+
     Raises:
         InputError: for an optimizer that there is no rule for.
     """
 
     def __init__(self, task: Task, model: nn.Module, optimizer: Optimizer) -> None:
-        self._measured = _Measured(model, task)
-        self._rule: Rule = rule_of(optimizer)
+        self.measured = Measured(model, task)
+        self.rule: Rule = rule_of(optimizer)
         self._clip_norm = task.clip_norm
         group_of = {id(each): index for index, group in enumerate(optimizer.param_groups) for each in group["params"]}
-        self._group_of = {name: group_of.get(id(each)) for name, each in model.named_parameters()}
+        self.group_of = {name: group_of.get(id(each)) for name, each in model.named_parameters()}
 
     def __call__(
         self,
@@ -76,17 +90,24 @@ class PureUpdate:
             states: of each parameter that is trained; empty before the first update.
             hypers: of each param group, numbers or tensors, as `hyper_of` has them.
         """
-        gradients, buffers, loss, samples = self.gradients(used, parameters, buffers, batches)
-        if self._clip_norm is not None:
-            gradients = _clipped(gradients, self._clip_norm)
+        gradients, buffers, loss, samples = self.clipped_gradients(used, parameters, buffers, batches)
         after, states_after = dict(parameters), dict(states)
         for name in used:
-            index = self._group_of[name]
+            index = self.group_of[name]
             if index is not None:
-                after[name], states_after[name] = self._rule.update(
+                after[name], states_after[name] = self.rule.update(
                     parameters[name], gradients[name], states.get(name, {}), hypers[index]
                 )
         return Updated(after, buffers, states_after, loss, samples)
+
+    def clipped_gradients(
+        self, used: Sequence[str], parameters: Tensors, buffers: Tensors, batches: Sequence[Any]
+    ) -> tuple[Tensors, Tensors, Tensor, Tensor]:
+        """The same as `gradients`, clipped as the task says."""
+        gradients, buffers, loss, samples = self.gradients(used, parameters, buffers, batches)
+        if self._clip_norm is not None:
+            gradients = clipped(gradients, self._clip_norm)
+        return gradients, buffers, loss, samples
 
     def gradients(
         self, used: Sequence[str], parameters: Tensors, buffers: Tensors, batches: Sequence[Any]
@@ -105,8 +126,8 @@ class PureUpdate:
         fixed = {name: each for name, each in parameters.items() if name not in used}
 
         def loss_of(moving: Tensors, held: Tensors) -> _LossAndMore:
-            loss, samples, after = self._measured.given({**fixed, **moving}, held, batch)
-            return loss, (after, torch.as_tensor(samples))
+            loss, samples, after = self.measured.given({**fixed, **moving}, held, batch)
+            return loss, (after, samples)
 
         moving = {name: parameters[name] for name in used}
         gradients, (loss, (after, samples)) = torch.func.grad_and_value(loss_of, has_aux=True)(moving, buffers)
@@ -147,7 +168,7 @@ def _mean(results: Sequence[tuple[Tensors, Tensor, Tensor]]) -> tuple[Tensors, T
     return gradients, loss, samples
 
 
-def _clipped(gradients: Tensors, norm: float) -> Tensors:
+def clipped(gradients: Tensors, norm: float) -> Tensors:
     """As `torch.nn.utils.clip_grad_norm_` does it."""
     whole = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
     factor = (norm / (whole + 1e-6)).clamp(max=1.0)

@@ -25,8 +25,9 @@ class Record:
         self.epochs: list[EpochRecord] = []
         self._lrs: list[NDArray[np.float64]] = []  # of each finished epoch, shape (updates, param groups)
         self._losses: list[NDArray[np.float32]] = []
-        self._fresh_lrs: list[Sequence[float]] = []  # of the epoch under way
+        self._fresh_lrs: list[Sequence[float] | NDArray[np.float64]] = []  # of the epoch under way
         self._fresh: list[Tensor] = []
+        self._count = 0
         self._samples: list[int | Tensor] = []
         self._seconds = 0.0  # of the epoch under way, before it was last resumed
         self._since = time.perf_counter()
@@ -34,19 +35,27 @@ class Record:
     @property
     def updates_in_epoch(self) -> int:
         """Updates of the epoch under way."""
-        return len(self._fresh)
+        return self._count
 
     def update(self, lrs: Sequence[float], loss: Tensor, samples: int | Tensor) -> None:
         """Note what an update used and gave."""
         self._fresh_lrs.append(lrs)
         self._fresh.append(loss)
         self._samples.append(samples)
+        self._count += 1
+
+    def extend(self, lrs: NDArray[np.float64], losses: Tensor, samples: NDArray[np.int64]) -> None:
+        """Note what several updates used and gave: shapes (updates, param groups), (updates,), (updates,)."""
+        self._fresh_lrs.extend(lrs)
+        self._fresh.append(losses)
+        self._samples.extend(samples)
+        self._count += len(losses)
 
     def fresh_losses(self) -> NDArray[np.float32]:
         """The losses of the epoch under way, brought to the CPU at once."""
         if not self._fresh:
             return np.zeros(0, dtype=np.float32)
-        return torch.stack(self._fresh).float().cpu().numpy()
+        return torch.cat([each.reshape(-1) for each in self._fresh]).float().cpu().numpy()
 
     def _counts(self) -> list[int]:
         """The samples of the updates of the epoch under way."""
@@ -59,7 +68,7 @@ class Record:
 
     def end_epoch(self, valid_loss: float | None, metrics: dict[str, float]) -> History:
         """Close the epoch under way; returns the history so far."""
-        if not self._fresh:
+        if not self._count:
             error = InputError("train has no samples")
             blame(error, "the data of train")
             raise error
@@ -78,7 +87,7 @@ class Record:
         )
         self._lrs.append(lrs)
         self._losses.append(fresh)
-        self._fresh_lrs, self._fresh, self._samples = [], [], []
+        self._fresh_lrs, self._fresh, self._samples, self._count = [], [], [], 0
         self._seconds, self._since = 0.0, time.perf_counter()
         return self.history()
 
@@ -103,7 +112,7 @@ class Record:
         lrs, end = state["lrs"].numpy(), len(state["losses"])
         self._lrs, self._losses = [lrs[:end].copy()], [state["losses"].numpy().copy()]
         self._fresh_lrs = lrs[end:].tolist()
-        self._fresh = list(state["fresh"].to(device).unbind())
+        self._fresh, self._count = [state["fresh"].to(device)], len(state["fresh"])
         self._samples = list(state["samples"])
         self._seconds = state["seconds"]
         self._since = time.perf_counter()

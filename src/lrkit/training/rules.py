@@ -66,24 +66,24 @@ def hyper_of(group: Mapping[str, Any]) -> dict[str, Any]:
 
 def _sgd(parameter: Tensor, gradient: Tensor, state: State, hyper: Hyper) -> tuple[Tensor, State]:
     """V = μ·v + (1 - dampening)·g, first v = g; θ - lr·v, or with Nesterov θ - lr·(g + μ·v)."""
-    gradient = gradient + hyper["weight_decay"] * parameter
+    gradient = _plus(gradient, hyper["weight_decay"], parameter)
     momentum = hyper["momentum"]
     if not _has_momentum(state, momentum):
-        return parameter - hyper["lr"] * gradient, {}
+        return _minus(parameter, hyper["lr"], gradient), {}
     before = state.get("momentum_buffer")
-    buffer = gradient if before is None else momentum * before + (1 - hyper["dampening"]) * gradient
-    step = gradient + momentum * buffer if hyper["nesterov"] else buffer
-    return parameter - hyper["lr"] * step, {"momentum_buffer": buffer}
+    buffer = gradient if before is None else _plus(_scaled(1 - hyper["dampening"], gradient), momentum, before)
+    step = _plus(gradient, momentum, buffer) if hyper["nesterov"] else buffer
+    return _minus(parameter, hyper["lr"], step), {"momentum_buffer": buffer}
 
 
 def _adam(parameter: Tensor, gradient: Tensor, state: State, hyper: Hyper) -> tuple[Tensor, State]:
     """M = β₁·m + (1 - β₁)·g, v = β₂·v + (1 - β₂)·g²; θ - lr·m̂/(√v̂ + ε), where m̂ = m/(1 - β₁ᵗ), v̂ = v/(1 - β₂ᵗ)."""
-    return _adam_step(parameter, gradient + hyper["weight_decay"] * parameter, state, hyper)
+    return _adam_step(parameter, _plus(gradient, hyper["weight_decay"], parameter), state, hyper)
 
 
 def _adamw(parameter: Tensor, gradient: Tensor, state: State, hyper: Hyper) -> tuple[Tensor, State]:
     """Adam after θ = (1 - lr·λ)·θ."""
-    return _adam_step(parameter * (1 - hyper["lr"] * hyper["weight_decay"]), gradient, state, hyper)
+    return _adam_step(_scaled(1 - hyper["lr"] * hyper["weight_decay"], parameter), gradient, state, hyper)
 
 
 def _adam_step(parameter: Tensor, gradient: Tensor, state: State, hyper: Hyper) -> tuple[Tensor, State]:
@@ -92,43 +92,44 @@ def _adam_step(parameter: Tensor, gradient: Tensor, state: State, hyper: Hyper) 
     mean = _average(state, "exp_avg", gradient, beta1)
     square = _average(state, "exp_avg_sq", gradient * gradient, beta2)
     correction1, correction2 = 1 - beta1 ** step.double(), 1 - beta2 ** step.double()
-    denominator = square.sqrt() / correction2.sqrt() + hyper["eps"]
-    new = parameter - (hyper["lr"] / correction1) * mean / denominator
+    denominator = _scaled(1 / correction2.sqrt(), square.sqrt()) + _as(hyper["eps"], square)
+    new = _minus(parameter, hyper["lr"] / correction1, mean / denominator)
     return new, {"step": step, "exp_avg": mean, "exp_avg_sq": square}
 
 
 def _rmsprop(parameter: Tensor, gradient: Tensor, state: State, hyper: Hyper) -> tuple[Tensor, State]:
     """V = α·v + (1 - α)·g²; θ - lr·g/(√v + ε), with momentum b = μ·b + g/(√v + ε), θ - lr·b."""
-    gradient = gradient + hyper["weight_decay"] * parameter
+    gradient = _plus(gradient, hyper["weight_decay"], parameter)
     square = _average(state, "square_avg", gradient * gradient, hyper["alpha"])
     new_state = {"step": _count(state), "square_avg": square}
-    direction = gradient / (square.sqrt() + hyper["eps"])
+    direction = gradient / (square.sqrt() + _as(hyper["eps"], square))
     momentum = hyper["momentum"]
     if _has_momentum(state, momentum):
         before = state.get("momentum_buffer")
-        direction = direction if before is None else momentum * before + direction
+        direction = direction if before is None else _plus(direction, momentum, before)
         new_state["momentum_buffer"] = direction
-    return parameter - hyper["lr"] * direction, new_state
+    return _minus(parameter, hyper["lr"], direction), new_state
 
 
 def _adagrad(parameter: Tensor, gradient: Tensor, state: State, hyper: Hyper) -> tuple[Tensor, State]:
     """S = s + g²; θ - lr/(1 + (t - 1)·decay)·g/(√s + ε)."""
-    gradient = gradient + hyper["weight_decay"] * parameter
-    step = _count(state)
-    total = gradient * gradient + (state["sum"] if "sum" in state else hyper["initial_accumulator_value"])
+    gradient = _plus(gradient, hyper["weight_decay"], parameter)
+    step, square = _count(state), gradient * gradient
+    total = square + (state["sum"] if "sum" in state else _as(hyper["initial_accumulator_value"], square))
     rate = hyper["lr"] / (1 + (step.double() - 1) * hyper["lr_decay"])
-    return parameter - rate * gradient / (total.sqrt() + hyper["eps"]), {"step": step, "sum": total}
+    new = _minus(parameter, rate, gradient / (total.sqrt() + _as(hyper["eps"], total)))
+    return new, {"step": step, "sum": total}
 
 
 def _adamax(parameter: Tensor, gradient: Tensor, state: State, hyper: Hyper) -> tuple[Tensor, State]:
     """M as Adam's; u = max(β₂·u, |g| + ε); θ - lr/(1 - β₁ᵗ)·m/u."""
-    gradient = gradient + hyper["weight_decay"] * parameter
+    gradient = _plus(gradient, hyper["weight_decay"], parameter)
     step = _count(state)
     mean = _average(state, "exp_avg", gradient, hyper["beta1"])
-    size = gradient.abs() + hyper["eps"]
+    size = gradient.abs() + _as(hyper["eps"], gradient)
     if "exp_inf" in state:
-        size = torch.maximum(hyper["beta2"] * state["exp_inf"], size)
-    new = parameter - hyper["lr"] / (1 - hyper["beta1"] ** step.double()) * mean / size
+        size = torch.maximum(_scaled(hyper["beta2"], state["exp_inf"]), size)
+    new = _minus(parameter, hyper["lr"] / (1 - hyper["beta1"] ** step.double()), mean / size)
     return new, {"step": step, "exp_avg": mean, "exp_inf": size}
 
 
@@ -137,18 +138,18 @@ def _nadam(parameter: Tensor, gradient: Tensor, state: State, hyper: Hyper) -> t
     step = _count(state)
     beta1, beta2, lr = hyper["beta1"], hyper["beta2"], hyper["lr"]
     if hyper["decoupled_weight_decay"]:
-        parameter = parameter * (1 - lr * hyper["weight_decay"])
+        parameter = _scaled(1 - lr * hyper["weight_decay"], parameter)
     else:
-        gradient = gradient + hyper["weight_decay"] * parameter
+        gradient = _plus(gradient, hyper["weight_decay"], parameter)
     now = beta1 * (1 - 0.5 * 0.96 ** (step.double() * hyper["momentum_decay"]))
     following = beta1 * (1 - 0.5 * 0.96 ** ((step.double() + 1) * hyper["momentum_decay"]))
     before = state.get("mu_product", torch.ones(()))
     product = before * now.to(before.dtype)  # torch keeps it in single precision
     mean = _average(state, "exp_avg", gradient, beta1)
     square = _average(state, "exp_avg_sq", gradient * gradient, beta2)
-    denominator = (square / (1 - beta2 ** step.double())).sqrt() + hyper["eps"]
-    step_now = lr * (1 - now) / (1 - product.double()) * gradient
-    step_following = lr * following / (1 - product.double() * following) * mean
+    denominator = _scaled(1 / (1 - beta2 ** step.double()), square).sqrt() + _as(hyper["eps"], square)
+    step_now = _scaled(lr * (1 - now) / (1 - product.double()), gradient)
+    step_following = _scaled(lr * following / (1 - product.double() * following), mean)
     new = parameter - (step_now + step_following) / denominator
     return new, {"step": step, "mu_product": product, "exp_avg": mean, "exp_avg_sq": square}
 
@@ -165,8 +166,38 @@ def _count(state: State) -> Tensor:
 
 def _average(state: State, name: str, value: Tensor, decay: Any) -> Tensor:
     """The running average, which begins at zero."""
-    average: Tensor = (1 - decay) * value
-    return average + decay * state[name] if name in state else average
+    fresh = _scaled(1 - decay, value)
+    return _plus(fresh, decay, state[name]) if name in state else fresh
+
+
+# Hyper-parameters and what is computed from them alone are in double precision; they meet a parameter in its own.
+
+
+def _as(scale: Any, value: Tensor) -> Any:
+    return scale.to(value.dtype) if isinstance(scale, Tensor) else scale
+
+
+def _scaled(scale: Any, value: Tensor) -> Tensor:
+    scaled: Tensor = value if _is_number(scale, 1) else _as(scale, value) * value
+    return scaled
+
+
+def _plus(value: Tensor, scale: Any, other: Tensor) -> Tensor:
+    """Value + scale·other, in one pass."""
+    if isinstance(scale, Tensor):
+        return torch.addcmul(value, other, _as(scale, other))
+    return value if scale == 0 else torch.add(value, other, alpha=scale)
+
+
+def _minus(value: Tensor, scale: Any, other: Tensor) -> Tensor:
+    """Value - scale·other, in one pass."""
+    if isinstance(scale, Tensor):
+        return torch.addcmul(value, other, _as(scale, other), value=-1)
+    return torch.sub(value, other, alpha=scale)
+
+
+def _is_number(scale: Any, number: float) -> bool:
+    return not isinstance(scale, Tensor) and bool(scale == number)
 
 
 _RULES: dict[type[Optimizer], Rule] = {

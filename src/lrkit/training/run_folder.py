@@ -5,21 +5,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from filelock import FileLock, Timeout
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.checkpoint import Pace, load_checkpoint, save_checkpoint
 from lrkit.training.files import fresh_name, replace_file
+from lrkit.training.held_folder import CONFIG, HeldFolder, read_config, write_json
 from lrkit.training.history import History, best_epoch
 from lrkit.training.observer import Observer, Setup
 
 __all__ = ["RunFolder"]
 
 FORMAT = 1
-_LOCK = ".lock"
-_CONFIG = "config.json"
+_KEY = "lrkit_run"
 _RESULTS = ("last.pt", "best.pt", "history.json", "steps.npz", "curves.png")
-_LEFTOVERS = tuple(map(fresh_name, (_CONFIG, *_RESULTS)))
+_LEFTOVERS = tuple(map(fresh_name, (CONFIG, *_RESULTS)))
 
 
 class RunFolder(Observer):
@@ -61,36 +60,13 @@ class RunFolder(Observer):
         self._setup: Setup | None = None
         if resume:
             self.config(path)
-        self._make(overwrite=overwrite or resume)
-        self._lock = self._locked()
+        self._held = HeldFolder(self.path, "run", _KEY, leftovers=_LEFTOVERS, overwrite=overwrite or resume)
         if resume and (self.path / "last.pt").exists():
             try:
                 self.snapshot = self.checkpoint(path)
             except InputError:
                 self.close()
                 raise
-
-    def _make(self, *, overwrite: bool) -> None:
-        self._made = [folder for folder in (self.path, *self.path.parents) if not folder.exists()]
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            there = {entry.name for entry in self.path.iterdir()} - {_LOCK, *_LEFTOVERS}
-        except OSError as error:
-            raise InputError(f"the run folder {self.path} can't be made: {error.strerror}") from None
-        if there and not overwrite:
-            raise InputError(f"the run folder {self.path} isn't empty; choose another, or overwrite the run in it")
-        if there and _CONFIG not in there:
-            raise InputError(f"the folder {self.path} has files but no run, so nothing in it is overwritten")
-
-    def _locked(self) -> FileLock:
-        lock = FileLock(self.path / _LOCK, timeout=0, thread_local=False)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise InputError(f"the run folder {self.path} is in use by another process") from None
-        except OSError as error:
-            raise InputError(f"the run folder {self.path} can't be written to: {error.strerror}") from None
-        return lock
 
     # --- while the run goes on --------------------------------------------------------------------
 
@@ -99,7 +75,7 @@ class RunFolder(Observer):
         self._setup = setup
         for name in _LEFTOVERS if self.snapshot else (*_LEFTOVERS, *_RESULTS):
             (self.path / name).unlink(missing_ok=True)
-        self._write_json(_CONFIG, {"lrkit_run": FORMAT, **setup.made})
+        write_json(self.path / CONFIG, {_KEY: FORMAT, **setup.made})
         if setup.history is not None:
             self._write_history(setup.history)
             if setup.steps_done == setup.history.epochs[-1].step:  # it may have ended just before this was written
@@ -122,12 +98,7 @@ class RunFolder(Observer):
 
     def close(self) -> None:
         """Let others use the folder; take it away again if it is new and no run was started in it."""
-        self._lock.release()
-        if self._setup is None and self._made:
-            (self.path / _LOCK).unlink(missing_ok=True)
-            for folder in self._made:
-                folder.rmdir()
-            self._made = []
+        self._held.release(used=self._setup is not None)
 
     def save(self) -> None:
         """Write `last.pt`, unless a loss isn't finite: then the one before stays."""
@@ -147,11 +118,7 @@ class RunFolder(Observer):
 
     def _write_history(self, history: History) -> None:
         replace_file(self.path / "steps.npz", lambda file: np.savez(file, lrs=history.lrs, losses=history.losses))
-        self._write_json("history.json", history.to_dict())
-
-    def _write_json(self, name: str, data: Any) -> None:
-        text = json.dumps(data, indent=1, allow_nan=False)
-        replace_file(self.path / name, lambda file: file.write(text.encode()))
+        write_json(self.path / "history.json", history.to_dict())
 
     # --- afterwards -------------------------------------------------------------------------------
 
@@ -182,18 +149,7 @@ class RunFolder(Observer):
         Raises:
             InputError: when there is no run, or its configuration can't be read or is of a newer format.
         """
-        file = Path(path) / _CONFIG
-        if not file.is_file():
-            raise InputError(f"{Path(path)} is not a run folder: it has no config.json")
-        try:
-            config = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"the configuration {file} can't be read: {error}") from None
-        if not isinstance(config, dict) or not isinstance(config.get("lrkit_run"), int):
-            raise InputError(f"{file} is not the configuration of a run")
-        if config["lrkit_run"] > FORMAT:
-            raise InputError(f"the run in {path} has format {config['lrkit_run']}, this lrkit reads up to {FORMAT}")
-        return config
+        return read_config(path, "run", _KEY, FORMAT)
 
     @staticmethod
     def checkpoint(path: str | Path, which: Literal["last", "best"] = "last") -> dict[str, Any]:

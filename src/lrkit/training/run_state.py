@@ -1,35 +1,39 @@
 """The moving parts of a run: what one update does, what an epoch's end does, and all that a checkpoint needs."""
 
 import dataclasses
-import itertools
-import math
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lrkit.schedules import Plan, Plans, Target, constant
+from lrkit.schedules import Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame, blaming
 from lrkit.training.compiled import CompiledUpdate
-from lrkit.training.data import ORDER, Batches, make_batches
 from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
 from lrkit.training.observer import Setup
+from lrkit.training.preparation import (
+    batches_of,
+    length_of,
+    made_of,
+    make_model,
+    make_optimizer,
+    take,
+    updates_of,
+    with_rate,
+)
 from lrkit.training.randomness import random_state, set_random_state
 from lrkit.training.record import Record
 from lrkit.training.scheduler_state import Policy
 from lrkit.training.task import Task, sample_count
 
-__all__ = ["RunState"]
+__all__ = ["CHECK_EVERY", "RunState"]
 
-_CHECK_EVERY = 500  # updates between two looks for a loss that isn't finite: each look waits for the device
+CHECK_EVERY = 500  # updates between two looks for a loss that isn't finite: each look waits for the device
 
 
 class RunState:
@@ -46,22 +50,29 @@ class RunState:
         policy: Policy | None = None,
         compiled: bool = False,
     ) -> None:
-        plan = _with_rate(plan)
+        plan = with_rate(plan)
         self.task = task
         self.place = place
         self.policy = policy
-        self.model = _make_model(task).to(place)
+        self.model = make_model(task, place)
         self._parameters = list(self.model.parameters())
-        self.optimizer = _make_optimizer(task, self.model)
+        self.optimizer = make_optimizer(task, self.model)
         self.compiled = _make_compiled(task, self.model, self.optimizer) if compiled else None
-        self.train = _batches(task, task.train, "train", place, seed)
-        self.valid = None if task.valid is None else _batches(task, task.valid, "valid", place, None)
+        self.train = batches_of(task, task.train, "train", place, seed)
+        self.valid = None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
         self.scaler = torch.amp.GradScaler(place.type, enabled=task.precision == "float16")
         base = read(self.optimizer.param_groups[0], "lr") if lr is None else lr
-        self.setup = self._set_up(plan, seed, base)
-        self.scheduler = plan.bind(
-            self.optimizer, lr=lr, steps=self.setup.steps, policy=policy, **_sizes(task, self.setup.epoch_steps)
+        length = length_of(task, self.train.count)
+        self.setup = Setup(
+            length.steps,
+            length.epoch_steps,
+            length.epochs,
+            plan,
+            plan.over(length.steps, **length.sizes),
+            {**made_of(task, plan, length, lr=base, seed=seed, place=place, policy=policy), "compiled": compiled},
+            self.snapshot,
         )
+        self.scheduler = plan.bind(self.optimizer, lr=lr, steps=length.steps, policy=policy, **length.sizes)
         self.record = Record(self.setup.made)
 
     # --- going on ---------------------------------------------------------------------------------
@@ -82,15 +93,15 @@ class RunState:
 
     def updates(self) -> Iterator[Sequence[Any]]:
         """What is left of the epoch under way: for each update the batches that make it."""
-        number, done = len(self.record.epochs) + 1, self.record.updates_in_epoch
-        before = random_state(self.place)
-        batches = self.train.epoch(number, skip=done * self.task.accumulate)
-        if done:
-            set_random_state(before, self.place)  # as if what was skipped hadn't been read again
-        left = self.setup.steps - self.steps
-        while left > 0 and (group := _take(batches, self.task.accumulate)):
+        groups = updates_of(
+            self.train,
+            len(self.record.epochs) + 1,
+            accumulate=self.task.accumulate,
+            done=self.record.updates_in_epoch,
+            place=self.place,
+        )
+        while self.steps < self.setup.steps and (group := next(groups, None)):
             yield group
-            left = self.setup.steps - self.steps
 
     def update(self, batches: Sequence[Any]) -> None:
         """One optimizer update, recorded with the rates that it used."""
@@ -143,7 +154,7 @@ class RunState:
 
     def diverged(self) -> bool:
         """Whether a loss of this epoch isn't finite; looked at now and then."""
-        return self.record.updates_in_epoch % _CHECK_EVERY == 0 and not self.record.is_finite()
+        return self.record.updates_in_epoch % CHECK_EVERY == 0 and not self.record.is_finite()
 
     def end_epoch(self) -> History:
         """Validate, record, and report to a controller."""
@@ -165,7 +176,7 @@ class RunState:
         sums: dict[str, list[Tensor]] = {}
         counts: list[int] = []
         batches = self.valid.epoch(0)
-        while taken := _take(batches, 1, "valid"):
+        while taken := take(batches, 1, "valid"):
             loss, n, metrics = self._measure(taken[0], with_metrics=True)
             counts.append(n)
             for name, value in {**metrics, "": loss}.items():
@@ -225,46 +236,6 @@ class RunState:
         done = self.record.history() if self.record.epochs else None
         self.setup = dataclasses.replace(self.setup, steps_done=self.steps, history=done)
 
-    # --- setup ------------------------------------------------------------------------------------
-
-    def _set_up(self, plan: Plan | Plans, seed: int, base: float) -> Setup:
-        """How long the run is, and how it is made."""
-        task = self.task
-        epoch_steps = None if self.train.count is None else -(-self.train.count // task.accumulate)
-        if task.steps is not None:
-            steps = task.steps
-        elif epoch_steps is not None and task.epochs is not None:
-            steps = task.epochs * epoch_steps
-        else:
-            error = InputError("the training data has no length, so the task needs steps= instead of epochs=")
-            blame(error, "its length")
-            raise error
-        epochs = None if epoch_steps is None else math.ceil(steps / epoch_steps)
-        sizes = _sizes(task, epoch_steps)
-        made = {
-            "task": task.name,
-            "source": None if task.source is None else dict(task.source),
-            "schedule": str(plan),
-            "policy": self.policy,
-            "lr": base,
-            "seed": seed,
-            "steps": steps,
-            "epochs": epochs,
-            **sizes,
-            "batch_size": task.batch_size,
-            "accumulate": task.accumulate,
-            "precision": task.precision,
-            "compiled": self.compiled is not None,
-            "data_order": ORDER,
-            "device": str(self.place),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-        return Setup(steps, epoch_steps, epochs, plan, plan.over(steps, **sizes), made, self.snapshot)
-
 
 @contextmanager
 def _fitting() -> Iterator[None]:
@@ -278,58 +249,6 @@ def _fitting() -> Iterator[None]:
         raise InputError(f"the checkpoint doesn't fit the task: {reason}") from None
 
 
-def _with_rate(plan: Plan | Plans) -> Plan | Plans:
-    """The plans, with a constant learning rate where there is none for it."""
-    if isinstance(plan, Plan) or plan.get("lr") is not None:
-        return plan
-    return Plans.of({Target("lr"): constant(), **dict(plan.parts)})
-
-
-def _make_model(task: Task) -> nn.Module:
-    with blaming("model()"):
-        model: object = task.model()
-        if not isinstance(model, nn.Module):
-            raise InputTypeError(f"model() must return a torch.nn.Module, not {type(model).__name__}")
-        if not any(parameter.requires_grad for parameter in model.parameters()):
-            raise InputError("the model has no trainable parameter")
-        return model
-
-
-def _make_optimizer(task: Task, model: nn.Module) -> Optimizer:
-    with blaming("optimizer(parameters)"):
-        optimizer: object = task.optimizer(model.parameters())
-        if not isinstance(optimizer, Optimizer):
-            raise InputTypeError(f"optimizer(parameters) must return a torch optimizer, not {type(optimizer).__name__}")
-        return optimizer
-
-
 def _make_compiled(task: Task, model: nn.Module, optimizer: Optimizer) -> CompiledUpdate:
     with blaming("the compiled update"):
         return CompiledUpdate(task, model, optimizer)
-
-
-def _take(batches: Iterator[Any], count: int, name: str = "train") -> list[Any]:
-    """The next batches, fewer at the end."""
-    try:
-        return list(itertools.islice(batches, count))
-    except Exception as error:
-        blame(error, f"the data of {name}")
-        raise
-
-
-def _sizes(task: Task, epoch_steps: int | None) -> dict[str, Any]:
-    return {"epoch_steps": epoch_steps, "step_samples": task.batch_size * task.accumulate}
-
-
-def _batches(task: Task, data: Any, name: str, place: torch.device, seed: int | None) -> Batches:
-    with blaming(f"the data of {name}"):
-        return make_batches(
-            data,
-            task.batch_size if seed is not None else task.valid_batch_size,
-            place,
-            seed=seed,
-            in_memory=task.in_memory,
-            workers=task.workers,
-            collate=task.collate,
-            name=name,
-        )

@@ -175,6 +175,15 @@ class Scheduler(LRScheduler):
         self._count += 1
         self._write()
 
+    def upcoming(self, count: int) -> dict[tuple[str, int], list[float]]:
+        """The values of the next updates, by hyper-parameter and group: for those who update many runs at once."""
+        return self._outlook.upcoming(self._count, count)
+
+    def advance(self, count: int) -> None:
+        """Count so many updates that were made without the optimizer."""
+        self._count += count
+        self._write()
+
     def sync(self) -> None:
         """Write the values of the next update into the optimizer's groups, those that were added among them."""
         self._meet_groups()

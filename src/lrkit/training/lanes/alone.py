@@ -49,8 +49,8 @@ class _Watch(Observer):
 
     def step(self, steps: int) -> None:
         self._steps = steps
-        if self._checkpoint.due(steps):
-            self._checkpoint.save(self._setup.snapshot())
+        if not self.dropped and self._checkpoint.due(steps):  # one from after the drop would go on past it
+            self._save()
             self._tell(steps)
 
     def epoch(self, history: History) -> None:
@@ -63,13 +63,16 @@ class _Watch(Observer):
 
     def stopped(self) -> None:
         if not self.dropped:
-            self._checkpoint.save(self._setup.snapshot())
+            self._save()
 
     def ended(self) -> None:
         """Tell that the lane has ended."""
         assert self._history is not None
         self._tell(self._setup.steps)
         self._report.ended({self._number: self._history})
+
+    def _save(self) -> None:
+        self._checkpoint.save({**self._setup.snapshot(), "lane_steps": self._steps})
 
     def _tell(self, steps: int) -> None:
         self._report.step(steps - self._told)

@@ -1,7 +1,7 @@
 """Those who are told what happens to many lanes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lrkit.training.history import History
@@ -22,6 +22,8 @@ class LanesSetup:
         groups: which lanes are trained together, by their numbers.
         steps_done: lane-steps (updates of single lanes) that were done before, where it goes on.
         made: what each history's `made["lanes"]` says.
+        task: what of a history's `made` is the same for all lanes.
+        ended: the histories of lanes that had ended before, where it goes on.
     """
 
     lanes: Sequence[Lane]
@@ -31,6 +33,8 @@ class LanesSetup:
     groups: Sequence[Sequence[int]]
     steps_done: int
     made: Mapping[str, Any]
+    task: Mapping[str, Any] = field(default_factory=dict)
+    ended: Mapping[int, History] = field(default_factory=dict)
 
 
 class LanesObserver:

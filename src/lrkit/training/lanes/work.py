@@ -51,19 +51,21 @@ class Report(Protocol):
 
 
 class Checkpoint(Protocol):
-    """The place for the state of lanes under way.
+    """The place for the state of lanes under way."""
 
-    Attributes:
-        snapshot: what they go on from; None where they begin.
-    """
-
-    snapshot: Mapping[str, Any] | None
+    @property
+    def snapshot(self) -> Mapping[str, Any] | None:
+        """What they go on from; None where they begin."""
 
     def due(self, steps: int) -> bool:
         """Whether one is to be saved after that many updates."""
 
     def save(self, snapshot: Mapping[str, Any]) -> None:
-        """Save it in the place of the one before."""
+        """Save it in the place of the one before.
+
+        It is plain data and tensors; its "lane_steps" says how many lane-steps are done in it, and where its "finite"
+        is False the one before stays.
+        """
 
 
 class NoCheckpoint:
