@@ -56,7 +56,9 @@ def measure_steady(
     return {"times": found, "notes": notes}
 
 
-def measure_models(names: Sequence[str], data: Path, *, rounds: int, seconds: float, caches: Path) -> dict[str, Any]:
+def measure_models(
+    names: Sequence[str], backends: Sequence[str], data: Path, *, rounds: int, seconds: float, caches: Path
+) -> dict[str, Any]:
     """The same for each model and backend, and what `auto` chose; a model at a time, since they are large."""
     times: dict[str, dict[str, dict[str, list[float]]]] = {}
     chosen: dict[str, dict[str, Any]] = {}
@@ -64,14 +66,14 @@ def measure_models(names: Sequence[str], data: Path, *, rounds: int, seconds: fl
     for name in names:
         counts = MODELS[name].lanes
         entries = {}
-        for backend in BACKENDS:
+        for backend in backends:
             for count in sorted({CONTENDERS[backend].lanes(each) for each in counts}):
                 entries[f"{backend} {count}"] = _entry(backend, count, name, data)
         taken, missing = race(entries, rounds=rounds, seconds=seconds, caches=caches)
         notes |= {f"{name}, {entry}": note for entry, note in missing.items()}
         for count in counts:
             row = f"{name} {count}"
-            held = {each: taken.get(f"{each} {CONTENDERS[each].lanes(count)}") for each in BACKENDS}
+            held = {each: taken.get(f"{each} {CONTENDERS[each].lanes(count)}") for each in backends}
             times[row] = {backend: runs for backend, runs in held.items() if runs is not None}
             answer = ask(["lane_runs.py", "auto", name, "--lanes", str(count), "--data", str(data)], caches)
             chosen[row] = answer if isinstance(answer, dict) else {"backend": "", "reason": answer}
@@ -142,16 +144,19 @@ def main() -> None:
 def _measured(parts: Sequence[str], options: argparse.Namespace, caches: Path) -> dict[str, Any]:
     """What is asked for; compiling first, whose caches serve the others."""
     found: dict[str, Any] = {}
-    models = [name for name in MODELS if options.only is None or name in options.only]
+    only = [*CONTENDERS, *MODELS] if options.only is None else options.only
+    models = [name for name in MODELS if name in only]
+    backends = [name for name in BACKENDS if name in only] or BACKENDS
+    names = _able([name for name in CONTENDERS if name in only])
     times = {"seconds": options.seconds, "caches": caches}
-    if "compile" in parts:
+    if "compile" in parts and models:
         found["compile"] = compile_times(models, options.data, caches)
         found["memory"] = memories(models, options.data, caches)
-    if "models" in parts:
+    if "models" in parts and models:
         compared = [name for name in models if MODELS[name].lanes]
-        found["models"] = measure_models(compared, options.data, rounds=max(1, options.rounds - 2), **times)
-    if "steady" in parts:
-        names = _able([name for name in CONTENDERS if options.only is None or name in options.only])
+        rounds = max(1, options.rounds - 2)
+        found["models"] = measure_models(compared, backends, options.data, rounds=rounds, **times)
+    if "steady" in parts and names:
         found["steady"] = measure_steady(names, options.lanes, options.data, rounds=options.rounds, **times)
     return found
 
