@@ -46,7 +46,7 @@ def measure_steady(
     for name in names:
         for count in sorted({CONTENDERS[name].lanes(each) for each in lanes}):
             entries[f"{name} {count}"] = _entry(name, count, "mnist", data)
-    taken, notes = race(entries, rounds=rounds, seconds=seconds, caches=caches)
+    taken, notes = race(entries, rounds=rounds, seconds=seconds, caches=caches / "mnist")
     found: dict[str, dict[str, list[float]]] = {}
     for name in names:
         for count in lanes:
@@ -69,13 +69,13 @@ def measure_models(
         for backend in backends:
             for count in sorted({CONTENDERS[backend].lanes(each) for each in counts}):
                 entries[f"{backend} {count}"] = _entry(backend, count, name, data)
-        taken, missing = race(entries, rounds=rounds, seconds=seconds, caches=caches)
+        taken, missing = race(entries, rounds=rounds, seconds=seconds, caches=caches / name)
         notes |= {f"{name}, {entry}": note for entry, note in missing.items()}
         for count in counts:
             row = f"{name} {count}"
             held = {each: taken.get(f"{each} {CONTENDERS[each].lanes(count)}") for each in backends}
             times[row] = {backend: runs for backend, runs in held.items() if runs is not None}
-            answer = ask(["lane_runs.py", "auto", name, "--lanes", str(count), "--data", str(data)], caches)
+            answer = ask(["lane_runs.py", "auto", name, "--lanes", str(count), "--data", str(data)], caches / name)
             chosen[row] = answer if isinstance(answer, dict) else {"backend": "", "reason": answer}
             say(f"{row}: auto chooses {chosen[row]}")
     return {"times": times, "chosen": chosen, "notes": notes}
@@ -151,7 +151,7 @@ def _measured(parts: Sequence[str], options: argparse.Namespace, caches: Path) -
     times = {"seconds": options.seconds, "caches": caches}
     if "compile" in parts and models:
         found["compile"] = compile_times(models, options.data, caches)
-        found["memory"] = memories(models, options.data, caches)
+        found["memory"] = memories([name for name in models if MODELS[name].lanes], options.data, caches)
     if "models" in parts and models:
         compared = [name for name in models if MODELS[name].lanes]
         rounds = max(1, options.rounds - 2)
