@@ -18,7 +18,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="The learning-rate toolkit for PyTorch: preview a schedule, train with it.",
+    help="The learning-rate toolkit for PyTorch: preview a schedule, train with it, sweep over many.",
 )
 
 BUILT_IN = ("mnist", "mnist-wide", "mnist-cnn", "chars")  # a test compares it with what there is; torch is slow to load
@@ -42,7 +42,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    """The learning-rate toolkit for PyTorch: preview a schedule, train with it."""
+    """The learning-rate toolkit for PyTorch: preview a schedule, train with it, sweep over many."""
 
 
 @app.command()
@@ -128,6 +128,111 @@ def train(
 
 
 @app.command()
+def sweep(
+    task: Annotated[
+        str | None,
+        typer.Argument(help=f"What to train: {', '.join(BUILT_IN)}, or your own: file.py:task or package.module:task."),
+    ] = None,
+    lr: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GRID",
+            help="Base (peak) learning rates: 0.1, or 0.01,0.1,1, or 0.1:0.5:5 (five values, evenly spaced), or "
+            "0.001:1:16log (sixteen, logarithmically spaced), or these with commas between them; may be repeated. "
+            "By default the task's.",
+        ),
+    ] = None,
+    schedule: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A schedule as text; may be repeated. By default plateau(patience=5). lrkit schedules lists all."
+        ),
+    ] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many seeds of each: 3 are 0, 1 and 2. By default only seed 0.")
+    ] = None,
+    momentum: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="GRID", help="Of SGD and RMSprop; of Adam's family the first beta. By default the task's."
+        ),
+    ] = None,
+    weight_decay: Annotated[list[str] | None, typer.Option(metavar="GRID", help="By default the task's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Passes through the data; by default the task's.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Optimizer updates, instead of --epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch; by default the task's.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder in MNIST's IDX format, raw or gz, to train on instead of MNIST.")
+    ] = None,
+    backend: Annotated[
+        str | None,
+        typer.Option(
+            help="How lanes are trained: compiled or eager (many at once), sequential (one after another), processes, "
+            "or auto, which measures; by default auto."
+        ),
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option(help="What lanes that are trained at once may take, for example 4GB or 500MB.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The folder; by default a new one, runs/TASK-sweep-DATE-TIME.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the sweep that is in --out.")] = False,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Go on with the sweep in this folder, as it was made.")
+    ] = None,
+    checkpoint_every: Annotated[
+        str, typer.Option(help="How often to save within an epoch: a number of updates, or 90s, 10min, 2h.")
+    ] = "5min",
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU if there is one.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads on a CPU; by default torch's choice.")] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help='Print one JSON object and nothing else: "lanes" has an entry for each, "best" is one of them.',
+        ),
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when the task fails.")] = False,
+) -> None:
+    """Train every combination of learning rates, schedules and seeds, and say which is best.
+
+    Each is a run of its own, a lane, with the numbers that lrkit train would give. Prints a table, the best first, and
+    leaves a folder with the picture sweep.png. A lane that diverges ends, and the others go on. Ctrl-C and SIGTERM
+    save; after them, or a crash, --resume goes on.
+    """
+    from lrkit.output.sweep_command import sweep_task
+    from lrkit.output.sweep_options import SweepOptions
+
+    sweep_task(
+        SweepOptions(
+            task=task,
+            lr=lr or [],
+            schedule=schedule or [],
+            momentum=momentum or [],
+            weight_decay=weight_decay or [],
+            seeds=seeds,
+            epochs=epochs,
+            steps=steps,
+            batch_size=batch_size,
+            data=data,
+            backend=backend,
+            memory=memory,
+            out=out,
+            overwrite=overwrite,
+            resume=resume,
+            checkpoint_every=checkpoint_every,
+            device=device,
+            threads=threads,
+            json=json,
+            quiet=quiet,
+            debug=debug,
+        )
+    )
+
+
+@app.command()
 def plot(
     texts: Annotated[list[str], typer.Argument(metavar="SCHEDULE", help=f"Schedules as text. {SCHEDULE_HELP}")],
     total: Annotated[
@@ -200,7 +305,7 @@ def schedules(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 bad input, 3 the training diverged, 130 interrupted.
+    """Run the command line and exit: 0 done, 2 bad input, 3 the training (or all of a sweep) diverged, 130 interrupted.
 
     Bad input gets one line; only what is a fault of lrkit's own has a traceback.
     """

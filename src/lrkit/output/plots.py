@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
     from lrkit.output.picture import Picture
 
-__all__ = ["COLOURS", "SUFFIXES", "curves_figure", "plot", "preview_figure", "save", "thin"]
+__all__ = [
+    "COLOURS",
+    "SUFFIXES",
+    "curves_figure",
+    "cut",
+    "legend_columns",
+    "plot",
+    "preview_figure",
+    "save",
+    "style",
+    "thin",
+]
 
 SUFFIXES = (".png", ".svg", ".pdf")
 
@@ -77,7 +88,7 @@ def curves_figure(history: History) -> "Figure":
             axes.axvline(float(position[each.step]), color=_GREY, linestyle=":", linewidth=1.2, label=label)
     if reductions(history):
         below.legend(loc="upper right", frameon=False)
-    figure.suptitle(f"{history.made['task']}: {_cut(history.made['schedule'])}", fontsize=11)
+    figure.suptitle(f"{history.made['task']}: {cut(history.made['schedule'])}", fontsize=11)
     return figure
 
 
@@ -119,10 +130,10 @@ def preview_figure(preview: Preview) -> "Picture":
 
     preview = preview.drawn
     labels = preview.labels
-    styles = {label: _style(number) for number, label in enumerate(labels)}
+    styles = {label: style(number) for number, label in enumerate(labels)}
     if len(labels) > len(COLOURS) * len(_DASHES):
         raise InputError(f"a picture has at most {len(COLOURS) * len(_DASHES)} curves, not {len(labels)}")
-    columns = _columns(labels)
+    columns = legend_columns(labels)
     rows = -(-len(labels) // columns) if len(labels) > 1 else 0
     figure = Picture(figsize=(8, 1.2 + 2.8 * len(preview.panels) + 0.19 * rows), layout="constrained")
     panes = figure.subplots(len(preview.panels), 1, sharex=True, squeeze=False)[:, 0]
@@ -132,12 +143,12 @@ def preview_figure(preview: Preview) -> "Picture":
     remark = textwrap.wrap(f"({preview.remark})", _LINE_WIDTH) if preview.remark else []
     panes[-1].set_xlabel("\n".join(["epoch" if preview.horizon.epoch_steps else "step", *remark]))
     if preview.title:
-        panes[0].set_title(_cut(preview.title), fontsize=11)
+        panes[0].set_title(cut(preview.title), fontsize=11)
     if rows:
         lines = {str(line.get_label()): line for axes in panes for line in axes.get_lines()}
         figure.legend(
             [lines[label] for label in labels],
-            [_cut(label) for label in labels],
+            [cut(label) for label in labels],
             loc="outside upper left",
             ncols=columns,
             frameon=False,
@@ -181,14 +192,14 @@ def _in_epochs(history: History) -> NDArray[np.float64]:
     return position
 
 
-def _style(number: int) -> tuple[str, Any]:
+def style(number: int) -> tuple[str, Any]:
     """The colour and the dashes of a curve: colours first, and dashes once they are used up."""
     return COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)]
 
 
-def _columns(labels: Sequence[str]) -> int:
+def legend_columns(labels: Sequence[str]) -> int:
     """How many of the labels fit beside each other in a legend."""
-    return max(1, min(3, len(labels), _LEGEND_WIDTH // (max(map(len, map(_cut, labels))) + 8)))
+    return max(1, min(3, len(labels), _LEGEND_WIDTH // (max(map(len, map(cut, labels))) + 8)))
 
 
 def _y_label(hyper: str, preview: Preview) -> str:
@@ -252,5 +263,6 @@ def thin(values: Array) -> NDArray[np.intp]:
     return np.unique(np.minimum(np.concatenate(found), count - 1))
 
 
-def _cut(text: str) -> str:
-    return text if len(text) <= 90 else f"{text[:89]}…"
+def cut(text: str, width: int = 90) -> str:
+    """A text that is no longer than that many characters."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"

@@ -1,25 +1,19 @@
 """`lrkit train`: train a task, show it, and leave a run folder that can go on."""
 
-import itertools
 import json
 import shlex
 import signal
 import time
-import traceback
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
-import torch
 import typer
 
 from lrkit.analysis.summary import reductions
-from lrkit.output.failures import explain
 from lrkit.output.plots import curves_figure, save
 from lrkit.output.progress import Progress
 from lrkit.output.signals import stop_on_signals
+from lrkit.output.task_command import loaded, new_folder, say
 from lrkit.output.train_options import Order, TrainOptions, order
-from lrkit.schedules.errors import InputError
 from lrkit.training.history import History, best_epoch
 from lrkit.training.loop import DivergedError, StoppedError, run
 from lrkit.training.observer import Observer, Setup
@@ -32,22 +26,8 @@ __all__ = ["train_task"]
 def train_task(options: TrainOptions) -> None:
     """Check everything that a person can get wrong, train, report."""
     wanted = order(options)
-    if wanted.threads is not None:
-        torch.set_num_threads(wanted.threads)
-    try:
-        task = wanted.source.load()
-        _say_what_changed(wanted, task)
+    with loaded(wanted.origin, debug=options.debug) as task:
         _train(task, wanted, _open(options, task), options)
-    except typer.Exit:
-        raise
-    except (Exception, SystemExit) as error:
-        if options.debug:
-            traceback.print_exc()
-            raise typer.Exit(2) from None
-        sentence = explain(error, wanted.source.file, wanted.source.name)
-        if sentence is None:
-            raise
-        raise InputError(sentence) from error
 
 
 def _train(task: Task, wanted: Order, folder: RunFolder, options: TrainOptions) -> None:
@@ -70,11 +50,11 @@ def _train(task: Task, wanted: Order, folder: RunFolder, options: TrainOptions) 
             )
     except (StoppedError, KeyboardInterrupt):
         _draw(folder, latest.history)
-        _say(f"interrupted: {_kept(folder, latest.history)}")
+        say(f"interrupted: {_kept(folder, latest.history)}")
         raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
     except DivergedError as error:
         _draw(folder, latest.history)
-        _say(f"diverged: {error}; {_kept(folder, latest.history)}")
+        say(f"diverged: {error}; {_kept(folder, latest.history)}")
         raise typer.Exit(3) from None
     seconds = time.perf_counter() - began
     assert latest.history is not None
@@ -100,33 +80,11 @@ class _Latest(Observer):
 def _open(options: TrainOptions, task: Task) -> RunFolder:
     if options.resume is not None:
         return RunFolder(options.resume, resume=True, checkpoint_every=options.checkpoint_every)
-    path = _new_folder(task.name) if options.out is None else options.out
+    path = new_folder(task.name) if options.out is None else options.out
     return RunFolder(path, overwrite=options.overwrite, checkpoint_every=options.checkpoint_every)
 
 
-def _new_folder(name: str) -> Path:
-    stem = f"runs/{name}-{datetime.now():%Y%m%d-%H%M%S}"
-    return next(
-        path
-        for path in (Path(stem + end) for end in itertools.chain([""], map("-{}".format, itertools.count(2))))
-        if not path.exists()
-    )
-
-
 # --- what is said ------------------------------------------------------------------------------------
-
-
-def _say(sentence: str) -> None:
-    typer.echo(f"lrkit: {sentence}", err=True)
-
-
-def _say_what_changed(wanted: Order, task: Task) -> None:
-    if wanted.versions:
-        _say(f"the run was made with {', '.join(wanted.versions)}, so the last digits may differ from here on")
-    now = (task.source or {}).get("sha256")
-    if wanted.sha256 is not None and now != wanted.sha256:
-        where = wanted.source.file or f"the data of {wanted.source.task}"
-        _say(f"{where} has changed since the run began; it goes on with what is there now")
 
 
 def _draw(folder: RunFolder, history: History | None) -> None:

@@ -1,21 +1,19 @@
 """What `lrkit train` is asked for, and the run that follows from it."""
 
-import platform
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
 
-import numpy as np
 import torch
 
+from lrkit.output.task_command import Origin, check_counts, flag, other_versions, recorded_source, wanted_source
 from lrkit.schedules import Plan, Plans, parse
-from lrkit.schedules.errors import InputError, shown
+from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_positive
 from lrkit.training import tasks
 from lrkit.training.loop import choose_device
 from lrkit.training.run_folder import RunFolder
 from lrkit.training.scheduler_state import Policy
-from lrkit.training.task_source import TaskSource
 
 __all__ = ["Order", "TrainOptions", "order"]
 
@@ -60,16 +58,13 @@ class TrainOptions:
 class Order:
     """A run as it is to be made."""
 
-    source: TaskSource
+    origin: Origin
     plan: Plan | Plans
     lr: float | None
     seed: int
     place: torch.device
-    threads: int | None
     compiled: bool
     policy: Policy | None = None
-    sha256: str | None = None  # of the task's file when the run began
-    versions: tuple[str, ...] = ()  # with which the run began, where this process has others
 
 
 def order(options: TrainOptions) -> Order:
@@ -85,41 +80,23 @@ def order(options: TrainOptions) -> Order:
 def _check(options: TrainOptions) -> None:
     if options.lr is not None:
         as_positive(options.lr, "--lr")
-    for name in ("epochs", "steps", "batch_size", "threads"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"{_flag(name)} must be at least 1, not {value}")
-    if options.epochs is not None and options.steps is not None:
-        raise InputError("a length is either --epochs or --steps, not both")
+    check_counts(options)
     if options.seed is not None and not 0 <= options.seed < 2**63:
         raise InputError(f"--seed must be between 0 and 2^63 - 1, not {options.seed}")
     if options.policy is not None and options.policy not in get_args(Policy):
         raise InputError(f"--policy must be {', '.join(get_args(Policy))}, not {options.policy!r}")
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
-
-
 def _new(options: TrainOptions) -> Order:
-    if options.task is None:
-        raise InputError(f"name a task ({', '.join(tasks.TASKS)}, or file.py:task), or --resume FOLDER")
     if options.policy is not None:
         raise InputError("--policy is for a run that goes on with --resume")
-    source = TaskSource(
-        task=options.task,
-        data=None if options.data is None else str(options.data),
-        epochs=options.epochs,
-        steps=options.steps,
-        batch_size=options.batch_size,
-    )
+    source = wanted_source(options)
     return Order(
-        source=source,
+        origin=Origin(source, options.threads),
         plan=parse(tasks.DEFAULT_SCHEDULE if options.schedule is None else options.schedule),
         lr=options.lr,
         seed=options.seed or 0,
         place=choose_device(options.device),
-        threads=options.threads,
         compiled=options.compiled,
     )
 
@@ -129,7 +106,7 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
     for name in ("task", "lr", "seed", "batch_size", "data", "out", "overwrite", "compiled"):
         value = getattr(options, name)
         if value is not None and value is not False:
-            what = {"task": "a task", "compiled": "--compile"}.get(name, _flag(name))
+            what = {"task": "a task", "compiled": "--compile"}.get(name, flag(name))
             raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it")
     made = RunFolder.config(path)
     wrong = [name for name, types in _CONFIG.items() if not isinstance(made.get(name), types)]
@@ -140,34 +117,20 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
             f"the run in {path} was started in Python, so go on there: folder = lrkit.RunFolder({str(path)!r}, "
             "resume=True), and lrkit.run(task, ..., observers=[folder], resume=folder.snapshot)"
         )
-    recorded = dict(made["source"])
-    digest = recorded.pop("sha256", None)
-    known = [field.name for field in fields(TaskSource)]
-    if not isinstance(recorded.get("task"), str) or not set(recorded) <= set(known):
-        raise InputError(
-            f"the run in {path} can't go on: the source in its config.json must be a task by name, and "
-            f"{', '.join(known[1:])}, not {shown(recorded)}"
-        )
-    source = TaskSource(**recorded)
+    source, digest = recorded_source(f"the run in {path}", made["source"])
     policy = options.policy
     if options.epochs is not None or options.steps is not None:
         source = replace(source, epochs=options.epochs, steps=options.steps)
     elif options.schedule is None and policy is None:
         policy = made.get("policy")  # what it was made to be; another length or schedule needs a word of its own
     return Order(
-        source=source,
+        origin=Origin(
+            source, made["threads"] if options.threads is None else options.threads, digest, other_versions(made)
+        ),
         plan=parse(made["schedule"] if options.schedule is None else options.schedule),
         lr=made["lr"],
         seed=made["seed"],
         place=choose_device(made["device"] if options.device is None else options.device),
-        threads=made["threads"] if options.threads is None else options.threads,
         compiled=made.get("compiled", False),
         policy=cast("Policy | None", policy),
-        sha256=digest,
-        versions=_other_versions(made),
     )
-
-
-def _other_versions(made: dict[str, Any]) -> tuple[str, ...]:
-    here = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
-    return tuple(f"{name} {made[name]} (now {version})" for name, version in here.items() if made[name] != version)

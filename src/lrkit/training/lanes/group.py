@@ -18,7 +18,7 @@ from lrkit.training.hyper import read
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.rates import Grid, Rates
 from lrkit.training.lanes.reference import Reference
-from lrkit.training.lanes.stack import Stack
+from lrkit.training.lanes.stack import Stack, loose_tensors
 from lrkit.training.lanes.update import BatchedUpdate, UnbatchableError
 from lrkit.training.lanes.validation import Measurement
 from lrkit.training.lanes.work import Work
@@ -170,7 +170,11 @@ class LaneGroup:
         if several and reference.draws:
             raise UnbatchableError("lanes of several seeds can't share a group: the model draws random numbers")
         reference.check(self._task, self._models[0], self.members[0].optimizer, self._stack, batches)
-        return BatchedUpdate(self._pure, list(reference.gradients), self._rates.fixed, compiled=self._compiled)
+        return self._batched(list(reference.gradients))
+
+    def _batched(self, used: Sequence[str]) -> BatchedUpdate:
+        graphs = {} if loose_tensors(self._models[0]) else self._work.graphs
+        return BatchedUpdate(self._pure, used, self._rates.fixed, graphs=graphs, compiled=self._compiled)
 
     def diverged(self) -> list[int]:
         """Those that have a loss in this epoch that isn't finite; looked at now and then."""
@@ -208,6 +212,9 @@ class LaneGroup:
         Returns the histories by members' indices.
         """
         self._settle()
+        if self._compiled and self._update is not None:
+            for member in self.members:
+                member.made["lanes"]["compile_seconds"] = self._update.compile_seconds
         indices = sorted(self.active) if only is None else list(only)
         losses, metrics = self._validate()
         places = self._places()
@@ -288,6 +295,7 @@ class LaneGroup:
             "states": self._stack.states,
             "lanes": lanes,
             "random": random_state(self._place),
+            "lane_steps": self._length.steps * (len(self.members) - len(self.active)) + self.steps * len(self.active),
             "progress": {"steps": self.steps, "epochs": self.epochs, "in_epoch": self._in_epoch},
             "update": None if self._update is None else self._update.state(),
         }
@@ -307,9 +315,7 @@ class LaneGroup:
         progress = state["progress"]
         self.steps, self.epochs, self._in_epoch = progress["steps"], progress["epochs"], progress["in_epoch"]
         if state["update"] is not None:
-            self._update = BatchedUpdate(
-                self._pure, state["update"]["used"], self._rates.fixed, compiled=self._compiled
-            )
+            self._update = self._batched(state["update"]["used"])
             self._update.key = state["update"]["key"]
         set_random_state(state["random"], self._place)
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lrkit.training.pure_update import Tensors
 
-__all__ = ["Stack"]
+__all__ = ["Stack", "loose_tensors"]
 
 
 @dataclass
@@ -54,6 +54,11 @@ class Stack:
         """Parameters and buffers of one lane."""
         parameters = {name: each[seed, lane] for name, each in self.parameters.items()}
         return parameters, {name: each[seed, lane] for name, each in self.buffers.items()}
+
+
+def loose_tensors(model: nn.Module) -> bool:
+    """Whether modules hold tensors that are neither parameters nor buffers: those can't be stacked."""
+    return any(isinstance(each, Tensor) for module in model.modules() for each in vars(module).values())
 
 
 def _stacked(models: Sequence[Mapping[str, Any]], lanes: int) -> Tensors:

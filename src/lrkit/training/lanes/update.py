@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.compiled import copy_into
@@ -32,6 +33,7 @@ class BatchedUpdate:
         pure: the update of one lane.
         used: the parameters that get gradients.
         fixed: of each param group, the hyper-parameters that are the same for all lanes.
+        graphs: where compiled updates are kept, so that other groups of the same task find them.
         compiled: make one graph of it, for batches like those of the first compiled update; others stay eager.
 
     Attributes:
@@ -45,6 +47,7 @@ class BatchedUpdate:
         used: Sequence[str],
         fixed: Sequence[Mapping[str, Any]],
         *,
+        graphs: dict[Any, Any] | None = None,
         compiled: bool,
     ) -> None:
         self.compile_seconds = 0.0
@@ -53,7 +56,7 @@ class BatchedUpdate:
         self._used = used
         self._fixed = fixed
         self._compiled = compiled
-        self._graphs: dict[tuple[int, int], Any] = {}
+        self._graphs = {} if graphs is None else graphs
 
     def __call__(self, stack: Stack, numbers: Numbers, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Make the update; returns the mean loss and the number of samples, of shape (seeds, lanes).
@@ -73,6 +76,11 @@ class BatchedUpdate:
 
     def gradients(self, stack: Stack, batches: Sequence[Any]) -> tuple[Tensors, Tensors, Tensor, Tensor]:
         """Gradients, buffers afterwards, loss and number of samples of all lanes."""
+        # The fused attention of a CPU has no rule for lanes: torch would go through them one by one.
+        with sdpa_kernel(SDPBackend.MATH):
+            return self._gradients(stack, batches)
+
+    def _gradients(self, stack: Stack, batches: Sequence[Any]) -> tuple[Tensors, Tensors, Tensor, Tensor]:
         lanes = torch.vmap(self._lane, in_dims=(0, 0, None), randomness="same")
         if stack.size[0] > 1:
             found: tuple[Tensors, Tensors, Tensor, Tensor]
@@ -113,11 +121,12 @@ class BatchedUpdate:
         return key == self.key
 
     def _run_graph(self, stack: Stack, numbers: Numbers, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        graph = self._graphs.get(stack.size)
+        key = (stack.size, self.key, tuple(self._used), repr(self._fixed))
+        graph = self._graphs.get(key)
         if graph is not None:
             return self._call(graph, stack, numbers, batches)
         began = time.perf_counter()
-        graph = self._graphs[stack.size] = compile_graph(self._in_place(), fallback_random=True)
+        graph = self._graphs[key] = compile_graph(self._in_place(), fallback_random=True)
         result = self._call(graph, stack, numbers, batches)
         self.compile_seconds += time.perf_counter() - began
         return result

@@ -5,6 +5,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
@@ -57,9 +58,9 @@ class Measurement:
     def _together(self, stack: Stack, batch: Any) -> _Measures:
         parameters = {name: each.flatten(0, 1) for name, each in stack.parameters.items()}
         buffers = {name: each.flatten(0, 1) for name, each in stack.buffers.items()}
-        found: _Measures = torch.vmap(self._measured.measures, in_dims=(0, 0, None), randomness="same")(
-            parameters, buffers, batch
-        )
+        lanes = torch.vmap(self._measured.measures, in_dims=(0, 0, None), randomness="same")
+        with sdpa_kernel(SDPBackend.MATH):
+            found: _Measures = lanes(parameters, buffers, batch)
         return found
 
     def _one_by_one(self, stack: Stack, batch: Any) -> _Measures:

@@ -1,0 +1,125 @@
+"""What a person sees while many lanes are trained: a bar on a terminal, else a line now and then."""
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from lrkit.schedules.shares import show_number
+from lrkit.training.history import History
+from lrkit.training.lanes.lane import Lane
+from lrkit.training.lanes.observer import LanesObserver, LanesSetup
+
+__all__ = ["SweepProgress", "opening", "whose"]
+
+
+def opening(setup: LanesSetup) -> str:
+    """What is said first: how many lanes, how they are trained, and why so.
+
+    >>> print(opening(LanesSetup([Lane(), Lane(seed=1)], 500, "eager", "it was asked for", [[0, 1]], 0, {})))
+    2 lanes of 500 steps; backend eager, since it was asked for
+    """
+    count = len(setup.lanes)
+    return (
+        f"{count} lane{'s' if count > 1 else ''} of {setup.steps} steps; backend {setup.backend}, since {setup.reason}"
+    )
+
+
+def whose(lane: Lane) -> str:
+    """A lane in a few words.
+
+    >>> whose(Lane("linear(to=0)", lr=0.1, momentum=0.9, seed=2))
+    'linear(to=0), lr 0.1, momentum 0.9, seed 2'
+    """
+    values = {"lr": lane.lr, **lane.hypers, "seed": float(lane.seed)}
+    words = (f"{name} {show_number(value)}" for name, value in values.items() if value is not None)
+    return ", ".join([str(lane.schedule), *words])
+
+
+class SweepProgress(LanesObserver):
+    """A bar on standard error where that is a terminal; else lines on standard output.
+
+    A group of several lanes has a line for each of its epochs; where lanes are trained one by one, each lane has a
+    line when it has ended.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._best: tuple[float, int] | None = None
+        self._ended: set[int] = set()
+        self._diverged = 0
+
+    def start(self, setup: LanesSetup) -> None:
+        """Say what is trained, and open the bar."""
+        from tqdm.auto import tqdm
+
+        self._setup = setup
+        for number, history in setup.ended.items():
+            self._count(number, history)
+        self._group = {number: len(group) for group in setup.groups for number in group}
+        print(opening(setup), flush=True)  # noqa: T201 (this is the line's purpose)
+        if setup.steps_done:
+            done = f"{setup.steps_done} of {setup.steps * len(setup.lanes)} lane-steps"
+            print(f"goes on after {done}, where {len(setup.ended)} lanes had ended", flush=True)  # noqa: T201
+        self._bar = tqdm(
+            total=setup.steps * len(setup.lanes),
+            initial=setup.steps_done,
+            unit=" lane-steps",
+            unit_scale=True,
+            leave=False,
+            disable=None,
+            dynamic_ncols=True,
+            mininterval=0.2,
+        )
+
+    def step(self, lane_steps: int) -> None:
+        """Move the bar."""
+        self._bar.update(lane_steps - self._bar.n)
+
+    def epoch(self, histories: Mapping[int, History]) -> None:
+        """Look whose loss is the best; print the line of a group's epoch."""
+        for number, history in histories.items():
+            self._look(number, history)
+        number, history = max(histories.items(), key=lambda each: len(each[1].epochs))
+        if self._group.get(number, 1) > 1:
+            under_way = sum(each not in self._ended for each in self._lanes_beside(number))
+            self._say(f"epoch {len(history.epochs)}, {under_way} lanes under way; {self._best_words()}")
+
+    def ended(self, histories: Mapping[int, History]) -> None:
+        """Count; print the line of a lane that was trained alone."""
+        for number, history in histories.items():
+            self._count(number, history)
+            if self._group.get(number, 1) == 1:
+                how = "ended" if history.diverged is None else f"diverged at step {history.diverged.step}"
+                self._say(f"lane {len(self._ended)}/{len(self._setup.lanes)} {how}; {self._best_words()}")
+        self._bar.set_postfix_str(f"{len(self._ended)} ended, {self._diverged} of them diverged", refresh=False)
+
+    def close(self) -> None:
+        """Take the bar away; also after an interruption."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def _lanes_beside(self, number: int) -> list[int]:
+        return next(list(group) for group in self._setup.groups if number in group)
+
+    def _count(self, number: int, history: History) -> None:
+        self._ended.add(number)
+        self._diverged += history.diverged is not None
+        self._look(number, history)
+
+    def _look(self, number: int, history: History) -> None:
+        last = history.epochs[-1]
+        loss = last.train_loss if last.valid_loss is None else last.valid_loss
+        if history.diverged is None and math.isfinite(loss) and (self._best is None or loss < self._best[0]):
+            self._best = loss, number
+            self._measure = "training loss" if last.valid_loss is None else "validation loss"
+
+    def _best_words(self) -> str:
+        if self._best is None:
+            return "none has a finite loss yet"
+        loss, number = self._best
+        return f"best {self._measure} so far {loss:.5f}: {whose(self._setup.lanes[number])}"
+
+    def _say(self, line: str) -> None:
+        if self._bar.disable:
+            print(line, file=sys.stdout, flush=True)  # noqa: T201 (this is the line's purpose)

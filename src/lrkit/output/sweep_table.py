@@ -1,0 +1,133 @@
+"""The table of a sweep, and the same as JSON."""
+
+import math
+import shutil
+from collections.abc import Sequence
+from typing import Any
+
+from lrkit.analysis.sweep import Outcome, Row, Sweep
+from lrkit.output.plots import cut
+from lrkit.schedules.shares import show_number
+
+__all__ = ["as_dict", "best_sentence", "table"]
+
+_MOST_ROWS = 20
+_LEAST_WIDTH = 24  # of a schedule's text
+
+
+def table(sweep: Sweep) -> list[str]:
+    """The lines of the table, the best configuration first; how many more there are at the end."""
+    rows = sweep.rows[:_MOST_ROWS]
+    several = any(len(row.outcomes) > 1 for row in sweep.rows)
+    columns = [_column("valid loss" if sweep.validated else "train loss", [_number(row.mean) for row in rows])]
+    if several:
+        columns.append(_column("range of seeds", [_range(row) for row in rows]))
+        columns.append(_column("seeds", [str(len(row.outcomes)) for row in rows]))
+    if any("accuracy" in each.metrics for each in sweep.outcomes):
+        columns.append(_column("accuracy", [_percent(row.metric("accuracy")) for row in rows]))
+    if sweep.validated:
+        columns.append(_column("train loss", [_number(row.train_loss) for row in rows]))
+    columns.append(_column("lr", [f"{row.one.lr:.6g}" for row in rows]))
+    columns += [
+        _column(name.replace("_", " "), [show_number(row.one.hypers[name]) for row in rows])
+        for name in sweep.outcomes[0].hypers
+    ]
+    texts = ["schedule", *(row.one.schedule for row in rows)]
+    notes = ["", *map(_note, rows)]
+    left = shutil.get_terminal_size((120, 24)).columns - sum(len(column[0]) + 2 for column in columns)
+    left -= max(map(len, notes)) + 2 if any(notes) else 0
+    width = min(max(map(len, texts)), max(_LEAST_WIDTH, left))
+    columns += [[f"{cut(text, width):<{width}}" for text in texts], notes]
+    lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+    rest = sweep.rows[_MOST_ROWS:]
+    failed = sum(bool(row.failed) for row in rest)
+    return [*lines, f"and {len(rest)} more{f', of which {failed} diverged' if failed else ''}"] if rest else lines
+
+
+def best_sentence(sweep: Sweep) -> str:
+    """Which configuration is best, and how good it is."""
+    best = sweep.best
+    if best is None:
+        return f"no lane ended with a finite loss: {len(sweep.diverged)} of {len(sweep.outcomes)} diverged"
+    hypers = "".join(f", {name.replace('_', ' ')} {show_number(value)}" for name, value in best.one.hypers.items())
+    share = best.metric("accuracy")
+    accuracy = "" if share is None else f", accuracy {100 * share:.2f} %"
+    seeds = "" if len(best.losses) == 1 else f" (mean of {len(best.losses)} seeds, {_range(best)})"
+    return (
+        f"best: {best.one.schedule} at learning rate {best.one.lr:.6g}{hypers}: "
+        f"{sweep.measure} {_number(best.mean)}{seeds}{accuracy}"
+    )
+
+
+def as_dict(sweep: Sweep) -> dict[str, Any]:
+    """What is JSON-able: `lanes` with an entry for each, and as `best` the entry of the best configuration's best seed.
+
+    Each entry has the mean and range of its configuration's losses as `over_seeds`.
+    """
+    rows = {row.one.configuration: row for row in sweep.rows}
+    entries = {each.number: _entry(each, rows[each.configuration]) for each in sweep.outcomes}
+    best = None if sweep.best is None else sweep.best.best
+    return {
+        "lanes": list(entries.values()),
+        "best": None if best is None else entries[best.number],
+        "measure": "valid_loss" if sweep.validated else "train_loss",
+        "diverged": len(sweep.diverged),
+    }
+
+
+def _entry(each: Outcome, row: Row) -> dict[str, Any]:
+    where = each.diverged
+    return {
+        "schedule": each.schedule,
+        "lr": each.lr,
+        **each.hypers,
+        "seed": each.seed,
+        "train_loss": _finite(each.train_loss),
+        "valid_loss": _finite(each.valid_loss),
+        "valid_accuracy": _finite(each.metrics.get("accuracy")),
+        "metrics": {name: _finite(value) for name, value in each.metrics.items()},
+        "epochs": each.epochs,
+        "steps": each.steps,
+        "diverged": None if where is None else {"step": where.step, "lr": where.lr},
+        "over_seeds": {
+            "seeds": [other.seed for other in row.outcomes],
+            "diverged": sum(other.diverged is not None for other in row.outcomes),
+            "mean": row.mean,
+            "range": None if row.range is None else list(row.range),
+        },
+    }
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not math.isfinite(value) else value
+
+
+def _column(header: str, cells: Sequence[str]) -> list[str]:
+    width = max(map(len, (header, *cells)))
+    return [f"{cell:>{width}}" for cell in (header, *cells)]
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.5f}" if abs(value) < 1e5 else f"{value:.5g}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f} %"
+
+
+def _range(row: Row) -> str:
+    return "-" if row.range is None else " to ".join(map(_number, row.range))
+
+
+def _note(row: Row) -> str:
+    """Where a configuration's seeds diverged: the earliest of them."""
+    if not row.failed:
+        return ""
+    places = [each.diverged for each in row.failed if each.diverged is not None]
+    which = "" if len(row.outcomes) == 1 else f"{len(row.failed)} of {len(row.outcomes)} "
+    if not places:
+        return f"{which}ended without a finite loss"
+    first = min(places)
+    return f"{which}diverged at step {first.step}, rate {first.lr:.6g}"

@@ -1,0 +1,176 @@
+"""What all commands that train have in common: where the task comes from, and what is said when that is wrong."""
+
+import itertools
+import platform
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+import typer
+
+from lrkit.output.failures import explain
+from lrkit.schedules.errors import InputError, shown
+from lrkit.training import tasks
+from lrkit.training.task import Task
+from lrkit.training.task_source import TaskSource
+
+__all__ = [
+    "Origin",
+    "check_counts",
+    "flag",
+    "loaded",
+    "new_folder",
+    "other_versions",
+    "recorded_source",
+    "say",
+    "wanted_source",
+]
+
+
+class Wanted(Protocol):
+    """What options say of the task; None where it decides itself."""
+
+    @property
+    def task(self) -> str | None: ...
+    @property
+    def epochs(self) -> int | None: ...
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def batch_size(self) -> int | None: ...
+    @property
+    def data(self) -> Path | None: ...
+    @property
+    def threads(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a task comes from, and what was there when it was trained first.
+
+    Attributes:
+        source: the task by name.
+        threads: on a CPU; None for torch's choice.
+        sha256: of the task's file when the run began; None for a new run.
+        versions: with which the run began, where this process has others.
+    """
+
+    source: TaskSource
+    threads: int | None
+    sha256: str | None = None
+    versions: tuple[str, ...] = ()
+
+
+def check_counts(options: Wanted) -> None:
+    """Refuse counts below 1, and two lengths.
+
+    Raises:
+        InputError: for these.
+    """
+    for name in ("epochs", "steps", "batch_size", "threads"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"{flag(name)} must be at least 1, not {value}")
+    if options.epochs is not None and options.steps is not None:
+        raise InputError("a length is either --epochs or --steps, not both")
+
+
+def flag(name: str) -> str:
+    """What an option is called on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
+def wanted_source(options: Wanted) -> TaskSource:
+    """The source of a task that is trained anew.
+
+    Raises:
+        InputError: when no task is named.
+    """
+    if options.task is None:
+        raise InputError(f"name a task ({', '.join(tasks.TASKS)}, or file.py:task), or --resume FOLDER")
+    return TaskSource(
+        task=options.task,
+        data=None if options.data is None else str(options.data),
+        epochs=options.epochs,
+        steps=options.steps,
+        batch_size=options.batch_size,
+    )
+
+
+def recorded_source(what: str, written: Mapping[str, Any]) -> tuple[TaskSource, str | None]:
+    """The source as it stands in a folder's configuration, and the hash of the file; `what` is kept in the folder.
+
+    Raises:
+        InputError: for what is no source.
+    """
+    recorded = dict(written)
+    digest = recorded.pop("sha256", None)
+    known = [field.name for field in fields(TaskSource)]
+    if not isinstance(recorded.get("task"), str) or not set(recorded) <= set(known):
+        raise InputError(
+            f"{what} can't go on: the source in its config.json must be a task by name, and "
+            f"{', '.join(known[1:])}, not {shown(recorded)}"
+        )
+    return TaskSource(**recorded), digest
+
+
+def other_versions(made: Mapping[str, Any]) -> tuple[str, ...]:
+    """The versions with which a run began, where this process has others."""
+    here = {"torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    return tuple(f"{name} {made[name]} (now {version})" for name, version in here.items() if made[name] != version)
+
+
+@contextmanager
+def loaded(origin: Origin, *, debug: bool) -> Iterator[Task]:
+    """The task; what goes wrong in it, there and in the block, is said in one sentence with its place.
+
+    Raises:
+        InputError: with that sentence.
+        typer.Exit: after the traceback, where `debug` asks for it.
+    """
+    if origin.threads is not None:
+        torch.set_num_threads(origin.threads)
+    try:
+        task = origin.source.load()
+        _say_what_changed(origin, task)
+        yield task
+    except typer.Exit:
+        raise
+    except (Exception, SystemExit) as error:
+        if debug:
+            traceback.print_exc()
+            raise typer.Exit(2) from None
+        sentence = explain(error, origin.source.file, origin.source.name)
+        if sentence is None:
+            raise
+        raise InputError(sentence) from error
+
+
+def new_folder(name: str) -> Path:
+    """A folder below runs/ that isn't there yet, by the name and the time."""
+    stem = f"runs/{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    return next(
+        path
+        for path in (Path(stem + end) for end in itertools.chain([""], map("-{}".format, itertools.count(2))))
+        if not path.exists()
+    )
+
+
+def say(sentence: str) -> None:
+    """Tell a person, beside the output."""
+    typer.echo(f"lrkit: {sentence}", err=True)
+
+
+def _say_what_changed(origin: Origin, task: Task) -> None:
+    if origin.versions:
+        say(f"the run was made with {', '.join(origin.versions)}, so the last digits may differ from here on")
+    now = (task.source or {}).get("sha256")
+    if origin.sha256 is not None and now != origin.sha256:
+        where = origin.source.file or f"the data of {origin.source.task}"
+        say(f"{where} has changed since the run began; it goes on with what is there now")
