@@ -10,21 +10,13 @@ from jax import numpy as jnp
 
 import lrkit  # its schedules need numpy alone
 from job import BATCH, PATIENCE, RATE, SIZES, Clock, Job, read
+from lrkit.training.idx import Split
 
-__all__ = ["scan"]
+__all__ = ["arrays", "as_torch_begins", "loss_of", "scan"]
 
 
 def scan(job: Job, clock: Clock) -> float:
     """An epoch is one compiled scan over its batches; the clock takes the second epoch, validation apart."""
-
-    def forward(parameters: Any, images: Any) -> Any:
-        for weight, bias in parameters[:-1]:
-            images = jax.nn.relu(images @ weight + bias)
-        weight, bias = parameters[-1]
-        return images @ weight + bias
-
-    def loss_of(parameters: Any, images: Any, labels: Any) -> Any:
-        return -jnp.take_along_axis(jax.nn.log_softmax(forward(parameters, images)), labels[:, None], axis=1).mean()
 
     @jax.jit
     def train_epoch(parameters: Any, order: Any, rate: Any, images: Any, labels: Any) -> Any:
@@ -40,11 +32,8 @@ def scan(job: Job, clock: Clock) -> float:
         return loss_of(parameters, images, labels), correct.mean()
 
     random = np.random.default_rng()
-    parameters = [_as_torch_begins(random, inputs, outputs) for inputs, outputs in itertools.pairwise(SIZES)]
-    train, valid = (
-        [jnp.asarray(images.astype(np.float32) / 255), jnp.asarray(labels.astype(np.int32))]
-        for images, labels in (read(split, job) for split in ("train", "test"))
-    )
+    parameters = as_torch_begins(random)
+    train, valid = (arrays(split, job) for split in ("train", "test"))
     controller = lrkit.plateau(patience=PATIENCE)
     state, record = controller.init(), []
     for epoch in range(job.epochs):
@@ -61,7 +50,29 @@ def scan(job: Job, clock: Clock) -> float:
     return record[-1][2]
 
 
-def _as_torch_begins(random: np.random.Generator, inputs: int, outputs: int) -> tuple[Any, Any]:
-    """Weight and bias uniform within one over the root of the number of inputs."""
-    bound = inputs**-0.5
-    return tuple(random.uniform(-bound, bound, shape).astype(np.float32) for shape in ((inputs, outputs), outputs))
+def arrays(split: Split, job: Job) -> list[Any]:
+    """Images and labels of a split."""
+    images, labels = read(split, job)
+    return [jnp.asarray(images.astype(np.float32) / 255), jnp.asarray(labels.astype(np.int32))]
+
+
+def as_torch_begins(random: np.random.Generator) -> list[Any]:
+    """Weight and bias of each layer, uniform within one over the root of the number of inputs."""
+    return [
+        tuple(random.uniform(-(inputs**-0.5), inputs**-0.5, shape).astype(np.float32) for shape in shapes)
+        for inputs, outputs in itertools.pairwise(SIZES)
+        for shapes in [((inputs, outputs), (outputs,))]
+    ]
+
+
+def forward(parameters: Any, images: Any) -> Any:
+    """The perceptron."""
+    for weight, bias in parameters[:-1]:
+        images = jax.nn.relu(images @ weight + bias)
+    weight, bias = parameters[-1]
+    return images @ weight + bias
+
+
+def loss_of(parameters: Any, images: Any, labels: Any) -> Any:
+    """The mean cross entropy."""
+    return -jnp.take_along_axis(jax.nn.log_softmax(forward(parameters, images)), labels[:, None], axis=1).mean()

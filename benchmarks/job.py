@@ -1,4 +1,4 @@
-"""The job of first_job.py: what is trained, on what, and the clock that times it.
+"""The job of first_job.py, which lanes.py has too: what is trained, on what, and the clock that times it.
 
 MNIST, a perceptron 784-64-32-10, batches of 32 in a new order each epoch, SGD at 0.1, cross entropy, and the rate cut
 to a tenth when the validation loss has stalled for more than five epochs. After each epoch the 10,000 test images are
@@ -26,10 +26,16 @@ class Job:
     Attributes:
         epochs: passes through the training images.
         data: a folder in MNIST's format with images of 28 x 28 pixels, a multiple of 32 of them to train on.
+        rate: of SGD, as `momentum`; the loops of torch and Lightning take another.
+        momentum: see `rate`.
+        validate: whether each epoch ends with validation, and the rate is cut by it; see `rate`.
     """
 
     epochs: int = 25
     data: Path = MNIST_FOLDER
+    rate: float = RATE
+    momentum: float = 0.0
+    validate: bool = True
 
 
 class Clock:

@@ -9,7 +9,7 @@ import lightning
 import torch
 from torch import nn
 
-from job import PATIENCE, RATE, Clock, Job
+from job import PATIENCE, Clock, Job
 from torch_loops import loaders, network
 
 __all__ = ["module"]
@@ -36,7 +36,9 @@ def module(job: Job, clock: Clock) -> float:
             self.log("valid_accuracy", (output.argmax(1) == labels).float().mean())
 
         def configure_optimizers(self) -> Any:
-            optimizer = torch.optim.SGD(self.parameters(), lr=RATE)
+            optimizer = torch.optim.SGD(self.parameters(), lr=job.rate, momentum=job.momentum)
+            if not job.validate:
+                return optimizer
             scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=PATIENCE)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "monitor": "valid_loss"}}
 
@@ -58,5 +60,5 @@ def module(job: Job, clock: Clock) -> float:
         enable_model_summary=False,
         callbacks=[Ticks()] if clock.last < math.inf else [],
     )
-    trainer.fit(Classifier(), train, valid)
+    trainer.fit(Classifier(), train, valid if job.validate else None)
     return float(trainer.callback_metrics.get("valid_accuracy", math.nan))

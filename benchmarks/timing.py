@@ -1,4 +1,4 @@
-"""What both benchmarks need to measure and to show: rounds in turn, medians, tables, the machine."""
+"""What benchmarks need to measure and to show: rounds in turn, medians, tables, the machine."""
 
 import os
 import platform
@@ -85,4 +85,5 @@ def _processor() -> str:
 
 def say(text: str) -> None:
     """Tell how far the benchmark is, apart from what it prints."""
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{text}\n")  # at once, since several threads may tell something
+    sys.stderr.flush()

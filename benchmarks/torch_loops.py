@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from job import BATCH, PATIENCE, RATE, SIZES, VALID_BATCH, Clock, Job, read
+from job import BATCH, PATIENCE, SIZES, VALID_BATCH, Clock, Job, read
 from lrkit.training.idx import Split
 
 __all__ = ["dataloader", "loaders", "network", "tensors", "tutorial"]
@@ -53,7 +53,7 @@ def tensors(job: Job, clock: Clock) -> float:
 
 def _train(batches: Callable[[], Iterable[Any]], valid: Iterable[Any], job: Job, clock: Clock) -> float:
     model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+    optimizer = torch.optim.SGD(model.parameters(), lr=job.rate, momentum=job.momentum)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=PATIENCE)
     steps, record = 0, []
     for _ in range(job.epochs):
@@ -68,6 +68,8 @@ def _train(batches: Callable[[], Iterable[Any]], valid: Iterable[Any], job: Job,
             steps += 1
             if clock.tick(steps):
                 return math.nan
+        if not job.validate:
+            continue
         model.eval()
         loss_sum = correct = count = 0.0
         with torch.no_grad():

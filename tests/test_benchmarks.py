@@ -4,13 +4,20 @@ import json
 import math
 import struct
 import sys
+import time
+from pathlib import Path
 
 import pytest
 
 import contenders
 import first_job
 import job
+import lane_report
+import lane_runs
+import lanes
 import pairs
+import pulse
+import races
 import schedules
 import timing
 from lrkit.schedules.names import KINDS
@@ -100,3 +107,63 @@ def test_rounds_are_taken_in_turn():
     order = []
     timing.interleave({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 2)
     assert order == ["a", "b", "a", "b"]
+
+
+def test_contenders_with_many_lanes_are_measured_in_turn(data, tmp_path):
+    names = ["sequential", "loops", "products", "traffic"]
+    found = lanes.measure_steady(names, [2], data, rounds=2, seconds=0.1, caches=tmp_path)
+    assert found["notes"] == {}
+    assert list(found["times"]) == names
+    assert all(len(runs["2"]) == 2 and 0.1 < min(runs["2"]) < 1e6 for runs in found["times"].values())
+
+
+def test_a_contender_that_fails_is_left_out_and_says_why(tmp_path):
+    entry = races.Entry([["-c", "import sys; sys.exit('no such thing')"]])
+    assert races.race({"other": entry}, rounds=1, seconds=0.1, caches=tmp_path) == ({}, {"other": "no such thing"})
+
+
+def test_a_held_process_does_nothing_until_it_is_measured(tmp_path):
+    beats = (
+        "import sys, time, pathlib, pulse\n"
+        "own = pulse.Pulse(pathlib.Path(sys.argv[2]))\n"
+        "while True: time.sleep(0.01); own.beat(4)"
+    )
+    racer = pulse.Racer([["-c", beats]], tmp_path / "own", {"PYTHONPATH": str(Path(pulse.__file__).parent)})
+    try:
+        racer.wait()
+        before = (tmp_path / "own" / str(racer.pids[0])).read_bytes()
+        time.sleep(0.1)
+        assert (tmp_path / "own" / str(racer.pids[0])).read_bytes() == before
+        assert 2500 < racer.measure(0.2) < 100_000
+    finally:
+        racer.end()
+
+
+def test_lanes_tell_what_auto_chooses_and_when_the_first_updates_are_done(data):
+    assert lane_runs.chosen("mnist", 2, data)["backend"] in lane_runs.BACKENDS
+    assert 0 < lane_runs.first("mnist", 2, data, "sequential")["seconds"] < 60
+
+
+def test_the_report_of_lanes_compares_within_rounds():
+    times = {name: {"32": [each, 10 * each]} for name, each in [("compiled", 6.0), ("products", 2.0), ("traffic", 1.0)]}
+    models = {
+        "times": {"cnn 8": {"sequential": [8.0, 9.0], "processes": [10.0, 6.0], "eager": [4.0, 3.0]}},
+        "chosen": {"cnn 8": {"backend": "eager", "reason": "the fastest"}},
+    }
+    found = {
+        "machine": "a machine",
+        "steady": {"times": times, "notes": {"jax 32": "no such thing"}},
+        "models": models,
+        "compile": {"cnn": {"lanes": 8, "eager": 0.5, "cold": 20.0, "warm": "refused"}},
+        "memory": {"cnn": {"eager": {"measured": 2e6, "estimate": 3e6}, "compiled": "refused"}},
+    }
+    text = lane_report.report(found)
+    assert "| the machine's limit | 16.5 (3.0 to 30.0) |" in text
+    assert "| lrkit, compiled / the machine's limit | 2.00 |" in text
+    assert (
+        "| small CNN, batch 128 | 8 |  | 3.5 (3.0 to 4.0) | 8.5 (8.0 to 9.0) | 8.0 (6.0 to 10.0) | eager | 0.50 |"
+        in text
+    )
+    assert "| small CNN, batch 128 | 8 | 0.5 | 20.0 | refused |" in text
+    assert "| small CNN, batch 128 | eager | 2.00 | 3.00 |" in text
+    assert "- jax 32: no such thing" in text
