@@ -241,11 +241,11 @@ def test_accumulation_keeps_the_gradients_of_every_batch():
 
 
 def test_mixed_precision_is_measured_as_it_is():
-    def found(precision):
-        def tanh():
-            return nn.Sequential(*(nn.Tanh() for _ in range(20)), nn.Linear(10, 4))
+    def model():
+        return nn.Sequential(nn.Linear(10, 400), *(nn.Tanh() for _ in range(20)), nn.Linear(400, 4))
 
-        return need(task(model=lambda: nn.Sequential(nn.Linear(10, 10), tanh()), precision=precision), rows=64)
+    def found(precision):
+        return need(task(model=model, precision=precision), rows=64)
 
     half, single = found("bfloat16"), found("float32")
     assert half.parameters == single.parameters
