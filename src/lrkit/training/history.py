@@ -73,7 +73,11 @@ class History:
 
     @property
     def diverged(self) -> Divergence | None:
-        """The first update whose training loss isn't finite; None where all are."""
+        """The first update whose training loss isn't finite; None where all are.
+
+        >>> History((), np.array([[0.1], [0.2]]), np.array([1.0, np.nan], dtype=np.float32), {}).diverged
+        Divergence(step=1, lr=0.2)
+        """
         wrong = np.flatnonzero(~np.isfinite(self.losses))
         return Divergence(int(wrong[0]), float(self.lr[wrong[0]])) if len(wrong) else None
 

@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lrkit.training.pure_update import PureUpdate, Tensors
+from lrkit.training.pure_update import PureUpdate, Tensors, Updated
 from lrkit.training.randomness import seeded
 from lrkit.training.rules import hyper_of, rule_of
 from lrkit.training.task import Task
@@ -21,7 +21,7 @@ from lrkit.training.task import Task
 __all__ = ["Bytes", "estimate"]
 
 _LANES = 2  # measured at once: torch vectorises one lane in another way than many
-_SLACK = 1.5  # what the process grows by for each byte in use: blocks that were freed are too small for those to come
+_SLACK = 1.6  # what the process grows by for each byte in use: blocks that were freed are too small for those to come
 
 
 @dataclass(frozen=True)
@@ -32,8 +32,8 @@ class Bytes:
         parameters: parameters and buffers.
         states: the optimizer's.
         gradients: of the parameters that are trained.
-        activations: the most that training needs beside the gradients: what is kept on the way forward, and what flows
-            back.
+        activations: the most that an update needs beside the gradients: what is kept on the way forward, what flows
+            back, and then the new parameters and states, made beside the old ones.
         validation: the most that is in use while a validation batch is measured.
     """
 
@@ -45,22 +45,20 @@ class Bytes:
 
     @property
     def per_lane(self) -> int:
-        """About how much the process grows by a lane.
+        """About how much the process grows by a lane: 1.6 · (parameters + states + the most that comes to them).
 
-        It is 1.5 · (parameters + states + the most that comes to them), which is either of: gradients and activations;
-        gradients and the new parameters and states, made beside the old ones; validation.
+        That is gradients and activations, or validation.
 
         >>> Bytes(parameters=100, states=100, gradients=100, activations=500, validation=400).per_lane
-        1200
+        1280
         """
-        held = self.parameters + self.states
-        return int(_SLACK * (held + max(self.gradients + max(self.activations, held), self.validation)))
+        return int(_SLACK * (self.parameters + self.states + max(self.gradients + self.activations, self.validation)))
 
 
 def estimate(
     task: Task, model: nn.Module, optimizer: Optimizer, batch: Any, valid_batch: Any = None, *, place: torch.device
 ) -> Bytes:
-    """Measure what a lane needs: the tensors in use during the gradients of one update and one validation batch.
+    """Measure what a lane needs: the tensors in use during one update and one validation batch.
 
     Nothing stays behind: neither model nor optimizer is changed, and random state is left as it was. Batches don't
     count, since lanes share them.
@@ -88,14 +86,14 @@ def estimate(
     trained = _states(model, optimizer)
     gradients = sum(each.nbytes for name, each in model.named_parameters() if name in trained)
     with _without_a_trace(model, place):
-        training = _training(task, model, optimizer, batch, list(trained))
+        update = _update(task, model, optimizer, batch, list(trained))
         validation = 0 if valid_batch is None else _validation(task, model, valid_batch, place)
     held = [*model.parameters(), *model.buffers()]
     return Bytes(
         parameters=sum(each.nbytes for each in held),
         states=sum(trained.values()),
         gradients=gradients,
-        activations=max(0, training - gradients),
+        activations=max(0, update - gradients),
         validation=validation,
     )
 
@@ -115,14 +113,15 @@ def _states(model: nn.Module, optimizer: Optimizer) -> dict[str, int]:
     return found
 
 
-def _training(task: Task, model: nn.Module, optimizer: Optimizer, batch: Any, used: list[str]) -> int:
-    pure = PureUpdate(task, model, optimizer)
+def _update(task: Task, model: nn.Module, optimizer: Optimizer, batch: Any, used: list[str]) -> int:
+    pure, hypers = PureUpdate(task, model, optimizer), [hyper_of(group) for group in optimizer.param_groups]
     model.train()
 
-    def gradients(parameters: Tensors, buffers: Tensors) -> tuple[Any, ...]:
-        return pure.gradients(used, parameters, buffers, [batch] * task.accumulate)
+    def update(parameters: Tensors, buffers: Tensors) -> Updated:
+        batches = [batch] * task.accumulate
+        return pure(batches, used=used, parameters=parameters, buffers=buffers, states={}, hypers=hypers)
 
-    return _peak(gradients, model)
+    return _peak(update, model)
 
 
 def _validation(task: Task, model: nn.Module, batch: Any, place: torch.device) -> int:

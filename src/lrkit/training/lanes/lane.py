@@ -85,13 +85,23 @@ class Lane:
         return {name: value for name in _HYPERS if (value := getattr(self, name)) is not None}
 
     def of(self, task: Task) -> Task:
-        """The task with the lane's hyper-parameters in its optimizer."""
+        """The task with the lane's hyper-parameters in its optimizer, which refuses those that it doesn't have.
+
+        >>> import torch
+        >>> from lrkit.training.tasks import get
+        >>> Lane(momentum=0.8).of(get("mnist-cnn")).optimizer([torch.ones(1)]).param_groups[0]["momentum"]
+        0.8
+        """
         if not self.hypers:
             return task
         return dataclasses.replace(task, optimizer=_With(task.optimizer, self.hypers))
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able: the schedule as text, and what is the lane's own."""
+        """JSON-able: the schedule as text, and what is the lane's own.
+
+        >>> Lane("linear(to=0)", lr=0.1, momentum=0.8).to_dict()
+        {'schedule': 'linear(to=0)', 'lr': 0.1, 'seed': 0, 'momentum': 0.8}
+        """
         own = {name: value for name in ("lr", "seed") if (value := getattr(self, name)) is not None}
         return {"schedule": str(self.schedule), **own, **self.hypers}
 
