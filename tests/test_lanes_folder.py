@@ -13,8 +13,9 @@ import lrkit
 from lrkit import InputError, Lane, LanesFolder, LanesObserver, LanesSetup, RunFolder
 from test_loop import make
 
+PLAN = "warmup(3) >> plateau(patience=0, factor=0.5, threshold=0.3)"
 LANES = [
-    Lane("warmup(3) >> plateau(patience=0, factor=0.5, threshold=0.3)", lr=0.3, seed=1),
+    Lane(PLAN, lr=0.3, seed=1),
     Lane("linear(to=0)", seed=2, momentum=0.5),
 ]
 TASK = make(epochs=2)
@@ -80,14 +81,14 @@ def crash_at(patch, event):
 def test_a_crash_at_any_write_point_loses_nothing(tmp_path, monkeypatch, whole):
     with monkeypatch.context() as patch:
         points = crash_at(patch, 0)
-        train(tmp_path / "count")
-    assert points[0] > 50
+        train(tmp_path / "count", every=6)
+    assert points[0] > 40
     for event in range(1, points[0] + 1):
         path = tmp_path / str(event)
         with monkeypatch.context() as patch:
             crash_at(patch, event)
             with pytest.raises(KilledError):
-                train(path)
+                train(path, every=6)
         if (path / "config.json").exists():
             kept = LanesFolder.load(path)
             assert all(one is None or one == other for one, other in zip(kept, whole, strict=True)), event
@@ -96,26 +97,25 @@ def test_a_crash_at_any_write_point_loses_nothing(tmp_path, monkeypatch, whole):
         assert not list(path.rglob(".*.new")), event
 
 
-def test_a_crash_while_another_sweep_is_overwritten_mixes_nothing(tmp_path, monkeypatch, whole):
-    others = [dataclasses.replace(lane, lr=0.01) for lane in LANES]
-    before = lrkit.run_lanes(TASK, others)
-    with monkeypatch.context() as patch:
-        train(tmp_path / "count", lanes=others)
-        folder = LanesFolder(tmp_path / "count", overwrite=True)
-        points = crash_at(patch, 0)
-        with pytest.raises(KilledError):
-            lrkit.run_lanes(TASK, LANES, folder=folder, observers=[DieAfter("epoch")])
-    for event in range(1, points[0]):
-        path = tmp_path / str(event)
-        train(path, lanes=others)
+def test_a_crash_while_another_sweep_is_overwritten_mixes_nothing(tmp_path, monkeypatch):
+    task, others = make(epochs=1), [dataclasses.replace(lane, lr=0.01) for lane in LANES]
+    whole, before = lrkit.run_lanes(task, LANES), lrkit.run_lanes(task, others)
+
+    def overwrite(path, event):
+        train(path, task=task, lanes=others)
         folder = LanesFolder(path, overwrite=True)
         with monkeypatch.context() as patch:
-            crash_at(patch, event)
+            count = crash_at(patch, event)
             with pytest.raises(KilledError):
-                lrkit.run_lanes(TASK, LANES, folder=folder, observers=[DieAfter("epoch")])
+                lrkit.run_lanes(task, LANES, folder=folder, observers=[DieAfter("epoch")])
+        return count[0]
+
+    points = overwrite(tmp_path / "count", 0)
+    for event in range(1, points + 1):
+        path = tmp_path / str(event)
+        overwrite(path, event)
         now = LanesFolder.lanes(path)
-        expected = whole if now == LANES else before
-        assert train(path, lanes=now) == expected
+        assert train(path, task=task, lanes=now) == (whole if now == LANES else before)
 
 
 @pytest.mark.parametrize("what", ["epoch", "ended"])
@@ -158,10 +158,28 @@ def test_a_sweep_that_is_asked_to_stop_saves_what_is_under_way(tmp_path, whole, 
     calls = iter(range(1, 100))
     with pytest.raises(lrkit.StoppedError):
         train(tmp_path, stop=lambda: next(calls) == at, every=None)
-    watch = LanesObserver()
-    watch.start = lambda setup: vars(watch).update(before=setup.steps_done)
-    assert train(tmp_path, watch) == whole
-    assert watch.before == at
+    kept = LanesFolder(tmp_path, resume=True)
+    kept.close()
+    assert kept.lane_steps == at
+    assert train(tmp_path) == whole
+
+
+@pytest.mark.parametrize("at", [3, 5, 8])
+def test_lanes_that_are_trained_together_go_on_together(tmp_path, at):
+    lanes = [Lane("linear(to=0)", lr=0.1), Lane(PLAN, lr=0.3), Lane(lr=0.2)]
+
+    def drop(histories):
+        return [2]
+
+    whole = lrkit.run_lanes(TASK, lanes, backend="eager", drop=drop)
+    calls = iter(range(1, 100))
+    with pytest.raises(lrkit.StoppedError):
+        train(tmp_path, lanes=lanes, backend="eager", drop=drop, stop=lambda: next(calls) == at)
+    ended = [history is not None for history in LanesFolder.load(tmp_path)]
+    assert ended == [False, False, at > 5]
+    assert train(tmp_path, lanes=lanes, drop=drop) == whole == LanesFolder.load(tmp_path)
+    assert LanesFolder.config(tmp_path)["groups"] == [[0, 1, 2]]
+    assert not list((tmp_path / "under_way").iterdir())
 
 
 def test_what_is_not_finite_is_kept_as_it_is_and_not_gone_on_from(tmp_path):
@@ -224,7 +242,9 @@ def test_the_configuration_says_what_is_trained_and_how(tmp_path, whole):
     for name in ("task", "source", "steps", "epochs", "batch_size", "precision", "device", "threads", "torch", "numpy"):
         assert config[name] == histories[0].made[name]
     assert (config["backend"], config["groups"]) == ("sequential", [[0], [1]])
-    assert histories[0].made["lanes"] == {"backend": "sequential", "reason": config["reason"]}
+    assert histories[0].made["lanes"] == {
+        name: config[name] for name in ("backend", "reason", "microseconds", "bytes_per_lane")
+    }
     assert [{**each, "schedule_json": None} for each in config["lanes"]] == [
         {**lane.to_dict(), "schedule_json": None} for lane in LANES
     ]

@@ -1,10 +1,8 @@
 """A whole update as one compiled graph: forward, backward, clipping, and the optimizer's rule."""
 
 import math
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -14,12 +12,13 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame, blaming
+from lrkit.training.graph import compile_graph, reason_of, refusing, shape_of
 from lrkit.training.pure_update import PureUpdate, Tensors, numbers_of, state_of
 from lrkit.training.randomness import random_state, set_random_state
 from lrkit.training.rules import hyper_of
 from lrkit.training.task import Task
 
-__all__ = ["CompiledUpdate"]
+__all__ = ["CompiledUpdate", "copy_into"]
 
 
 class CompiledUpdate:
@@ -86,7 +85,7 @@ class CompiledUpdate:
             with torch.no_grad():
                 gradients, *_ = self._pure.gradients(used, dict(self._model.named_parameters()), buffers, batches)
         except RuntimeError as error:  # what torch.func can't differentiate
-            raise InputError(f"the task can't be compiled ({_reason(error)}); train it without compile") from error
+            raise InputError(f"the task can't be compiled ({reason_of(error)}); train it without compile") from error
         return gradients
 
     def fits(self, batches: Sequence[Any]) -> bool:
@@ -119,7 +118,7 @@ class CompiledUpdate:
         """What a graph is made for: shapes, what is trained, and where momentum is off, since torch keeps none then."""
         trained = "".join("01"[each.requires_grad] for each in self._parameters)
         off = "".join("01"[bool(group.get("momentum", 0))] for group in self._optimizer.param_groups)
-        return f"{_shape(batches, {})}{trained} {off}"
+        return f"{shape_of(batches)}{trained} {off}"
 
     def _run(self, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
         if self._graph is None:
@@ -130,19 +129,8 @@ class CompiledUpdate:
                     numbers[name].fill_(value)
                     held[name] = value
         try:
-            with torch.no_grad():
+            with torch.no_grad(), refusing("train it without compile"):
                 result: tuple[Tensor, Tensor] = self._graph(self._numbers, list(batches))
-        except torch._dynamo.exc.FailOnRecompileLimitHit as error:
-            refusal = InputError(
-                "the task can't be compiled: a value that its model or loss looks at is another at every update; "
-                "keep it in a buffer, or train it without compile"
-            )
-            blame(refusal, "the compiled update")
-            raise refusal from error
-        except (torch._dynamo.exc.TorchDynamoException, torch._inductor.exc.CppCompileError) as error:
-            refusal = InputError(f"the task can't be compiled ({_reason(error)}); train it without compile")
-            blame(refusal, "the compiled update")
-            raise refusal from error
         except RuntimeError as error:
             with torch.no_grad():
                 for batch in batches:  # what is wrong with a batch, a label out of range say, is said with its place
@@ -159,14 +147,9 @@ class CompiledUpdate:
         self._numbers = [
             {name: torch.tensor(value, dtype=torch.float64) for name, value in held.items()} for held in self._held
         ]
-        self._graph = torch.compile(
-            self._update_function(),
-            fullgraph=True,
-            dynamic=False,
-            options={"guard_filter_fn": _watched, "cpp_wrapper": True},
-        )
+        self._graph = compile_graph(self._update_function())
 
-    def _update_function(self) -> Any:
+    def _update_function(self) -> Callable[..., Any]:
         """The update as a function of numbers and batches; it changes parameters, buffers and state in place."""
         assert self._used is not None
         pure, used = self._pure, self._used
@@ -178,54 +161,17 @@ class CompiledUpdate:
         def update(numbers: list[dict[str, Tensor]], batches: list[Any]) -> tuple[Tensor, Tensor]:
             hypers = [{**fixed, **moving} for fixed, moving in zip(settings, numbers, strict=True)]
             updated = pure(batches, used=used, parameters=parameters, buffers=buffers, states=states, hypers=hypers)
-            _copy_into(parameters, updated.parameters)
-            _copy_into(buffers, updated.buffers)
+            copy_into(parameters, updated.parameters)
+            copy_into(buffers, updated.buffers)
             for name, state in states.items():
-                _copy_into(state, updated.states[name])
+                copy_into(state, updated.states[name])
             return updated.loss, updated.samples
 
-        # torch keeps graphs with a function's code: a copy, so that no other run's graph is taken for this one's.
-        return FunctionType(update.__code__.replace(), update.__globals__, "update", None, update.__closure__)
+        return update
 
 
-def _copy_into(tensors: Tensors, new: Tensors) -> None:
+def copy_into(tensors: Tensors, new: Tensors) -> None:
+    """Change tensors, by name, to new values."""
     for name, each in tensors.items():
         if new[name] is not each:
             each.copy_(new[name])
-
-
-def _shape(value: Any, seen: dict[int, int]) -> str:
-    """The types, shapes and strides of all tensors in a batch, which of them are the same one, and its other values."""
-    if isinstance(value, Tensor):
-        number = seen.setdefault(id(value), len(seen))
-        return f"{number}{value.dtype}{tuple(value.shape)}{value.stride()}"
-    if isinstance(value, Mapping):
-        return f"{{{','.join(f'{name}:{_shape(each, seen)}' for name, each in value.items())}}}"
-    if isinstance(value, tuple | list):
-        return f"({','.join([_shape(each, seen) for each in value])})"
-    return _shape(vars(value), seen) if hasattr(value, "__dict__") else repr(value)
-
-
-_TORCHS = ("__import_torch", "__import__('torch')", "__builtins_dict", "__mro__")
-
-
-def _watched(guards: Sequence[Any]) -> list[bool]:
-    """Which of the graph's assumptions are checked before each update: the values of the task's own variables.
-
-    Shapes were checked already; parameters, and torch's own workings, stay what they are. Checking all of them takes
-    about as long as a small model's forward pass.
-    """
-    return [
-        guard.guard_type in ("CONSTANT_MATCH", "EQUALS_MATCH", "SEQUENCE_LENGTH")
-        and not any(inner in guard.name for inner in _TORCHS)
-        for guard in guards
-    ]
-
-
-def _reason(error: Exception) -> str:
-    """Torch's explanation in short: its first sentence, and the place in the code that was being traced."""
-    inner = getattr(error, "inner_exception", error)  # a backend's
-    text = str(error) if inner is error else f"{type(inner).__name__}: {inner}"
-    places = re.findall(r'File "(.+)", line (\d+), in', text)
-    at = f", at {places[-1][0]}:{places[-1][1]}" if places else ""
-    return f"{text.strip().splitlines()[0].rstrip('.:')}{at}"

@@ -97,6 +97,7 @@ class TensorBatches:
         return other
 
     def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
+        """The batches of an epoch, without the first `skip`."""
         begin = skip * self.batch_size
         if self.seed is None:
             parts = (tensor[begin:].split(self.batch_size) for tensor in self.tensors)  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from lrkit.training.rules import Hyper, Rule, hyper_of, rule_of
 from lrkit.training.task import Task
 
-__all__ = ["Measured", "PureUpdate", "Tensors", "Updated", "numbers_of", "state_of"]
+__all__ = ["Measured", "PureUpdate", "Tensors", "Updated", "clipped", "numbers_of", "state_of"]
 
 Tensors: TypeAlias = dict[str, Tensor]
 # Named, since torch can't compile a subscript in an annotation.
@@ -106,7 +106,7 @@ class PureUpdate:
         """The same as `gradients`, clipped as the task says."""
         gradients, buffers, loss, samples = self.gradients(used, parameters, buffers, batches)
         if self._clip_norm is not None:
-            gradients = _clipped(gradients, self._clip_norm)
+            gradients = clipped(gradients, self._clip_norm)
         return gradients, buffers, loss, samples
 
     def gradients(
@@ -168,7 +168,7 @@ def _mean(results: Sequence[tuple[Tensors, Tensor, Tensor]]) -> tuple[Tensors, T
     return gradients, loss, samples
 
 
-def _clipped(gradients: Tensors, norm: float) -> Tensors:
+def clipped(gradients: Tensors, norm: float) -> Tensors:
     """As `torch.nn.utils.clip_grad_norm_` does it."""
     whole = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
     factor = (norm / (whole + 1e-6)).clamp(max=1.0)

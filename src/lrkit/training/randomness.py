@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["random_state", "seeded", "set_random_state"]
+__all__ = ["random_state", "same_random_state", "seeded", "set_random_state"]
 
 
 @contextmanager
@@ -36,6 +36,14 @@ def random_state(device: torch.device) -> dict[str, Any]:
         "python": [version, list(words), gauss],
         "numpy": [torch.from_numpy(np.asarray(keys).astype(np.int64)), int(position), int(has_gauss), float(cached)],
     }
+
+
+def same_random_state(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether nothing was drawn between the two."""
+    (one_keys, *one_rest), (other_keys, *other_rest) = one["numpy"], other["numpy"]
+    cuda = one["cuda"] is None or torch.equal(one["cuda"], other["cuda"])
+    same = torch.equal(one["torch"], other["torch"]) and torch.equal(one_keys, other_keys)
+    return cuda and same and one_rest == other_rest and one["python"] == other["python"]
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:

@@ -31,9 +31,9 @@ from lrkit.training.record import Record
 from lrkit.training.scheduler_state import Policy
 from lrkit.training.task import Task, sample_count
 
-__all__ = ["RunState"]
+__all__ = ["CHECK_EVERY", "RunState"]
 
-_CHECK_EVERY = 500  # updates between two looks for a loss that isn't finite: each look waits for the device
+CHECK_EVERY = 500  # updates between two looks for a loss that isn't finite: each look waits for the device
 
 
 class RunState:
@@ -154,7 +154,7 @@ class RunState:
 
     def diverged(self) -> bool:
         """Whether a loss of this epoch isn't finite; looked at now and then."""
-        return self.record.updates_in_epoch % _CHECK_EVERY == 0 and not self.record.is_finite()
+        return self.record.updates_in_epoch % CHECK_EVERY == 0 and not self.record.is_finite()
 
     def end_epoch(self) -> History:
         """Validate, record, and report to a controller."""

@@ -105,7 +105,8 @@ class LanesFolder(LanesObserver):
         else:  # before the configuration: none is ever beside lanes of another
             clear_folder(ended, ".*.new", "*.npz")
             clear_folder(under_way, ".*.new", "*.pt")
-            how = {"backend": setup.backend, "reason": setup.reason, "groups": [list(each) for each in setup.groups]}
+            how = {**setup.made, "backend": setup.backend, "reason": setup.reason}
+            how["groups"] = [list(each) for each in setup.groups]
             write_json(self.path / CONFIG, {_KEY: FORMAT, **setup.task, **how, "lanes": lanes})
         make_folder(ended)
         make_folder(under_way)

@@ -1,20 +1,21 @@
 """Many runs at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.history import History
 from lrkit.training.lanes.alone import train_alone
-from lrkit.training.lanes.fitting import refuse_misfits
+from lrkit.training.lanes.choice import Choice, choose
 from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 from lrkit.training.lanes.processes import WorkerDiedError, start_method, threads_each, train_in_processes
+from lrkit.training.lanes.together import train_together
 from lrkit.training.lanes.work import Checkpoint, Drop, Histories, NoCheckpoint, Work
 from lrkit.training.loop import choose_device
 from lrkit.training.preparation import batches_of, length_of, made_of
@@ -22,7 +23,6 @@ from lrkit.training.task import Task
 
 __all__ = ["run_lanes"]
 
-_BACKENDS = ("auto", "sequential", "processes")
 _OF_A_LANE = ("schedule", "policy", "lr", "seed")  # of what `History.made` says
 
 
@@ -44,67 +44,89 @@ def run_lanes(
 ) -> list[History]:
     """Train many runs of a task, and record each as `run` would have.
 
-    Where the folder resumes, lanes that have ended aren't trained again, those under way go on from their checkpoints,
-    and the backend and the device are those that it began with.
+    Lanes of one seed have the same initial weights, batches, and random numbers in the model, so what differs between
+    them comes from their schedules and hyper-parameters alone.
+
+    Args:
+        task: of all lanes; its model is used as it is.
+        lanes: what each has of its own.
+        backend: "compiled" and "eager" train lanes as one batched computation (`torch.func.vmap`, compiled or not),
+            "sequential" one after another, "processes" as many at once as there are cores, each with `run`; "auto"
+            measures for some seconds which is the fastest here. What is chosen, and why, stands in each history's
+            `made["lanes"]`.
+        memory: what lanes may need together: bytes, or text such as "4GB" or "50%" of what is free, the default. Lanes
+            that are batched go in groups that fit; they are trained one group after another.
+        device: where to train; by default a GPU if there is one.
+        folder: keeps what is recorded on disk. Where it resumes, lanes that have ended aren't trained again, those
+            under way go on from their checkpoints, and backend and device are those that it began with.
+        observers: are told what happens.
+        drop: is given the histories of lanes that have finished an epoch, by their numbers, and says which end there.
+            With "compiled" and "eager" it sees a whole group at once, else one lane at a time, in a process of its own
+            with "processes".
+        stop: asked after every update; when it says True, all ends there.
+
+    Returns:
+        The history of each lane, whole, or up to where it diverged (`history.diverged`) or was dropped.
+
+    Raises:
+        StoppedError: when `stop` said so; the folder has what was done.
+        InputError: for lanes that can't be trained; `UnbatchableError` where they can't be batched and that was asked
+            for: it names the module and the operation.
+
+    >>> import lrkit, torch
+    >>> x = torch.linspace(-1, 1, 64)[:, None]
+    >>> task = lrkit.Task(model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), batch_size=16, epochs=3,
+    ...                   loss=torch.nn.functional.mse_loss, optimizer=lambda p: torch.optim.SGD(p, lr=0.5))
+    >>> lanes = [lrkit.Lane("linear(to=0)", lr=lr) for lr in (0.1, 0.5, 500.0)]
+    >>> histories = lrkit.run_lanes(task, lanes, backend="eager")
+    >>> [history.epochs[-1].train_loss < 0.2 for history in histories], histories[2].diverged is not None
+    ([False, True, False], True)
     """
     watchers = (*(() if folder is None else (folder,)), *observers)
     with _closing(watchers):
         wanted, before = _checked(lanes), {} if folder is None else folder.before
         place = choose_device(before.get("device") if device is None else device)
-        way = _way(backend, len(wanted), before)
-        made = {"backend": way.backend, "reason": way.reason}
-        work = Work(task, wanted, place, made, drop, stop)
-        setup = _set_up(work, way, folder)
+        work = Work(task, wanted, place, {}, drop, stop)
+        choice = Choice.from_dict(before) if before else choose(work, backend, memory)
+        work = replace(work, made=choice.made)
+        setup = _set_up(work, choice, folder)
         telling = _Telling(watchers, setup)
         for watcher in watchers:
             watcher.start(setup)
-        _train(work, way, telling, folder)
+        _train(work, choice, telling, folder)
         return [telling.histories[number] for number in range(len(wanted))]
 
 
-@dataclass(frozen=True)
-class _Way:
-    """What trains the lanes, why that, and which of them together."""
-
-    backend: str
-    reason: str
-    groups: Sequence[Sequence[int]]
-
-
-def _way(backend: str, lanes: int, before: Mapping[str, Any]) -> _Way:
-    if backend not in _BACKENDS:
-        raise unknown("backend", backend, _BACKENDS)
-    if before:
-        return _Way(before["backend"], before["reason"], before["groups"])
-    groups = [[number] for number in range(lanes)]
-    if backend == "auto":
-        return _Way("sequential", "nothing else was asked for", groups)
-    return _Way(backend, "it was asked for", groups)
-
-
-def _set_up(work: Work, way: _Way, folder: LanesFolder | None) -> LanesSetup:
+def _set_up(work: Work, choice: Choice, folder: LanesFolder | None) -> LanesSetup:
     """What is known before the first update."""
     task, place = work.task, work.place
     length = length_of(task, batches_of(task, task.train, "train", place, 0).count)
-    refuse_misfits(task, work.lanes, length, place)
     made = made_of(task, work.lanes[0].plan, length, lr=0.0, seed=0, place=place, policy=None)
     common = {name: value for name, value in made.items() if name not in _OF_A_LANE}
-    if way.backend == "processes":
+    if choice.backend == "processes":
         common["threads"] = threads_each(start_method(work), len(work.lanes))
     done, ended = (0, {}) if folder is None else (folder.lane_steps, dict(folder.histories))
     return LanesSetup(
-        work.lanes, length.steps, way.backend, way.reason, way.groups, done, work.made, task=common, ended=ended
+        work.lanes,
+        length.steps,
+        choice.backend,
+        choice.reason,
+        choice.groups,
+        done,
+        work.made,
+        task=common,
+        ended=ended,
     )
 
 
-def _train(work: Work, way: _Way, telling: "_Telling", folder: LanesFolder | None) -> None:
+def _train(work: Work, choice: Choice, telling: "_Telling", folder: LanesFolder | None) -> None:
     """Train the groups that haven't ended."""
-    left = [group for group in way.groups if not telling.histories.keys() >= set(group)]
+    left = [group for group in choice.groups if not telling.histories.keys() >= set(group)]
 
     def checkpoint(group: Sequence[int]) -> Checkpoint:
         return NoCheckpoint() if folder is None else folder.checkpoint(group[0])
 
-    if way.backend == "processes":
+    if choice.backend == "processes":
         try:
             train_in_processes(work, [each for [each] in left], telling, {each[0]: checkpoint(each) for each in left})
         except WorkerDiedError as error:
@@ -112,7 +134,10 @@ def _train(work: Work, way: _Way, telling: "_Telling", folder: LanesFolder | Non
             raise WorkerDiedError(f"{error}; {kept}") from None
         return
     for group in left:
-        train_alone(work, group[0], telling, checkpoint(group))
+        if choice.backend == "sequential":
+            train_alone(work, group[0], telling, checkpoint(group))
+        else:
+            train_together(work, group, telling, checkpoint(group), compiled=choice.backend == "compiled")
 
 
 class _Telling:

@@ -5,8 +5,8 @@ import os
 import signal
 import warnings
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -16,7 +16,7 @@ import torch
 from lrkit.schedules.errors import InputError
 from lrkit.training.carried import unpack
 from lrkit.training.lanes.work import Checkpoint, Histories, Report, Work
-from lrkit.training.lanes.worker import Order, portable, serve
+from lrkit.training.lanes.worker import FOR_THE_PARENT, Order, portable, serve
 from lrkit.training.loop import StoppedError
 
 __all__ = ["WorkerDiedError", "cores", "start_method", "threads_each", "train_in_processes"]
@@ -127,11 +127,11 @@ class _Crew:
         for _ in range(count):
             here, there = context.Pipe()
             process = context.Process(target=serve, args=(order, self._stopping, there))
-            with warnings.catch_warnings():  # Python 3.12 warns of threads, of which a worker uses none of the parent's
-                warnings.simplefilter("ignore", DeprecationWarning)
+            with _held_back(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of the parent's threads: a worker uses none
                 process.start()
+                self._workers.append(_Worker(process, here))
             there.close()  # so that the worker alone has it, and its death is noticed
-            self._workers.append(_Worker(process, here))
             self._next(self._workers[-1])
 
     def train(self) -> None:
@@ -182,6 +182,19 @@ class _Crew:
             worker.process.join()
             worker.process.close()
             worker.pipe.close()
+
+
+@contextmanager
+def _held_back() -> Iterator[None]:
+    """Hold signals back until the new process ignores them, or it would do what its parent does with them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_PARENT)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _again(histories: Histories) -> Histories:

@@ -1,7 +1,7 @@
 """What every backend is given: the work, those to be told, and the place for a checkpoint."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import torch
@@ -27,6 +27,7 @@ class Work:
         made: what each history's `made["lanes"]` says.
         drop: is asked after each epoch of some lanes which of them end there.
         stop: is asked after every update whether all is to end there.
+        graphs: compiled updates, for groups that are the same computation.
     """
 
     task: Task
@@ -35,6 +36,7 @@ class Work:
     made: Mapping[str, Any]
     drop: Drop
     stop: Callable[[], bool]
+    graphs: dict[Any, Any] = field(default_factory=dict)
 
 
 class Report(Protocol):

@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
@@ -22,16 +22,29 @@ from lrkit.training.loop import StoppedError
 from lrkit.training.task import Task
 from lrkit.training.task_source import TaskSource
 
-__all__ = ["Order", "portable", "serve"]
+__all__ = ["FOR_THE_PARENT", "Order", "portable", "serve"]
 
-_FOR_THE_PARENT = ("SIGINT", "SIGTERM", "SIGHUP")  # a terminal sends them to all; the parent tells its workers
+_PLAIN = (int, float, str, bool, type(None))
+# A terminal sends them to all processes; the parent tells its workers what they are to do.
+FOR_THE_PARENT = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A task by where it comes from, and the plain values that it has now."""
+
+    source: TaskSource
+    values: Mapping[str, Any]
+
+    def load(self) -> Task:
+        return replace(self.source.load(), **self.values)
 
 
 @dataclass(frozen=True)
 class Order:
     """What a worker is given once; where it isn't forked, pickled."""
 
-    task: Task | TaskSource
+    task: Task | _Named
     lanes: Sequence[Lane]
     place: torch.device
     made: Mapping[str, Any]
@@ -53,9 +66,10 @@ class Order:
 
 def serve(order: Order, stopping: Any, pipe: "Connection[Any, Any]") -> None:
     """Train the lanes that come through the pipe, until None comes."""
-    for name in _FOR_THE_PARENT:
-        if (number := getattr(signal, name, None)) is not None:
-            signal.signal(number, signal.SIG_IGN)
+    for number in FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_PARENT)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(order.threads)
     work: Work | None = None
@@ -99,7 +113,7 @@ class _ThroughPipe:
 # --- where processes aren't forked -------------------------------------------------------------------
 
 
-def portable(work: Work) -> Task | TaskSource:
+def portable(work: Work) -> Task | _Named:
     """The task, or where it comes from, as another process can be given it.
 
     Raises:
@@ -108,11 +122,12 @@ def portable(work: Work) -> Task | TaskSource:
     for what, value in (("the lanes", work.lanes), ("drop", work.drop)):
         if not _can_be_pickled(value):
             raise InputError(f"the backend 'processes' has to pickle {what} here, and can't: lambdas can't be")
+    source = {name: value for name, value in (work.task.source or {}).items() if name != "sha256"}
+    if isinstance(source.get("task"), str):  # its functions are of a file, which others know when they have loaded it
+        plain = {name: value for name, value in vars(work.task).items() if isinstance(value, _PLAIN)}
+        return _Named(TaskSource(**source), plain)
     if _can_be_pickled(work.task):
         return work.task
-    source = {name: value for name, value in (work.task.source or {}).items() if name != "sha256"}
-    if isinstance(source.get("task"), str):
-        return TaskSource(**source)
     raise InputError(
         "the backend 'processes' needs a task that can be pickled here (functions of a module, no lambdas), or one "
         "that was loaded by its name, such as file.py:task"

@@ -1,0 +1,181 @@
+"""Which backend trains some lanes, and which of them together: what can be batched, what fits, what is fastest here."""
+
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from lrkit.schedules.errors import InputError, unknown
+from lrkit.training.lanes.group import LaneGroup
+from lrkit.training.lanes.memory import free_memory, parse_memory
+from lrkit.training.lanes.processes import cores
+from lrkit.training.lanes.trial import Trial
+from lrkit.training.lanes.update import UnbatchableError
+from lrkit.training.lanes.work import Work
+from lrkit.training.preparation import Length
+from lrkit.training.randomness import seeded
+from lrkit.training.run_state import RunState
+
+__all__ = ["BACKENDS", "Choice", "choose"]
+
+BACKENDS = ("auto", "compiled", "eager", "sequential", "processes")
+_BATCHED = ("compiled", "eager")
+
+_SHORT = 2.0  # seconds: what takes less one after another isn't worth measuring
+_COMPILING = 20.0  # seconds that compiling is expected to take
+_MEASURING = 0.4  # seconds for each backend
+_UPDATES, _WARM = 200, 3  # at most so many, of which the first aren't counted
+_STARTING = 0.5  # seconds that worker processes take to start
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What trains the lanes.
+
+    Attributes:
+        backend: its name.
+        reason: why that one.
+        groups: which lanes are trained together.
+        microseconds: what each backend that was measured takes for an update of a lane.
+        bytes_per_lane: the memory that a lane is expected to need; None where that isn't known.
+    """
+
+    backend: str
+    reason: str
+    groups: Sequence[Sequence[int]]
+    microseconds: Mapping[str, float] = field(default_factory=dict)
+    bytes_per_lane: int | None = None
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """What histories say of it; JSON-able."""
+        return {name: value for name, value in vars(self).items() if name != "groups"}
+
+    @classmethod
+    def from_dict(cls, written: Mapping[str, Any]) -> "Choice":
+        """The choice that was written down when it began: there is no switch on the way."""
+        if written["backend"] not in BACKENDS:
+            raise unknown("backend", written["backend"], BACKENDS)
+        names = ("backend", "reason", "groups", "microseconds", "bytes_per_lane")
+        return cls(**{name: written[name] for name in names if name in written})
+
+
+def choose(work: Work, backend: str, memory: int | str | None) -> Choice:
+    """The backend that was asked for, or with "auto" the fastest in a short measurement.
+
+    Raises:
+        InputError: for an unknown name, a memory that not one lane fits in, and lanes that don't fit the task.
+        UnbatchableError: where lanes can't be batched, and that was asked for.
+    """
+    if backend not in BACKENDS:
+        raise unknown("backend", backend, BACKENDS)
+    limit = parse_memory("50%" if memory is None else memory, free_memory(work.place))
+    trial = Trial(work)
+    alone = [[number] for number in range(len(work.lanes))]
+    try:
+        trial.require_batchable()
+    except UnbatchableError as error:
+        if backend in _BATCHED:
+            raise
+        return _choose_alone(work, trial, backend, str(error))
+    per_lane = trial.bytes_per_lane()
+    groups = trial.groups(per_lane, limit)
+    if backend != "auto":
+        return Choice(backend, "it was asked for", groups if backend in _BATCHED else alone, {}, per_lane)
+    chosen, reason, microseconds = _fastest(work, trial, groups)
+    return Choice(chosen, reason, groups if chosen in _BATCHED else alone, microseconds, per_lane)
+
+
+def _choose_alone(work: Work, trial: "Trial", backend: str, obstacle: str) -> Choice:
+    """One of the backends that batch nothing."""
+    alone = [[number] for number in range(len(work.lanes))]
+    if backend != "auto":
+        return Choice(backend, "it was asked for", alone)
+    microseconds = _measured_alone(work, trial.length)
+    chosen = min(microseconds, key=lambda name: _seconds(name, microseconds, work, trial.length))
+    return Choice(chosen, f"{obstacle}; {_compared(chosen, microseconds)}", alone, microseconds)
+
+
+# --- what is fastest ---------------------------------------------------------------------------------
+
+
+def _fastest(work: Work, trial: Trial, groups: Sequence[Sequence[int]]) -> tuple[str, str, dict[str, float]]:
+    """The backend, why, and what was measured."""
+    length = trial.length
+    microseconds = _measured_alone(work, length, processes=False)
+    if len(work.lanes) == 1:
+        return "sequential", "there is only one lane", microseconds
+    if (seconds := _seconds("sequential", microseconds, work, length)) < _SHORT:
+        return "sequential", f"all takes about {seconds:.1f} s one after another", microseconds
+    microseconds |= _measured_alone(work, length)
+    microseconds["eager"] = _of_a_group(work, groups[0], length, compiled=False)
+    best = min(microseconds, key=lambda name: _seconds(name, microseconds, work, length))
+    left = _seconds(best, microseconds, work, length)
+    if left / 2 < _COMPILING:
+        why = f"{_compared(best, microseconds)}; for {left:.0f} s compiling doesn't pay"
+        return best, why, microseconds
+    try:
+        microseconds["compiled"] = _of_a_group(work, groups[0], length, compiled=True)
+    except InputError as error:
+        return best, f"{_compared(best, microseconds)}; {error}", microseconds
+    best = min(microseconds, key=lambda name: _seconds(name, microseconds, work, length))
+    return best, _compared(best, microseconds), microseconds
+
+
+def _seconds(name: str, microseconds: Mapping[str, float], work: Work, length: Length) -> float:
+    """How long all lanes are expected to take."""
+    start = _STARTING if name == "processes" else 0.0
+    return start + microseconds[name] * len(work.lanes) * length.steps / 1e6
+
+
+def _compared(chosen: str, microseconds: Mapping[str, float]) -> str:
+    others = ", ".join(f"{name} {value:.0f}" for name, value in microseconds.items() if name != chosen)
+    return f"{microseconds[chosen]:.0f} µs per lane-step{f' (others: {others})' if others else ''}"
+
+
+def _measured_alone(work: Work, length: Length, *, processes: bool = True) -> dict[str, float]:
+    """Microseconds for an update of one run, and in each of as many processes as there are cores, as an estimate."""
+    found = {"sequential": _of_one_run(work, length)}
+    count = min(cores(), len(work.lanes))
+    if processes and count > 1 and work.place.type == "cpu" and "fork" in multiprocessing.get_all_start_methods():
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            found["processes"] = _of_one_run(work, length) / count
+        finally:
+            torch.set_num_threads(threads)
+    return found
+
+
+def _of_one_run(work: Work, length: Length) -> float:
+    lane = work.lanes[0]
+    with seeded(lane.seed, work.place):
+        state = RunState(lane.of(work.task), lane.plan, lr=lane.lr, seed=lane.seed, place=work.place)
+        state.model.train()
+        return _microseconds(state.update, next(state.updates()), length)
+
+
+def _of_a_group(work: Work, numbers: Sequence[int], length: Length, *, compiled: bool) -> float:
+    with seeded(work.lanes[numbers[0]].seed, work.place):
+        group = LaneGroup(work, numbers, compiled=compiled)
+        return _microseconds(group.update, next(group.updates()), length) / len(numbers)
+
+
+def _microseconds(update: Callable[[Sequence[Any]], None], batches: Sequence[Any], length: Length) -> float:
+    """What an update takes, in the median, after three to warm up."""
+    times: list[float] = []
+    end = time.perf_counter() + _MEASURING
+    for number in range(min(_UPDATES, length.steps)):
+        began = time.perf_counter()
+        update(batches)
+        now = time.perf_counter()
+        times.append(now - began)
+        if number == _WARM:
+            end = now + _MEASURING
+        if number > _WARM and now > end:
+            break
+    return 1e6 * statistics.median(times[_WARM:] or times)

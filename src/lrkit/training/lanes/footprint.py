@@ -1,0 +1,208 @@
+"""How much memory a lane needs, measured before anything is trained."""
+
+import warnings
+import weakref
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from lrkit.training.pure_update import PureUpdate, Tensors
+from lrkit.training.randomness import seeded
+from lrkit.training.rules import hyper_of, rule_of
+from lrkit.training.task import Task
+
+__all__ = ["Bytes", "estimate"]
+
+_LANES = 2  # measured at once: torch vectorises one lane in another way than many
+_SLACK = 1.5  # what the process grows by for each byte in use: blocks that were freed are too small for those to come
+
+
+@dataclass(frozen=True)
+class Bytes:
+    """What a lane has in memory, in bytes.
+
+    Attributes:
+        parameters: parameters and buffers.
+        states: the optimizer's.
+        gradients: of the parameters that are trained.
+        activations: the most that training needs beside the gradients: what is kept on the way forward, and what flows
+            back.
+        validation: the most that is in use while a validation batch is measured.
+    """
+
+    parameters: int
+    states: int
+    gradients: int
+    activations: int
+    validation: int
+
+    @property
+    def per_lane(self) -> int:
+        """About how much the process grows by a lane.
+
+        It is 1.5 · (parameters + states + the most that comes to them), which is either of: gradients and activations;
+        gradients and the new parameters and states, made beside the old ones; validation.
+
+        >>> Bytes(parameters=100, states=100, gradients=100, activations=500, validation=400).per_lane
+        1200
+        """
+        held = self.parameters + self.states
+        return int(_SLACK * (held + max(self.gradients + max(self.activations, held), self.validation)))
+
+
+def estimate(
+    task: Task, model: nn.Module, optimizer: Optimizer, batch: Any, valid_batch: Any = None, *, place: torch.device
+) -> Bytes:
+    """Measure what a lane needs: the tensors in use during the gradients of one update and one validation batch.
+
+    Nothing stays behind: neither model nor optimizer is changed, and random state is left as it was. Batches don't
+    count, since lanes share them.
+
+    Args:
+        task: what is trained.
+        model: the task's, on the device.
+        optimizer: the task's, with the hyper-parameters that decide what it keeps, such as a momentum.
+        batch: of the training data.
+        valid_batch: of the validation data; None where there are none.
+        place: the device.
+
+    Raises:
+        InputError: for an optimizer that there is no rule for.
+        RuntimeError: torch's, for a model that it can't vectorise.
+
+    >>> import lrkit, torch
+    >>> x = torch.linspace(-1, 1, 64)[:, None]
+    >>> task = lrkit.Task(model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), batch_size=16, epochs=3,
+    ...                   loss=torch.nn.functional.mse_loss, optimizer=lambda p: torch.optim.Adam(p))
+    >>> model = task.model()
+    >>> estimate(task, model, task.optimizer(model.parameters()), (x[:16], x[:16]), place=torch.device("cpu"))
+    Bytes(parameters=8, states=24, gradients=8, activations=..., validation=0)
+    """
+    trained = _states(model, optimizer)
+    gradients = sum(each.nbytes for name, each in model.named_parameters() if name in trained)
+    with _without_a_trace(model, place):
+        training = _training(task, model, optimizer, batch, list(trained))
+        validation = 0 if valid_batch is None else _validation(task, model, valid_batch, place)
+    held = [*model.parameters(), *model.buffers()]
+    return Bytes(
+        parameters=sum(each.nbytes for each in held),
+        states=sum(trained.values()),
+        gradients=gradients,
+        activations=max(0, training - gradients),
+        validation=validation,
+    )
+
+
+def _states(model: nn.Module, optimizer: Optimizer) -> dict[str, int]:
+    """Bytes that the optimizer keeps of each parameter that it trains: what its rule gives for one element."""
+    rule = rule_of(optimizer)
+    names = {id(each): name for name, each in model.named_parameters() if each.requires_grad}
+    found = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            if id(parameter) in names:
+                one = parameter.new_ones(1)
+                kept = rule.update(one, one, {}, hyper_of(group))[1].values()
+                sizes = (each.element_size() * (parameter.numel() if each.ndim else 1) for each in kept)
+                found[names[id(parameter)]] = sum(sizes)
+    return found
+
+
+def _training(task: Task, model: nn.Module, optimizer: Optimizer, batch: Any, used: list[str]) -> int:
+    pure = PureUpdate(task, model, optimizer)
+    model.train()
+
+    def gradients(parameters: Tensors, buffers: Tensors) -> tuple[Any, ...]:
+        return pure.gradients(used, parameters, buffers, [batch] * task.accumulate)
+
+    return _peak(gradients, model)
+
+
+def _validation(task: Task, model: nn.Module, batch: Any, place: torch.device) -> int:
+    measured = _Measured(model, task)
+    model.eval()
+
+    def loss(parameters: Tensors, buffers: Tensors) -> Tensor:
+        held = {f"model.{name}": each for name, each in {**parameters, **buffers}.items()}
+        result: Tensor = torch.func.functional_call(measured, held, (batch,))
+        return result
+
+    low = task.precision != "float32"
+    with torch.no_grad(), torch.autocast(place.type, getattr(torch, task.precision) if low else None, enabled=low):
+        return _peak(loss, model)
+
+
+class _Measured(nn.Module):
+    """A task's mean loss as a module, to be given parameters and buffers from outside."""
+
+    def __init__(self, model: nn.Module, task: Task) -> None:
+        super().__init__()
+        self.model = model
+        self.task = task
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.task.measure(self.model, batch, with_metrics=False)[0]
+
+
+def _peak(function: Any, model: nn.Module) -> int:
+    """The most bytes in use during a function of parameters and buffers, for each lane."""
+    parameters, buffers = (
+        {name: torch.stack([each.detach()] * _LANES) for name, each in named}
+        for named in (model.named_parameters(), model.named_buffers())
+    )
+    with _Meter() as meter:
+        torch.func.vmap(function, randomness="different")(parameters, buffers)
+    peak: int = meter.peak
+    return -(-peak // _LANES)
+
+
+class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts the bytes of tensors that come to be inside the block, while they are in use."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.peak: int = 0
+        self._now = 0
+        self._known: set[int] = set()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None) -> Any:
+        self._meet((args, kwargs), made_here=False)  # or a view of what came from outside would count
+        result = func(*args, **(kwargs or {}))
+        self._meet(result, made_here=True)
+        return result
+
+    def _meet(self, tensors: Any, *, made_here: bool) -> None:
+        for each in tree_leaves(tensors):
+            if not isinstance(each, Tensor) or each.layout is not torch.strided:
+                continue
+            storage = each.untyped_storage()
+            if id(storage) not in self._known:
+                size = storage.nbytes() if made_here else 0
+                self._known.add(id(storage))
+                weakref.finalize(storage, self._leave, id(storage), size)
+                self._now += size
+                self.peak = max(self.peak, self._now)
+
+    def _leave(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self._now -= size
+
+
+@contextmanager
+def _without_a_trace(model: nn.Module, place: torch.device) -> Iterator[None]:
+    """Leave random state and the modes of modules as they were, and no warnings: training will say them."""
+    modes = {module: module.training for module in model.modules()}
+    with seeded(0, place), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            yield
+        finally:
+            for module, mode in modes.items():
+                module.training = mode

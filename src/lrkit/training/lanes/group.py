@@ -1,0 +1,341 @@
+"""The moving parts of lanes that are trained as one computation: `RunState`'s twin."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from operator import itemgetter
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.utils._pytree import tree_map, tree_map_only
+
+from lrkit.training.data import Batches, TensorBatches
+from lrkit.training.history import History, best_of
+from lrkit.training.hyper import read
+from lrkit.training.lanes.lane import Lane
+from lrkit.training.lanes.rates import Grid, Rates
+from lrkit.training.lanes.reference import Reference
+from lrkit.training.lanes.stack import Stack, loose_tensors
+from lrkit.training.lanes.update import BatchedUpdate, UnbatchableError
+from lrkit.training.lanes.validation import Measurement
+from lrkit.training.lanes.work import Work
+from lrkit.training.preparation import (
+    batches_of,
+    length_of,
+    made_of,
+    make_model,
+    make_optimizer,
+    take,
+    updates_of,
+    with_rate,
+)
+from lrkit.training.pure_update import PureUpdate, Tensors
+from lrkit.training.randomness import random_state, seeded, set_random_state
+from lrkit.training.record import Record
+from lrkit.training.run_state import CHECK_EVERY
+from lrkit.training.scheduler import Scheduler
+
+__all__ = ["LaneGroup", "Member"]
+
+_COMPILE_PAYS = 200_000  # lane-steps that must be saved for a smaller stack to be worth compiling
+
+
+@dataclass
+class Member:
+    """A lane in a group.
+
+    Attributes:
+        number: among all lanes.
+        optimizer: for its param groups only; it makes no update.
+        made: what its history says of how it was made.
+    """
+
+    number: int
+    lane: Lane
+    optimizer: Optimizer
+    scheduler: Scheduler
+    record: Record
+    made: dict[str, Any]
+
+
+class LaneGroup:
+    """Lanes under way, in one stack: all at the same update. Random state must be seeded around it.
+
+    Lanes of one seed see the same batches, and the same random numbers inside the model; those of other seeds have
+    batches of their own. With several seeds the data must be tensors in memory, and the model draw nothing.
+
+    Attributes:
+        members: the lanes, also those that have ended.
+        active: indices of members that are under way.
+        steps: updates done.
+        epochs: epochs finished.
+    """
+
+    def __init__(self, work: Work, numbers: Sequence[int], *, compiled: bool) -> None:
+        self._work, self._task, self._place, self._compiled = work, work.task, work.place, compiled
+        seeds = list(dict.fromkeys(work.lanes[number].seed for number in numbers))
+        self._batches = dict(zip(seeds, self._training_data(seeds), strict=True))
+        self._valid = (
+            None if self._task.valid is None else batches_of(self._task, self._task.valid, "valid", self._place, None)
+        )
+        self._length = length_of(self._task, self._batches[seeds[0]].count)
+        self._models: list[nn.Module] = []
+        self.members: list[Member] = []
+        for seed in seeds:
+            with seeded(seed, self._place) if self._models else nullcontext():
+                self._models.append(make_model(self._task, self._place))
+                row = [number for number in numbers if work.lanes[number].seed == seed]
+                self.members += [self._member(number, self._models[-1]) for number in row]
+        self.active = set(range(len(self.members)))
+        self._grid = self._rows(seeds)
+        self._stack = Stack.of(self._models, len(self._grid[0]))
+        self._rates = Rates(
+            [each.optimizer for each in self.members],
+            [each.scheduler for each in self.members],
+            self._grid,
+            self._place,
+        )
+        self._pure = PureUpdate(self._task, self._models[0], self.members[0].optimizer)
+        self._measurement = Measurement(self._pure.measured)
+        self._update: BatchedUpdate | None = None
+        self.steps = self.epochs = self._in_epoch = 0
+        self._fresh: list[tuple[Tensor, Tensor]] = []  # losses and samples that aren't in the records yet
+
+    def _training_data(self, seeds: Sequence[int]) -> list[Batches]:
+        """Batches in the order of each seed, of the same tensors."""
+        first = batches_of(self._task, self._task.train, "train", self._place, seeds[0])
+        if len(seeds) == 1:
+            return [first]
+        if not isinstance(first, TensorBatches):
+            raise UnbatchableError("lanes of several seeds can share a group only where the data are tensors in memory")
+        return [first, *(first.reseeded(seed) for seed in seeds[1:])]
+
+    def _member(self, number: int, model: nn.Module) -> Member:
+        lane, task, length = self._work.lanes[number], self._task, self._length
+        plan = with_rate(lane.plan)
+        optimizer = make_optimizer(lane.of(task), model)
+        base = read(optimizer.param_groups[0], "lr") if lane.lr is None else lane.lr
+        made = made_of(task, plan, length, lr=base, seed=lane.seed, place=self._place, policy=None)
+        made |= {"compiled": self._compiled, **lane.hypers, "lanes": dict(self._work.made)}
+        scheduler = plan.bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
+        return Member(number, lane, optimizer, scheduler, Record(made), made)
+
+    def _rows(self, seeds: Sequence[int]) -> Grid:
+        """Which member is where in the stack: a row for each seed, as long as the longest."""
+        rows = [[i for i in sorted(self.active) if self.members[i].lane.seed == seed] for seed in seeds]
+        width = max(map(len, rows))
+        return [row + row[:1] * (width - len(row)) for row in rows]
+
+    # --- going on ---------------------------------------------------------------------------------
+
+    @property
+    def steps_left(self) -> int:
+        """Updates to come."""
+        return self._length.steps - self.steps
+
+    def updates(self) -> Iterator[Sequence[Any]]:
+        """What is left of the epoch under way: for each update the batches that make it, stacked for several seeds."""
+        self._models[0].train()
+        streams = [
+            updates_of(each, self.epochs + 1, accumulate=self._task.accumulate, done=self._in_epoch, place=self._place)
+            for each in self._train()
+        ]
+        while self.active and self.steps < self._length.steps:
+            groups = [next(stream, None) for stream in streams]
+            if groups[0] is None:
+                return
+            yield groups[0] if len(groups) == 1 else _stacked(groups)
+
+    def _train(self) -> list[Batches]:
+        """The data of each row of the stack."""
+        return [self._batches[self.members[row[0]].lane.seed] for row in self._grid]
+
+    def update(self, batches: Sequence[Any]) -> None:
+        """One update of every lane."""
+        if self._update is None:
+            self._update = self._learnt(batches)
+        numbers = self._rates.next(self._length.steps - self.steps)
+        self._fresh.append(self._update(self._stack, numbers, batches))
+        self.steps += 1
+        self._in_epoch += 1
+
+    def _learnt(self, batches: Sequence[Any]) -> BatchedUpdate:
+        """The update, once it is known which parameters get gradients, and that it would do what `run` does."""
+        several = len(self._grid) > 1
+        first = [tree_map_only(Tensor, itemgetter(0), each) for each in batches] if several else batches
+        reference = Reference.of(self._task, self._models[0], first, self._place)
+        if several and reference.draws:
+            raise UnbatchableError("lanes of several seeds can't share a group: the model draws random numbers")
+        reference.check(self._task, self._models[0], self.members[0].optimizer, self._stack, batches)
+        return self._batched(list(reference.gradients))
+
+    def _batched(self, used: Sequence[str]) -> BatchedUpdate:
+        graphs = {} if loose_tensors(self._models[0]) else self._work.graphs
+        return BatchedUpdate(self._pure, used, self._rates.fixed, graphs=graphs, compiled=self._compiled)
+
+    def diverged(self) -> list[int]:
+        """Those that have a loss in this epoch that isn't finite; looked at now and then."""
+        if self._in_epoch % CHECK_EVERY:
+            return []
+        self._settle()
+        return [index for index in sorted(self.active) if not self.members[index].record.is_finite()]
+
+    def _settle(self) -> None:
+        """Bring records and schedulers to where the updates are."""
+        lrs = self._rates.drain()
+        if not self._fresh:
+            return
+        losses = torch.stack([loss for loss, _ in self._fresh]).float().cpu()
+        samples = torch.stack([count for _, count in self._fresh]).cpu().numpy()
+        self._fresh = []
+        for index, (row, column) in self._places().items():
+            if index in self.active:
+                record = self.members[index].record
+                record.extend(lrs[:, index], losses[:, row, column].clone(), samples[:, row, column])
+
+    def _places(self) -> dict[int, tuple[int, int]]:
+        """Where each member is; of those that stand there twice, to fill a row, the first place."""
+        found: dict[int, tuple[int, int]] = {}
+        for row, members in enumerate(self._grid):
+            for column, index in enumerate(members):
+                found.setdefault(index, (row, column))
+        return found
+
+    # --- epochs -----------------------------------------------------------------------------------
+
+    def end_epoch(self, only: Iterable[int] | None = None) -> dict[int, History]:
+        """Validate, record, and report to controllers; for all lanes under way, or before the epoch's end for some.
+
+        Returns the histories by members' indices.
+        """
+        self._settle()
+        if self._compiled and self._update is not None:
+            for member in self.members:
+                member.made["lanes"]["compile_seconds"] = self._update.compile_seconds
+        indices = sorted(self.active) if only is None else list(only)
+        losses, metrics = self._validate()
+        places = self._places()
+        found = {}
+        for index in indices:
+            member, at = self.members[index], places[index]
+            valid_loss = None if losses is None else float(losses[at])
+            values = {name: float(each[at]) for name, each in metrics.items()}
+            found[index] = history = member.record.end_epoch(valid_loss, values)
+            train_loss = history.epochs[-1].train_loss
+            loss = train_loss if valid_loss is None else valid_loss
+            member.scheduler.step({**values, "loss": loss, "train_loss": train_loss})
+        if only is None:
+            self.epochs, self._in_epoch = self.epochs + 1, 0
+        return found
+
+    def _validate(self) -> tuple[Tensor | None, Tensors]:
+        if self._valid is None:
+            return None, {}
+        model, before = self._models[0], random_state(self._place)
+        training = model.training
+        model.eval()
+        try:
+            losses, metrics = self._measurement(self._stack, _all_of(self._valid))
+        finally:
+            model.train(training)
+            if len(self._grid) > 1:
+                set_random_state(before, self._place)
+        return losses.cpu(), {name: each.cpu() for name, each in metrics.items()}
+
+    def finished(self, index: int) -> bool:
+        """Whether a lane has nothing left to do at the end of an epoch."""
+        task, epochs = self._task, self.members[index].record.epochs
+        if self.steps >= self._length.steps or (self._length.epochs is not None and len(epochs) >= self._length.epochs):
+            return True
+        return task.early_stopping is not None and len(epochs) - (best_of(epochs) or 0) >= task.early_stopping
+
+    # --- parting ----------------------------------------------------------------------------------
+
+    def part_with(self, indices: Iterable[int]) -> None:
+        """Go on without some lanes; the stack gets smaller once it can be half of what it is, and that pays."""
+        self._settle()
+        self.active -= set(indices)
+        if not self.active:
+            return
+        rows = [[index for index in dict.fromkeys(row) if index in self.active] for row in self._grid]
+        kept = [number for number, row in enumerate(rows) if row]
+        seeds = len(rows) if len(kept) == len(rows) else _power_of_two(len(kept))
+        width = _power_of_two(max(map(len, rows)))
+        now, then = self._stack.size[0] * self._stack.size[1], seeds * width
+        saved = (now - then) * (self._length.steps - self.steps)
+        if 2 * then > now or (self._compiled and saved < _COMPILE_PAYS):
+            return
+        kept += kept[:1] * (seeds - len(kept))
+        places = self._places()
+        grid = [rows[number] + rows[number][:1] * (width - len(rows[number])) for number in kept]
+        old = torch.tensor([[places[index] for index in row] for row in grid], device=self._place)
+        self._stack = self._stack.chosen(old[..., 0], old[..., 1])
+        self._grid = grid
+        self._rates.arrange(grid)
+
+    # --- state ------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """All that the lanes under way need to go on from here: plain data and tensors, no code."""
+        self._settle()
+        lanes = {
+            str(self.members[index].number): {
+                "scheduler": self.members[index].scheduler.state_dict(),
+                "record": self.members[index].record.state(),
+            }
+            for index in sorted(self.active)
+        }
+        return {
+            "grid": [[self.members[index].number for index in row] for row in self._grid],
+            "parameters": self._stack.parameters,
+            "buffers": self._stack.buffers,
+            "states": self._stack.states,
+            "lanes": lanes,
+            "random": random_state(self._place),
+            "lane_steps": self._length.steps * (len(self.members) - len(self.active)) + self.steps * len(self.active),
+            "progress": {"steps": self.steps, "epochs": self.epochs, "in_epoch": self._in_epoch},
+            "update": None if self._update is None else self._update.state(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a snapshot."""
+        index_of = {member.number: index for index, member in enumerate(self.members)}
+        self._grid = [[index_of[number] for number in row] for row in state["grid"]]
+        self.active = {index_of[int(number)] for number in state["lanes"]}
+        to_place = partial(tree_map_only, Tensor, lambda each: each.to(self._place))
+        self._stack = Stack(*(to_place(state[name]) for name in ("parameters", "buffers", "states")))
+        for number, each in state["lanes"].items():
+            member = self.members[index_of[int(number)]]
+            member.scheduler.load_state_dict(dict(each["scheduler"]))
+            member.record.restore(each["record"], self._place)
+        self._rates.arrange(self._grid)
+        progress = state["progress"]
+        self.steps, self.epochs, self._in_epoch = progress["steps"], progress["epochs"], progress["in_epoch"]
+        if state["update"] is not None:
+            self._update = self._batched(state["update"]["used"])
+            self._update.key = state["update"]["key"]
+        set_random_state(state["random"], self._place)
+
+
+def _stacked(groups: Sequence[Any]) -> Sequence[Any]:
+    """Batches of several seeds, stacked."""
+    stacked: Sequence[Any] = tree_map(lambda *each: torch.stack(each), *groups)
+    return stacked
+
+
+def _all_of(batches: Batches) -> Iterator[Any]:
+    found = batches.epoch(0)
+    while taken := take(found, 1, "valid"):
+        yield taken[0]
+
+
+def _power_of_two(count: int) -> int:
+    """The least that is at least the count.
+
+    >>> [_power_of_two(count) for count in (1, 3, 4, 5)]
+    [1, 4, 4, 8]
+    """
+    return 1 << (count - 1).bit_length()

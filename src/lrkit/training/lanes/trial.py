@@ -1,0 +1,131 @@
+"""What the first lane tells before its first update: whether lanes can be batched, and which of them go together."""
+
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+from lrkit.schedules.errors import InputError
+from lrkit.training.blame import blame
+from lrkit.training.data import TensorBatches
+from lrkit.training.lanes.footprint import estimate
+from lrkit.training.lanes.memory import fitting
+from lrkit.training.lanes.reference import Reference
+from lrkit.training.lanes.stack import Stack, loose_tensors
+from lrkit.training.lanes.update import UnbatchableError
+from lrkit.training.lanes.work import Work
+from lrkit.training.preparation import (
+    batches_of,
+    length_of,
+    make_model,
+    make_optimizer,
+    take,
+    updates_of,
+    with_rate,
+)
+from lrkit.training.randomness import seeded
+from lrkit.training.rules import rule_of
+
+__all__ = ["Trial"]
+
+
+class Trial:
+    """The first lane before its first update: what can be learnt from it; nothing is changed by that."""
+
+    def __init__(self, work: Work) -> None:
+        task, place, first = work.task, work.place, work.lanes[0]
+        self._work = work
+        with seeded(first.seed, place):
+            self.model = make_model(task, place)
+            self.optimizers = [make_optimizer(each.of(task), self.model) for each in work.lanes]
+            self.data = batches_of(task, task.train, "train", place, first.seed)
+            self.length = length_of(task, self.data.count)
+            updates = updates_of(self.data, 1, accumulate=task.accumulate, done=0, place=place)
+            self.batches: Sequence[Any] = next(updates, [])
+            if not self.batches:
+                error = InputError("train has no samples")
+                blame(error, "the data of train")
+                raise error
+            self.reference = Reference.of(task, self.model, self.batches, place)
+        self._kinds = [self._kind(number) for number in range(len(work.lanes))]
+
+    def _kind(self, number: int) -> tuple[bool, ...]:
+        """For each param group whether it has a momentum: torch keeps nothing where it is zero, another computation."""
+        lane, optimizer, length = self._work.lanes[number], self.optimizers[number], self.length
+        plan = with_rate(lane.plan)
+        scheduler = plan.bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
+        scheduled = {index: ("momentum", index) for hyper, index in scheduler.upcoming(1) if hyper == "momentum"}
+        found = []
+        for index, group in enumerate(optimizer.param_groups):
+            if index in scheduled and "momentum" in group:
+                values = scheduler.upcoming(length.steps)[scheduled[index]]
+                if 0 in values:
+                    self._zero = number
+                found.append(True)
+            else:
+                found.append(bool(group.get("momentum", 0)))
+        scheduler.release()
+        return tuple(found)
+
+    _zero: int | None = None  # a lane whose momentum becomes zero on the way
+
+    def require_batchable(self) -> None:
+        """See that lanes can be one computation.
+
+        Raises:
+            UnbatchableError: where they can't.
+        """
+        task, optimizer = self._work.task, self.optimizers[0]
+        if task.precision == "float16":
+            raise UnbatchableError("lanes in float16 can't be batched, since each needs a gradient scaler of its own")
+        try:
+            rule_of(optimizer)
+        except InputError as error:
+            raise UnbatchableError(f"lanes can't be batched: {error}") from None
+        own = {id(each) for each in self.model.parameters()}
+        if any(id(each) not in own for group in optimizer.param_groups for each in group["params"]):
+            raise UnbatchableError("lanes can't be batched: the optimizer has parameters that the model hasn't")
+        if self._zero is not None:
+            raise UnbatchableError(f"lanes can't be batched: the momentum of lane {self._zero} becomes zero on the way")
+        lanes = min(2, len(self._work.lanes))
+        self.reference.check(task, self.model, optimizer, Stack.of([self.model], lanes), self.batches)
+
+    def bytes_per_lane(self) -> int:
+        """The memory that a lane needs."""
+        task, place = self._work.task, self._work.place
+        valid_batch = None
+        if task.valid is not None:
+            with seeded(0, place):
+                found = take(batches_of(task, task.valid, "valid", place, None).epoch(0), 1, "valid")
+            valid_batch = found[0] if found else None
+        return estimate(task, self.model, self.optimizers[0], self.batches[0], valid_batch, place=place).per_lane
+
+    def groups(self, per_lane: int, limit: int) -> list[list[int]]:
+        """Which lanes go together: those that are the same computation, as many as fit.
+
+        Seeds go together where each has as many lanes, the data are tensors in memory, and the model draws nothing.
+        """
+        lanes = self._work.lanes
+        mixed = isinstance(self.data, TensorBatches) and not self.reference.draws and not loose_tensors(self.model)
+        rows: dict[tuple[Any, int], list[int]] = {}
+        for number, lane in enumerate(lanes):
+            rows.setdefault((self._kinds[number], lane.seed), []).append(number)
+        most = limit // per_lane
+        found: list[list[int]] = []
+        for (_, count), together in _alike(rows).items():
+            if mixed and count <= most:
+                seeds = max(1, most // count)
+                parts = -(-len(together) // seeds)
+                size = -(-len(together) // parts)
+                found += [list(chain.from_iterable(together[i : i + size])) for i in range(0, len(together), size)]
+            else:
+                for row in together:
+                    found += fitting({number: lanes[number].seed for number in row}, per_lane, limit)
+        return found
+
+
+def _alike(rows: Mapping[tuple[Any, int], list[int]]) -> dict[tuple[Any, int], list[list[int]]]:
+    """Seeds' lanes by what they compute and how many they are."""
+    found: dict[tuple[Any, int], list[list[int]]] = {}
+    for (kind, _), row in rows.items():
+        found.setdefault((kind, len(row)), []).append(row)
+    return found

@@ -1,0 +1,73 @@
+"""Losses and metrics of many lanes over validation data."""
+
+from collections.abc import Callable, Iterable
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from lrkit.schedules.errors import InputError
+from lrkit.training.blame import blame
+from lrkit.training.lanes.stack import Stack
+from lrkit.training.pure_update import Measured, Tensors
+
+__all__ = ["Measurement"]
+
+_Measures: TypeAlias = tuple[Tensor, Tensor, Tensors]  # mean loss, number of samples, metrics, each of all lanes
+
+
+class Measurement:
+    """Measures stacks: all lanes at once, or one by one where a metric can't be batched.
+
+    Args:
+        measured: the task's measures; its module is in evaluation mode meanwhile.
+    """
+
+    def __init__(self, measured: Measured) -> None:
+        self._measured = measured
+        self._measure: Callable[[Stack, Any], _Measures] = self._together
+
+    @torch.no_grad()
+    def __call__(self, stack: Stack, batches: Iterable[Any]) -> tuple[Tensor, Tensors]:
+        """The means over all samples: the loss, and metrics by name, float64 of shape (seeds, lanes)."""
+        sums: dict[str, Tensor] = {}
+        counts: Tensor | None = None
+        for batch in batches:
+            loss, samples, metrics = self._measured_batch(stack, batch)
+            counts = samples if counts is None else counts + samples
+            for name, value in {**metrics, "": loss}.items():
+                part = value.double() * samples
+                sums[name] = part if name not in sums else sums[name] + part
+        if counts is None:
+            error = InputError("valid has no samples")
+            blame(error, "the data of valid")
+            raise error
+        means = {name: (each / counts).reshape(stack.size) for name, each in sums.items()}
+        return means.pop(""), means
+
+    def _measured_batch(self, stack: Stack, batch: Any) -> _Measures:
+        try:
+            return self._measure(stack, batch)
+        except (RuntimeError, ValueError, TypeError):
+            if self._measure == self._one_by_one:
+                raise
+            self._measure = self._one_by_one  # what is wrong with the task itself is said there
+            return self._measure(stack, batch)
+
+    def _together(self, stack: Stack, batch: Any) -> _Measures:
+        parameters = {name: each.flatten(0, 1) for name, each in stack.parameters.items()}
+        buffers = {name: each.flatten(0, 1) for name, each in stack.buffers.items()}
+        lanes = torch.vmap(self._measured.measures, in_dims=(0, 0, None), randomness="same")
+        with sdpa_kernel(SDPBackend.MATH):
+            found: _Measures = lanes(parameters, buffers, batch)
+        return found
+
+    def _one_by_one(self, stack: Stack, batch: Any) -> _Measures:
+        seeds, lanes = stack.size
+        found = [
+            self._measured.measures(*stack.lane(seed, lane), batch) for seed in range(seeds) for lane in range(lanes)
+        ]
+        losses, samples, metrics = zip(*found, strict=True)
+        stacked = {name: torch.stack([each[name] for each in metrics]) for name in metrics[0]}
+        return torch.stack(losses), torch.stack(samples), stacked
