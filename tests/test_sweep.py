@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 
 import lrkit as library
-from lrkit import EpochRecord, History, Lane
+from lrkit import EpochRecord, History, Lane, LanesSetup
 from lrkit.analysis.sweep import summarise
 from lrkit.output.sweep_plot import sweep_figure
+from lrkit.output.sweep_progress import SweepProgress
 from lrkit.output.sweep_table import as_dict, best_sentence, table
 from lrkit.training.task_source import TaskSource
 
@@ -162,6 +163,22 @@ def test_a_table_with_the_best_first_a_sentence_and_the_folder(lrkit, task, tmp_
     assert {path.name for path in made.iterdir()} >= {"sweep.png", "sweep.json"}
 
 
+def test_lanes_that_are_trained_together_have_a_line_for_each_epoch(capsys):
+    lanes = [Lane("constant()", lr=lr) for lr in (0.1, 0.2, 9.0)]
+    progress = SweepProgress()
+    progress.start(LanesSetup(lanes, 10, "eager", "it was asked for", [[0, 1, 2]], 0, {}))
+    progress.epoch({0: record(0.5), 1: record(0.25), 2: record(None, diverged=3)})
+    progress.ended({2: record(None, diverged=3)})
+    progress.step(20)
+    progress.epoch({0: record(0.125, epochs=2), 1: record(0.5, epochs=2)})
+    progress.close()
+    assert capsys.readouterr().out.splitlines() == [
+        "3 lanes of 10 steps; backend eager, since it was asked for",
+        "epoch 1, 3 lanes under way; best validation loss so far 0.25000: constant(), lr 0.2, seed 0",
+        "epoch 2, 2 lanes under way; best validation loss so far 0.12500: constant(), lr 0.1, seed 0",
+    ]
+
+
 def test_quiet_prints_nothing(lrkit, task):
     assert lrkit("sweep", task, "--quiet") == (0, "", "")
 
@@ -229,13 +246,15 @@ def test_a_sweep_needs_a_task(lrkit):
 # --- what it says, from records ----------------------------------------------------------------------------
 
 
-def record(loss, lr=0.1, *, diverged=None, valid=True, first=2.0):
+def record(loss, lr=0.1, *, diverged=None, valid=True, first=2.0, epochs=1):
     losses = np.full(10, first, dtype=np.float32)
     if diverged is not None:
         losses[diverged:] = np.nan
         loss = float("nan")
-    epochs = (EpochRecord(1, 10, loss, loss if valid else None, {}, lr, 1.0),)
-    return History(epochs, np.full((10, 1), lr), losses, {"lr": lr})
+    records = tuple(
+        EpochRecord(number, 10, loss, loss if valid else None, {}, lr, 1.0) for number in range(1, epochs + 1)
+    )
+    return History(records, np.full((10, 1), lr), losses, {"lr": lr})
 
 
 def made(*specifications, **changes):

@@ -90,7 +90,7 @@ def _over_rates(figure: "Figure", sweep: Sweep, lines: Lines) -> None:
         label = f"best: lr {best.one.lr:.6g}"
         axes.plot([best.one.lr], [best.mean], "o", mfc="none", mec="black", ms=12, mew=1.3, label=label)
     lrs = [row.one.lr for rows in drawn.values() for row in rows]
-    if max(lrs) / min(lrs) >= _SPAN:
+    if max(lrs) >= _SPAN * min(lrs) > 0:
         axes.set_xscale("log")
     axes.set_xlabel("learning rate" if len(drawn) == len(lines) else _remark(drawn, lines))
     axes.set_ylabel(f"final {sweep.measure}")
