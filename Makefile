@@ -31,7 +31,7 @@ types: install
 tests: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
 
-docs: install  ## Write docs/schedules.md and the pictures of docs from the code; about a minute
+docs: install  ## Write docs/schedules.md, its pictures, and that of lanes from the code
 	$(BIN)/python tools/catalogue.py
 	$(BIN)/python tools/lanes_figure.py
 

@@ -96,9 +96,9 @@ def alone(made: lrkit.Task, number: int) -> list[Tensor]:
     return weights.kept
 
 
-def apart(some: Sequence[Tensor], others: Sequence[Tensor]) -> NDArray[np.float64]:
-    """The largest difference of a weight after each update."""
-    return np.array([float((a - b).abs().max()) for a, b in zip(some, others, strict=True)])
+def apart(run: Sequence[Tensor], others: Sequence[Tensor]) -> NDArray[np.float64]:
+    """The largest difference of a weight after each update, as a share of the largest weight."""
+    return np.array([float((a - b).abs().max() / a.abs().max()) for a, b in zip(run, others, strict=True)])
 
 
 def measured(dtype: torch.dtype) -> NDArray[np.float64]:
@@ -143,7 +143,7 @@ def draw_way(axes: Axes) -> None:
     axes.set_ylim(0, 56)
     axes.set_axis_off()
     box(axes, (1, 34, 23, 20), "a task", "model, data, loss,\noptimizer, length:\nthe same for all")
-    box(axes, (29, 34, 28, 20), "lanes", 'Lane("linear(to=0)", lr=0.1)\nLane("cosine()", lr=0.3)\n…')
+    box(axes, (28, 34, 30, 20), "lanes", 'Lane("linear(to=0)", lr=0.1)\nLane("cosine()", lr=0.3)\n…')
     box(axes, (63, 34, 36, 20), "one stack", "\n\n\neach tensor: seeds × lanes × shape")
     squares(axes, 74, 45, 4.2)
     gradients = (
@@ -151,11 +151,11 @@ def draw_way(axes: Axes) -> None:
         "a batch for each seed, shared\nby its lanes, and the same masks"
     )
     box(axes, (63, 2, 36, 22), "one forward and backward", gradients, BLUE)
-    rule = "on whole stacks, with a rate,\na momentum, … of its own\nfor each lane"
+    rule = "on whole stacks, with\na rate, a momentum, …\nof its own for each lane"
     box(axes, (29, 2, 28, 22), "one optimizer rule", rule, GREEN)
     box(axes, (1, 2, 22, 22), "histories", "one for each lane,\nas run would\nhave given it")
-    arrow(axes, (24, 44), (29, 44))
-    arrow(axes, (57, 44), (63, 44))
+    arrow(axes, (24, 44), (28, 44))
+    arrow(axes, (58, 44), (63, 44))
     arrow(axes, (81, 34), (81, 24))
     arrow(axes, (63, 13), (57, 13))
     arrow(axes, (29, 13), (23, 13))
@@ -182,7 +182,7 @@ def draw_distance(axes: Axes) -> None:
     axes.set_ylim(1e-18, 1e2)
     axes.set_xlim(0, STEPS)
     axes.set_xlabel("updates")
-    axes.set_ylabel("largest difference of a weight")
+    axes.set_ylabel("largest difference of a weight,\nas a share of the largest weight")
     axes.set_title("Lanes of a small network on MNIST, held against run", fontsize=10, fontweight="bold")
     axes.grid(alpha=0.3)
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=2, frameon=False, fontsize=9)
