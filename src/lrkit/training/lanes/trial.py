@@ -22,7 +22,7 @@ from lrkit.training.preparation import (
     updates_of,
     with_rate,
 )
-from lrkit.training.randomness import seeded
+from lrkit.training.randomness import random_state, same_random_state, seeded
 from lrkit.training.rules import rule_of
 
 __all__ = ["Trial"]
@@ -37,7 +37,10 @@ class Trial:
         with seeded(first.seed, place):
             self.model = make_model(task, place)
             self.optimizers = [make_optimizer(each.of(task), self.model) for each in work.lanes]
+            before = random_state(place)
             self.data = batches_of(task, task.train, "train", place, first.seed)
+            self._valid = None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
+            self._reading_draws = not same_random_state(before, random_state(place))
             self.length = length_of(task, self.data.count)
             updates = updates_of(self.data, 1, accumulate=task.accumulate, done=0, place=place)
             self.batches: Sequence[Any] = next(updates, [])
@@ -93,9 +96,9 @@ class Trial:
         """The memory that a lane needs."""
         task, place = self._work.task, self._work.place
         valid_batch = None
-        if task.valid is not None:
+        if self._valid is not None:
             with seeded(0, place):
-                found = take(batches_of(task, task.valid, "valid", place, None).epoch(0), 1, "valid")
+                found = take(self._valid.epoch(0), 1, "valid")
             valid_batch = found[0] if found else None
         return estimate(task, self.model, self.optimizers[0], self.batches[0], valid_batch, place=place).per_lane
 
@@ -105,7 +108,8 @@ class Trial:
         Seeds go together where each has as many lanes, the data are tensors in memory, and the model draws nothing.
         """
         lanes = self._work.lanes
-        mixed = isinstance(self.data, TensorBatches) and not self.reference.draws and not loose_tensors(self.model)
+        alike = isinstance(self.data, TensorBatches) and not self._reading_draws
+        mixed = alike and not self.reference.draws and not loose_tensors(self.model)
         rows: dict[tuple[Any, int], list[int]] = {}
         for number, lane in enumerate(lanes):
             rows.setdefault((self._kinds[number], lane.seed), []).append(number)
