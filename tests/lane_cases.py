@@ -2,6 +2,7 @@
 
 import copy
 import random
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -287,10 +288,8 @@ class Last(Watched):
 def alone(task, lane, watch=None):
     """What `run` gives for a lane, and what it went through."""
     watch = Last() if watch is None else watch
-    try:
+    with suppress(DivergedError):
         lrkit.run(lane.of(task), lane.schedule, lr=lane.lr, seed=lane.seed, observers=[watch])
-    except DivergedError:
-        pass
     return watch
 
 
@@ -386,10 +385,9 @@ def _stack(tensors, dimensions=None):
 class Forced:
     """A group that makes single updates from states of `run`."""
 
-    def __init__(self, task, lanes, *, compiled=False):
-        self._lanes = lanes
+    def __init__(self, task, lanes, *, compiled=False, work=None):
         with seeded(lanes[0].seed, CPU):
-            self.group = LaneGroup(work_of(task, lanes), range(len(lanes)), compiled=compiled)
+            self.group = LaneGroup(work_of(task, lanes) if work is None else work, range(len(lanes)), compiled=compiled)
         model = task.model()
         optimizer = lanes[0].of(task).optimizer(model.parameters())
         name_of = {id(each): name for name, each in model.named_parameters()}
