@@ -217,7 +217,7 @@ class LaneGroup:
             for member in self.members:
                 member.made["lanes"]["compile_seconds"] = self._update.compile_seconds
         indices = sorted(self.active) if only is None else list(only)
-        losses, metrics = self._validate()
+        losses, metrics = self._validate(aside=only is not None or len(self._grid) > 1)
         places = self._places()
         found = {}
         for index in indices:
@@ -232,7 +232,8 @@ class LaneGroup:
             self.epochs, self._in_epoch = self.epochs + 1, 0
         return found
 
-    def _validate(self) -> tuple[Tensor | None, Tensors]:
+    def _validate(self, *, aside: bool) -> tuple[Tensor | None, Tensors]:
+        """Losses and metrics of all lanes; `aside` from what they do alone, it draws no random number of theirs."""
         if self._valid is None:
             return None, {}
         model, before = self._models[0], random_state(self._place)
@@ -242,7 +243,7 @@ class LaneGroup:
             losses, metrics = self._measurement(self._stack, _all_of(self._valid))
         finally:
             model.train(training)
-            if len(self._grid) > 1:
+            if aside:
                 set_random_state(before, self._place)
         return losses.cpu(), {name: each.cpu() for name, each in metrics.items()}
 

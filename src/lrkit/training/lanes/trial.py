@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
 from lrkit.training.data import TensorBatches
@@ -87,6 +91,10 @@ class Trial:
         own = {id(each) for each in self.model.parameters()}
         if any(id(each) not in own for group in optimizer.param_groups for each in group["params"]):
             raise UnbatchableError("lanes can't be batched: the optimizer has parameters that the model hasn't")
+        if _hooks(self.model, optimizer):
+            raise UnbatchableError(
+                "lanes can't be batched: a hook of a parameter or of the optimizer would be left out"
+            )
         if self._zero is not None:
             raise UnbatchableError(f"lanes can't be batched: the momentum of lane {self._zero} becomes zero on the way")
         lanes = min(2, len(self._work.lanes))
@@ -125,6 +133,14 @@ class Trial:
                 for row in together:
                     found += fitting({number: lanes[number].seed for number in row}, per_lane, limit)
         return found
+
+
+def _hooks(model: nn.Module, optimizer: Optimizer) -> bool:
+    """Whether somebody else takes part in an update."""
+    of_all = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
+    of_one = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
+    of_parameters = ((each._backward_hooks, each._post_accumulate_grad_hooks) for each in model.parameters())
+    return any(chain(of_all, of_one, *of_parameters))
 
 
 def _alike(rows: Mapping[tuple[Any, int], list[int]]) -> dict[tuple[Any, int], list[list[int]]]:
