@@ -35,8 +35,8 @@ LATE = {"train": (X.repeat(30, 1), Y.repeat(30)), "batch_size": 2, "epochs": 2, 
     [
         ({"loss": blown_up, "epochs": 5}, 1e6, (0, 15)),
         ({"loss": blown_up, "epochs": 5, "valid": None, "metrics": {}}, 1e200, (0, 15)),
-        (LATE, "constant() * piecewise(at=[520], values=[1e200])", (519, 530)),
-        (LATE, "constant() * piecewise(at=[10], values=[1e200])", (9, 20)),
+        (LATE, "constant(steps=520) >> constant(1e200)", (519, 530)),
+        (LATE, "constant(steps=10) >> constant(1e200)", (9, 20)),
     ],
     ids=["at once", "without validation", "late in a long epoch", "early in a long epoch"],
 )
