@@ -127,6 +127,7 @@ class RunState:
             for parameter in parameters:
                 parameter.grad = None
 
+    @torch.enable_grad()
     def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, int]:
         """Leave the gradients of the mean loss over all samples of the batches; return that loss, and their number."""
         if len(batches) == 1:

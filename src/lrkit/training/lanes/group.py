@@ -77,18 +77,20 @@ class LaneGroup:
     def __init__(self, work: Work, numbers: Sequence[int], *, compiled: bool) -> None:
         self._work, self._task, self._place, self._compiled = work, work.task, work.place, compiled
         seeds = list(dict.fromkeys(work.lanes[number].seed for number in numbers))
-        self._batches = dict(zip(seeds, self._training_data(seeds), strict=True))
+        self._models: list[nn.Module] = []
+        optimizers: dict[int, Optimizer] = {}
+        for seed in seeds:
+            with seeded(seed, self._place) if self._models else nullcontext():
+                self._models.append(make_model(self._task, self._place))
+                for number in numbers:
+                    if work.lanes[number].seed == seed:
+                        optimizers[number] = make_optimizer(work.lanes[number].of(self._task), self._models[-1])
+        self._batches = dict(zip(seeds, self._training_data(seeds), strict=True))  # after the model, as `run` does it
         self._valid = (
             None if self._task.valid is None else batches_of(self._task, self._task.valid, "valid", self._place, None)
         )
         self._length = length_of(self._task, self._batches[seeds[0]].count)
-        self._models: list[nn.Module] = []
-        self.members: list[Member] = []
-        for seed in seeds:
-            with seeded(seed, self._place) if self._models else nullcontext():
-                self._models.append(make_model(self._task, self._place))
-                row = [number for number in numbers if work.lanes[number].seed == seed]
-                self.members += [self._member(number, self._models[-1]) for number in row]
+        self.members = [self._member(number, optimizer) for number, optimizer in optimizers.items()]
         self.active = set(range(len(self.members)))
         self._grid = self._rows(seeds)
         self._stack = Stack.of(self._models, len(self._grid[0]))
@@ -113,10 +115,9 @@ class LaneGroup:
             raise UnbatchableError("lanes of several seeds can share a group only where the data are tensors in memory")
         return [first, *(first.reseeded(seed) for seed in seeds[1:])]
 
-    def _member(self, number: int, model: nn.Module) -> Member:
+    def _member(self, number: int, optimizer: Optimizer) -> Member:
         lane, task, length = self._work.lanes[number], self._task, self._length
         plan = with_rate(lane.plan)
-        optimizer = make_optimizer(lane.of(task), model)
         base = read(optimizer.param_groups[0], "lr") if lane.lr is None else lane.lr
         made = made_of(task, plan, length, lr=base, seed=lane.seed, place=self._place, policy=None)
         made |= {"compiled": self._compiled, **lane.hypers, "lanes": dict(self._work.made)}
@@ -216,7 +217,7 @@ class LaneGroup:
             for member in self.members:
                 member.made["lanes"]["compile_seconds"] = self._update.compile_seconds
         indices = sorted(self.active) if only is None else list(only)
-        losses, metrics = self._validate()
+        losses, metrics = self._validate(aside=only is not None or len(self._grid) > 1)
         places = self._places()
         found = {}
         for index in indices:
@@ -231,7 +232,8 @@ class LaneGroup:
             self.epochs, self._in_epoch = self.epochs + 1, 0
         return found
 
-    def _validate(self) -> tuple[Tensor | None, Tensors]:
+    def _validate(self, *, aside: bool) -> tuple[Tensor | None, Tensors]:
+        """Losses and metrics of all lanes; `aside` from what they do alone, it draws no random number of theirs."""
         if self._valid is None:
             return None, {}
         model, before = self._models[0], random_state(self._place)
@@ -241,7 +243,7 @@ class LaneGroup:
             losses, metrics = self._measurement(self._stack, _all_of(self._valid))
         finally:
             model.train(training)
-            if len(self._grid) > 1:
+            if aside:
                 set_random_state(before, self._place)
         return losses.cpu(), {name: each.cpu() for name, each in metrics.items()}
 

@@ -43,7 +43,7 @@ class Rates:
         self._grid = torch.tensor(grid)
         self._names = self._moving()
         self.fixed: list[dict[str, Any]] = [
-            {name: value for name, value in hyper_of(group).items() if name not in names}
+            {name: value for name, value in _numbers(group).items() if name not in names}
             for group, names in zip(self._groups[0], self._names, strict=True)
         ]
         self._lrs = np.zeros((0, len(self._groups), len(self._names)))
@@ -61,9 +61,9 @@ class Rates:
                 for hyper, at in scheduler.upcoming(1)
                 if at == index
             }
-            own = [hyper_of(groups[index]) for groups in self._groups]
-            differing = {name for name, value in hyper_of(first).items() if any(each[name] != value for each in own)}
-            found.append(sorted({name for name in scheduled | differing if not name.startswith("initial_")}))
+            own = [_numbers(groups[index]) for groups in self._groups]
+            differing = {name for name, value in _numbers(first).items() if any(each[name] != value for each in own)}
+            found.append(sorted(scheduled | differing))
         return found
 
     def arrange(self, grid: Grid) -> None:
@@ -124,6 +124,13 @@ class Rates:
         for lane, found in upcoming.items():
             values[:, lane] = found.get((index, name), hyper_of(self._groups[lane][index])[name])
         return torch.from_numpy(values)[:, self._grid].to(self._device).unbind()
+
+
+def _numbers(group: Group) -> dict[str, Any]:
+    """What the optimizer's rule is given: the bases that schedulers note aren't among it."""
+    found = hyper_of(group)
+    notes = {f"initial_{name}" for name in (*found, "momentum")}
+    return {name: value for name, value in found.items() if name not in notes}
 
 
 def _name(group: Group, hyper: str) -> str:

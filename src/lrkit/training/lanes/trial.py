@@ -4,6 +4,10 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
 from lrkit.training.data import TensorBatches
@@ -22,7 +26,7 @@ from lrkit.training.preparation import (
     updates_of,
     with_rate,
 )
-from lrkit.training.randomness import seeded
+from lrkit.training.randomness import random_state, same_random_state, seeded
 from lrkit.training.rules import rule_of
 
 __all__ = ["Trial"]
@@ -37,7 +41,10 @@ class Trial:
         with seeded(first.seed, place):
             self.model = make_model(task, place)
             self.optimizers = [make_optimizer(each.of(task), self.model) for each in work.lanes]
+            before = random_state(place)
             self.data = batches_of(task, task.train, "train", place, first.seed)
+            self._valid = None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
+            self._reading_draws = not same_random_state(before, random_state(place))
             self.length = length_of(task, self.data.count)
             updates = updates_of(self.data, 1, accumulate=task.accumulate, done=0, place=place)
             self.batches: Sequence[Any] = next(updates, [])
@@ -84,6 +91,10 @@ class Trial:
         own = {id(each) for each in self.model.parameters()}
         if any(id(each) not in own for group in optimizer.param_groups for each in group["params"]):
             raise UnbatchableError("lanes can't be batched: the optimizer has parameters that the model hasn't")
+        if _hooks(self.model, optimizer):
+            raise UnbatchableError(
+                "lanes can't be batched: a hook of a parameter or of the optimizer would be left out"
+            )
         if self._zero is not None:
             raise UnbatchableError(f"lanes can't be batched: the momentum of lane {self._zero} becomes zero on the way")
         lanes = min(2, len(self._work.lanes))
@@ -93,9 +104,9 @@ class Trial:
         """The memory that a lane needs."""
         task, place = self._work.task, self._work.place
         valid_batch = None
-        if task.valid is not None:
+        if self._valid is not None:
             with seeded(0, place):
-                found = take(batches_of(task, task.valid, "valid", place, None).epoch(0), 1, "valid")
+                found = take(self._valid.epoch(0), 1, "valid")
             valid_batch = found[0] if found else None
         most = max(range(len(self._kinds)), key=lambda number: sum(self._kinds[number]))  # a momentum is kept in memory
         return estimate(task, self.model, self.optimizers[most], self.batches[0], valid_batch, place=place).per_lane
@@ -106,7 +117,8 @@ class Trial:
         Seeds go together where each has as many lanes, the data are tensors in memory, and the model draws nothing.
         """
         lanes = self._work.lanes
-        mixed = isinstance(self.data, TensorBatches) and not self.reference.draws and not loose_tensors(self.model)
+        alike = isinstance(self.data, TensorBatches) and not self._reading_draws
+        mixed = alike and not self.reference.draws and not loose_tensors(self.model)
         rows: dict[tuple[Any, int], list[int]] = {}
         for number, lane in enumerate(lanes):
             rows.setdefault((self._kinds[number], lane.seed), []).append(number)
@@ -122,6 +134,14 @@ class Trial:
                 for row in together:
                     found += fitting({number: lanes[number].seed for number in row}, per_lane, limit)
         return found
+
+
+def _hooks(model: nn.Module, optimizer: Optimizer) -> bool:
+    """Whether somebody else takes part in an update."""
+    of_all = (_global_optimizer_pre_hooks, _global_optimizer_post_hooks)
+    of_one = (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks)
+    of_parameters = ((each._backward_hooks, each._post_accumulate_grad_hooks) for each in model.parameters())
+    return any(chain(of_all, of_one, *of_parameters))
 
 
 def _alike(rows: Mapping[tuple[Any, int], list[int]]) -> dict[tuple[Any, int], list[list[int]]]:

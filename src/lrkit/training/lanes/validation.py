@@ -1,6 +1,7 @@
 """Losses and metrics of many lanes over validation data."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import torch
@@ -59,7 +60,7 @@ class Measurement:
         parameters = {name: each.flatten(0, 1) for name, each in stack.parameters.items()}
         buffers = {name: each.flatten(0, 1) for name, each in stack.buffers.items()}
         lanes = torch.vmap(self._measured.measures, in_dims=(0, 0, None), randomness="same")
-        with sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH), _without_fast_path():
             found: _Measures = lanes(parameters, buffers, batch)
         return found
 
@@ -71,3 +72,14 @@ class Measurement:
         losses, samples, metrics = zip(*found, strict=True)
         stacked = {name: torch.stack([each[name] for each in metrics]) for name in metrics[0]}
         return torch.stack(losses), torch.stack(samples), stacked
+
+
+@contextmanager
+def _without_fast_path() -> Iterator[None]:
+    """Torch's attention as operations that have rules for lanes: in evaluation mode it would be one without."""
+    before = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(before)
