@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils._pytree import tree_map, tree_map_only
+from torch.utils._pytree import tree_map_only
 
 from lrkit.training.data import Batches, TensorBatches
 from lrkit.training.history import History, best_of
@@ -18,7 +18,7 @@ from lrkit.training.hyper import read
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.rates import Grid, Rates
 from lrkit.training.lanes.reference import Reference
-from lrkit.training.lanes.stack import Stack, loose_tensors
+from lrkit.training.lanes.stack import Stack, loose_tensors, stack_batches
 from lrkit.training.lanes.update import BatchedUpdate, UnbatchableError
 from lrkit.training.lanes.validation import Measurement
 from lrkit.training.lanes.work import Work
@@ -148,7 +148,7 @@ class LaneGroup:
             groups = [next(stream, None) for stream in streams]
             if groups[0] is None:
                 return
-            yield groups[0] if len(groups) == 1 else _stacked(groups)
+            yield groups[0] if len(groups) == 1 else stack_batches(groups)
 
     def _train(self) -> list[Batches]:
         """The data of each row of the stack."""
@@ -320,12 +320,6 @@ class LaneGroup:
             self._update = self._batched(state["update"]["used"])
             self._update.key = state["update"]["key"]
         set_random_state(state["random"], self._place)
-
-
-def _stacked(groups: Sequence[Any]) -> Sequence[Any]:
-    """Batches of several seeds, stacked."""
-    stacked: Sequence[Any] = tree_map(lambda *each: torch.stack(each), *groups)
-    return stacked
 
 
 def _all_of(batches: Batches) -> Iterator[Any]:

@@ -39,8 +39,9 @@ class Reference:
 
         Raises:
             InputError: where there is nothing to train.
+            UnbatchableError: for a model that can't be copied.
         """
-        before, own = random_state(place), copy.deepcopy(model).train()
+        before, own = random_state(place), _copied(model)
         measured = Measured(own, task)
         total, samples = torch.zeros((), device=place), 0
         with torch.enable_grad():
@@ -71,7 +72,7 @@ class Reference:
                 parameters itself, isn't in the computation.
         """
         place = next(iter(stack.parameters.values())).device
-        own, before = copy.deepcopy(model).train(), random_state(place)
+        own, before = _copied(model), random_state(place)
         trial = Stack(stack.parameters, {name: each.clone() for name, each in stack.buffers.items()}, {})
         update = BatchedUpdate(PureUpdate(task, own, optimizer), list(self.gradients), (), compiled=False)
         with torch.no_grad(), naming(own), blaming("the batched update"):
@@ -88,6 +89,13 @@ class Reference:
         norm = _norm(self.gradients.values())
         apart = _norm([found[name] - each for name, each in self.gradients.items()])
         return apart / norm if norm else apart
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(model).train()
+    except Exception as error:
+        raise UnbatchableError(f"lanes can't be batched: the model can't be copied ({error})") from error
 
 
 def _norm(tensors: Any) -> float:

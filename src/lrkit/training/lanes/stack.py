@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from lrkit.training.pure_update import Tensors
 
-__all__ = ["Stack", "loose_tensors"]
+__all__ = ["Stack", "loose_tensors", "stack_batches"]
 
 
 @dataclass
@@ -54,6 +55,12 @@ class Stack:
         """Parameters and buffers of one lane."""
         parameters = {name: each[seed, lane] for name, each in self.parameters.items()}
         return parameters, {name: each[seed, lane] for name, each in self.buffers.items()}
+
+
+def stack_batches(updates: Sequence[Any]) -> Sequence[Any]:
+    """The batches of an update of several seeds, stacked."""
+    stacked: Sequence[Any] = tree_map(lambda *each: torch.stack(each), *updates)
+    return stacked
 
 
 def loose_tensors(model: nn.Module) -> bool:

@@ -14,7 +14,7 @@ from lrkit.training.data import TensorBatches
 from lrkit.training.lanes.footprint import estimate
 from lrkit.training.lanes.memory import fitting
 from lrkit.training.lanes.reference import Reference
-from lrkit.training.lanes.stack import Stack, loose_tensors
+from lrkit.training.lanes.stack import Stack, loose_tensors, stack_batches
 from lrkit.training.lanes.update import UnbatchableError
 from lrkit.training.lanes.work import Work
 from lrkit.training.preparation import (
@@ -26,7 +26,7 @@ from lrkit.training.preparation import (
     updates_of,
     with_rate,
 )
-from lrkit.training.randomness import random_state, same_random_state, seeded
+from lrkit.training.randomness import random_state, same_random_state, seeded, set_random_state
 from lrkit.training.rules import rule_of
 
 __all__ = ["Trial"]
@@ -52,7 +52,7 @@ class Trial:
                 error = InputError("train has no samples")
                 blame(error, "the data of train")
                 raise error
-            self.reference = Reference.of(task, self.model, self.batches, place)
+            self._random = random_state(place)
         self._kinds = [self._kind(number) for number in range(len(work.lanes))]
 
     def _kind(self, number: int) -> tuple[bool, ...]:
@@ -74,6 +74,7 @@ class Trial:
         return tuple(found)
 
     _zero: int | None = None  # a lane whose momentum becomes zero on the way
+    _mixes = False
 
     def require_batchable(self) -> None:
         """See that lanes can be one computation.
@@ -81,7 +82,7 @@ class Trial:
         Raises:
             UnbatchableError: where they can't.
         """
-        task, optimizer = self._work.task, self.optimizers[0]
+        task, place, optimizer = self._work.task, self._work.place, self.optimizers[0]
         if task.precision == "float16":
             raise UnbatchableError("lanes in float16 can't be batched, since each needs a gradient scaler of its own")
         try:
@@ -97,8 +98,24 @@ class Trial:
             )
         if self._zero is not None:
             raise UnbatchableError(f"lanes can't be batched: the momentum of lane {self._zero} becomes zero on the way")
-        lanes = min(2, len(self._work.lanes))
-        self.reference.check(task, self.model, optimizer, Stack.of([self.model], lanes), self.batches)
+        with seeded(0, place):
+            set_random_state(self._random, place)
+            reference = Reference.of(task, self.model, self.batches, place)
+            reference.check(task, self.model, optimizer, Stack.of([self.model], 2), self.batches)
+            self._mixes = self._can_mix(reference)
+
+    def _can_mix(self, reference: Reference) -> bool:
+        """Whether lanes of several seeds can be one computation, each with batches of its own."""
+        alike = isinstance(self.data, TensorBatches) and not self._reading_draws
+        several = len({lane.seed for lane in self._work.lanes}) > 1
+        if not (several and alike) or reference.draws or loose_tensors(self.model):
+            return False
+        stack, batches = Stack.of([self.model, self.model], 2), stack_batches([self.batches, self.batches])
+        try:
+            reference.check(self._work.task, self.model, self.optimizers[0], stack, batches)
+        except UnbatchableError:  # torch has losses that it can't batch twice over
+            return False
+        return True
 
     def bytes_per_lane(self) -> int:
         """The memory that a lane needs."""
@@ -114,18 +131,17 @@ class Trial:
     def groups(self, per_lane: int, limit: int) -> list[list[int]]:
         """Which lanes go together: those that are the same computation, as many as fit.
 
-        Seeds go together where each has as many lanes, the data are tensors in memory, and the model draws nothing.
+        Seeds go together where each has as many lanes, the data are tensors in memory, the model draws nothing, and
+        torch can batch over seeds too.
         """
         lanes = self._work.lanes
-        alike = isinstance(self.data, TensorBatches) and not self._reading_draws
-        mixed = alike and not self.reference.draws and not loose_tensors(self.model)
         rows: dict[tuple[Any, int], list[int]] = {}
         for number, lane in enumerate(lanes):
             rows.setdefault((self._kinds[number], lane.seed), []).append(number)
         most = limit // per_lane
         found: list[list[int]] = []
         for (_, count), together in _alike(rows).items():
-            if mixed and count <= most:
+            if self._mixes and count <= most:
                 seeds = max(1, most // count)
                 parts = -(-len(together) // seeds)
                 size = -(-len(together) // parts)
