@@ -31,6 +31,8 @@ from lrkit.training.rules import rule_of
 
 __all__ = ["Trial"]
 
+_CHANCES = 8  # updates that are looked at where the model draws random numbers
+
 
 class Trial:
     """The first lane before its first update: what can be learnt from it; nothing is changed by that."""
@@ -97,8 +99,18 @@ class Trial:
             )
         if self._zero is not None:
             raise UnbatchableError(f"lanes can't be batched: the momentum of lane {self._zero} becomes zero on the way")
+        self._require_the_same_gradients()
         lanes = min(2, len(self._work.lanes))
         self.reference.check(task, self.model, optimizer, Stack.of([self.model], lanes), self.batches)
+
+    def _require_the_same_gradients(self) -> None:
+        """See that it isn't left to chance which parameters get gradients: one that gets none isn't updated at all."""
+        for seed in range(_CHANCES if self.reference.draws else 0):
+            with seeded(seed, self._work.place):
+                other = Reference.of(self._work.task, self.model, self.batches, self._work.place)
+            if differing := sorted(other.gradients.keys() ^ self.reference.gradients.keys()):
+                what = f"whether the parameter {differing[0]!r} gets a gradient"
+                raise UnbatchableError(f"lanes can't be batched: it is left to chance {what}")
 
     def bytes_per_lane(self) -> int:
         """The memory that a lane needs."""
