@@ -31,8 +31,9 @@ types: install
 tests: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
 
-docs: install  ## Write docs/schedules.md and its pictures from the code
+docs: install  ## Write docs/schedules.md, its pictures, and that of lanes from the code
 	$(BIN)/python tools/catalogue.py
+	$(BIN)/python tools/lanes_figure.py
 
 soak: install  ## Kill a run 200 times at random moments; takes about ten minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s tests/test_kills.py -k random_moments --kills 200

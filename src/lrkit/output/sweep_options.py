@@ -12,14 +12,14 @@ from lrkit.output.grid import grid
 from lrkit.output.task_command import Origin, check_counts, flag, other_versions, recorded_source, wanted_source
 from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError, unknown
+from lrkit.training.lanes.choice import BACKENDS
 from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.loop import choose_device
 from lrkit.training.tasks import DEFAULT_SCHEDULE
 
-__all__ = ["BACKENDS", "SweepOptions", "SweepOrder", "sweep_order"]
+__all__ = ["SweepOptions", "SweepOrder", "sweep_order"]
 
-BACKENDS = ("auto", "compiled", "eager", "sequential", "processes")
 _MOST_LANES = 100_000
 
 _FIXED = (  # what a sweep that goes on has had said

@@ -28,7 +28,7 @@ _BATCHED = ("compiled", "eager")
 _SHORT = 2.0  # seconds: what takes less one after another isn't worth measuring
 _COMPILING = 20.0  # seconds that compiling is expected to take
 _MEASURING = 0.4  # seconds for each backend
-_UPDATES, _WARM = 200, 3  # at most so many, of which the first aren't counted
+_UPDATES = 200  # at most
 _STARTING = 0.5  # seconds that worker processes take to start
 
 
@@ -158,26 +158,23 @@ def _of_one_run(work: Work, length: Length) -> float:
     with seeded(lane.seed, work.place):
         state = RunState(lane.of(work.task), lane.plan, lr=lane.lr, seed=lane.seed, place=work.place)
         state.model.train()
-        return _microseconds(state.update, next(state.updates()), length)
+        return _microseconds(state.update, next(state.updates()), length, warm=1)
 
 
 def _of_a_group(work: Work, numbers: Sequence[int], length: Length, *, compiled: bool) -> float:
     with seeded(work.lanes[numbers[0]].seed, work.place):
         group = LaneGroup(work, numbers, compiled=compiled)
-        return _microseconds(group.update, next(group.updates()), length) / len(numbers)
+        batches = next(group.updates())
+        return _microseconds(group.update, batches, length, warm=2 if compiled else 1) / len(numbers)
 
 
-def _microseconds(update: Callable[[Sequence[Any]], None], batches: Sequence[Any], length: Length) -> float:
-    """What an update takes, in the median, after three to warm up."""
+def _microseconds(
+    update: Callable[[Sequence[Any]], None], batches: Sequence[Any], length: Length, *, warm: int
+) -> float:
+    """What an update takes, in the median, after some to warm up."""
     times: list[float] = []
-    end = time.perf_counter() + _MEASURING
-    for number in range(min(_UPDATES, length.steps)):
+    while len(times) < min(_UPDATES, length.steps) and (len(times) <= warm or sum(times[warm:]) < _MEASURING):
         began = time.perf_counter()
         update(batches)
-        now = time.perf_counter()
-        times.append(now - began)
-        if number == _WARM:
-            end = now + _MEASURING
-        if number > _WARM and now > end:
-            break
-    return 1e6 * statistics.median(times[_WARM:] or times)
+        times.append(time.perf_counter() - began)
+    return 1e6 * statistics.median(times[warm:] or times)

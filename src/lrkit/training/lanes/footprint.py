@@ -9,11 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from lrkit.training.pure_update import PureUpdate, Tensors, Updated
+from lrkit.training.pure_update import Measured, PureUpdate, Tensors, Updated
 from lrkit.training.randomness import seeded
 from lrkit.training.rules import hyper_of, rule_of
 from lrkit.training.task import Task
@@ -87,7 +88,7 @@ def estimate(
     gradients = sum(each.nbytes for name, each in model.named_parameters() if name in trained)
     with _without_a_trace(model, place):
         update = _update(task, model, optimizer, batch, list(trained))
-        validation = 0 if valid_batch is None else _validation(task, model, valid_batch, place)
+        validation = 0 if valid_batch is None else _validation(task, model, valid_batch)
     held = [*model.parameters(), *model.buffers()]
     return Bytes(
         parameters=sum(each.nbytes for each in held),
@@ -124,30 +125,11 @@ def _update(task: Task, model: nn.Module, optimizer: Optimizer, batch: Any, used
     return _peak(update, model)
 
 
-def _validation(task: Task, model: nn.Module, batch: Any, place: torch.device) -> int:
-    measured = _Measured(model, task)
+def _validation(task: Task, model: nn.Module, batch: Any) -> int:
+    measured = Measured(model, task)
     model.eval()
-
-    def loss(parameters: Tensors, buffers: Tensors) -> Tensor:
-        held = {f"model.{name}": each for name, each in {**parameters, **buffers}.items()}
-        result: Tensor = torch.func.functional_call(measured, held, (batch,))
-        return result
-
-    low = task.precision != "float32"
-    with torch.no_grad(), torch.autocast(place.type, getattr(torch, task.precision) if low else None, enabled=low):
-        return _peak(loss, model)
-
-
-class _Measured(nn.Module):
-    """A task's mean loss as a module, to be given parameters and buffers from outside."""
-
-    def __init__(self, model: nn.Module, task: Task) -> None:
-        super().__init__()
-        self.model = model
-        self.task = task
-
-    def forward(self, batch: Any) -> Tensor:
-        return self.task.measure(self.model, batch, with_metrics=False)[0]
+    with torch.no_grad():
+        return _peak(lambda parameters, buffers: measured.given(parameters, buffers, batch)[0], model)
 
 
 def _peak(function: Any, model: nn.Module) -> int:
@@ -156,7 +138,7 @@ def _peak(function: Any, model: nn.Module) -> int:
         {name: torch.stack([each.detach()] * _LANES) for name, each in named}
         for named in (model.named_parameters(), model.named_buffers())
     )
-    with _Meter() as meter:
+    with sdpa_kernel(SDPBackend.MATH), _Meter() as meter:  # as lanes are trained
         torch.func.vmap(function, randomness="different")(parameters, buffers)
     peak: int = meter.peak
     return -(-peak // _LANES)

@@ -120,7 +120,8 @@ class Trial:
             with seeded(0, place):
                 found = take(self._valid.epoch(0), 1, "valid")
             valid_batch = found[0] if found else None
-        return estimate(task, self.model, self.optimizers[0], self.batches[0], valid_batch, place=place).per_lane
+        most = max(range(len(self._kinds)), key=lambda number: sum(self._kinds[number]))  # a momentum is kept in memory
+        return estimate(task, self.model, self.optimizers[most], self.batches[0], valid_batch, place=place).per_lane
 
     def groups(self, per_lane: int, limit: int) -> list[list[int]]:
         """Which lanes go together: those that are the same computation, as many as fit.

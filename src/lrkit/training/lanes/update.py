@@ -57,6 +57,8 @@ class BatchedUpdate:
         self._fixed = fixed
         self._compiled = compiled
         self._graphs = {} if graphs is None else graphs
+        self._graph: Any = None
+        self._size: tuple[int, int] | None = None  # of the stacks that the graph is for
 
     def __call__(self, stack: Stack, numbers: Numbers, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
         """Make the update; returns the mean loss and the number of samples, of shape (seeds, lanes).
@@ -121,19 +123,21 @@ class BatchedUpdate:
         return key == self.key
 
     def _run_graph(self, stack: Stack, numbers: Numbers, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
-        key = (stack.size, self.key, tuple(self._used), repr(self._fixed))
-        graph = self._graphs.get(key)
-        if graph is not None:
-            return self._call(graph, stack, numbers, batches)
+        if stack.size == self._size:
+            return self._call(stack, numbers, batches)
         began = time.perf_counter()
-        graph = self._graphs[key] = compile_graph(self._in_place(), fallback_random=True)
-        result = self._call(graph, stack, numbers, batches)
+        key = (stack.size, self.key, tuple(self._used), repr(self._fixed))
+        self._graph = self._graphs.setdefault(key, compile_graph(self._in_place(), fallback_random=True))
+        self._size = stack.size
+        result = self._call(stack, numbers, batches)
         self.compile_seconds += time.perf_counter() - began
         return result
 
-    def _call(self, graph: Any, stack: Stack, numbers: Numbers, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    def _call(self, stack: Stack, numbers: Numbers, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), refusing("choose another backend"):
-            result: tuple[Tensor, Tensor] = graph(stack.parameters, stack.buffers, stack.states, numbers, list(batches))
+            result: tuple[Tensor, Tensor] = self._graph(
+                stack.parameters, stack.buffers, stack.states, numbers, list(batches)
+            )
         return result
 
     def _in_place(self) -> Callable[..., Any]:
