@@ -279,10 +279,13 @@ class Watched(Observer):
 
 
 class Last(Watched):
-    """Keeps the last snapshot only."""
+    """Keeps the snapshot after the last epoch only."""
 
     def step(self, steps):
-        self.snapshots = [self._take()]
+        pass
+
+    def epoch(self, history):
+        self.history, self.snapshots = history, [self._take()]
 
 
 def alone(task, lane, watch=None):

@@ -232,6 +232,13 @@ class Looks(nn.Linear):
         return y * 2 if self.how(y) else y
 
 
+class LeftOut(nn.Linear):
+    """A layer that is left out of every other update."""
+
+    def forward(self, x):
+        return super().forward(x) if torch.rand(()) < 0.5 else x  # the same for all lanes of a seed
+
+
 def within(module):
     return lambda: nn.Sequential(nn.Linear(16, 16), nn.ModuleDict({"deep": module()})["deep"], nn.Linear(3, 3))
 
@@ -275,6 +282,10 @@ UNBATCHABLE = {
     "an item": (
         {"model": lambda: Looks(lambda y: y.sum().item() > 0)},
         r"^the model \(Looks\) can't be batched: .*\.item\(\)",
+    ),
+    "a layer left out by chance": (
+        {"model": lambda: nn.Sequential(LeftOut(16, 16), nn.Linear(16, 3))},
+        "it is left to chance whether the parameter '0.bias' gets a gradient",
     ),
     "LBFGS": ({"optimizer": torch.optim.LBFGS}, "can't be batched: there is no rule for the optimizer LBFGS"),
     "amsgrad": (

@@ -25,6 +25,8 @@ from lane_cases import (
     work_of,
 )
 from lrkit import Lane, LanesObserver
+from lrkit.training.lanes.together import train_together
+from test_compiled import without_inductor  # noqa: F401
 
 EXACT = {torch.float32: 1e-6, torch.float64: 1e-13}
 
@@ -154,6 +156,18 @@ def test_neither_order_nor_company_nor_duplicates_matter(order):
     agree(together(task, lanes), [alone(task, lane) for lane in lanes])
 
 
+def test_groups_of_as_many_as_fit_are_the_same():
+    task = make(epochs=4)
+    whole = lrkit.run_lanes(task, MANY, backend="eager")
+    need = whole[0].made["lanes"]["bytes_per_lane"]
+    for fit, sizes in ((1, [1] * 9), (2, [2, 1] * 3), (3, [3, 3, 3]), (6, [6, 3])):
+        watch, told = Groups(), Told()
+        told.ended(dict(enumerate(lrkit.run_lanes(task, MANY, backend="eager", memory=fit * need, observers=[watch]))))
+        assert [len(group) for group in watch.groups] == sizes
+        assert all(np.array_equal(told.histories[n].lrs, whole[n].lrs) for n in range(9))
+        agree(told, [alone(task, lane) for lane in MANY])
+
+
 @pytest.mark.parametrize("name", ["dropout", "an augmenting dataset", "a stream"])
 def test_what_seeds_can_not_share_is_parted(name, default_dtype):
     default_dtype(torch.float64)
@@ -245,6 +259,30 @@ def test_compiled_lanes_are_those_of_run(name):
         apart = held_against(forced, watches, step)
         assert max(apart.values()) < 1e-13, (step, apart)
     assert len(work.graphs) == 1  # the second group found it
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_inductor")
+def test_lanes_that_are_dropped_again_and_again_need_few_graphs(monkeypatch):
+    monkeypatch.setattr("lrkit.training.lanes.group._COMPILE_PAYS", 0)  # a smaller stack is always worth it
+    task = make(batch_size=22, epochs=9)
+    lanes = [Lane("linear(to=0)", lr=0.01 * (1 + n)) for n in range(8)]
+    work = work_of(task, lanes, dropping({1 + n: [n] for n in range(7)}))
+    told = together(task, lanes, compiled=True, work=work)
+    assert sorted(key[0] for key in work.graphs) == [(1, 1), (1, 2), (1, 4), (1, 8)]
+    assert [len(told.histories[n].epochs) for n in range(8)] == [1, 2, 3, 4, 5, 6, 7, 9]
+    np.testing.assert_allclose(told.histories[7].losses, alone(task, lanes[7]).history.losses, rtol=1.2e-7)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_inductor")
+def test_lanes_with_bases_of_their_own_share_a_graph():
+    task = make(batch_size=22)
+    lanes = [Lane(lr=0.01 * (1 + n)) for n in range(4)]
+    work = work_of(task, lanes)
+    for group in ([0, 1], [2, 3]):
+        train_together(work, group, Told(), Kept(at=()), compiled=True)
+    assert len(work.graphs) == 1
 
 
 @pytest.mark.slow

@@ -31,6 +31,8 @@ from lrkit.training.rules import rule_of
 
 __all__ = ["Trial"]
 
+_CHANCES = 8  # updates that are looked at where the model draws random numbers
+
 
 class Trial:
     """The first lane before its first update: what can be learnt from it; nothing is changed by that."""
@@ -101,6 +103,7 @@ class Trial:
         with seeded(0, place):
             set_random_state(self._random, place)
             reference = Reference.of(task, self.model, self.batches, place)
+            self._require_the_same_gradients(reference)
             reference.check(task, self.model, optimizer, Stack.of([self.model], 2), self.batches)
             self._mixes = self._can_mix(reference)
 
@@ -116,6 +119,15 @@ class Trial:
         except UnbatchableError:  # torch has losses that it can't batch twice over
             return False
         return True
+
+    def _require_the_same_gradients(self, reference: Reference) -> None:
+        """See that it isn't left to chance which parameters get gradients: one that gets none isn't updated at all."""
+        for seed in range(_CHANCES if reference.draws else 0):
+            with seeded(seed, self._work.place):
+                other = Reference.of(self._work.task, self.model, self.batches, self._work.place)
+            if differing := sorted(other.gradients.keys() ^ reference.gradients.keys()):
+                what = f"whether the parameter {differing[0]!r} gets a gradient"
+                raise UnbatchableError(f"lanes can't be batched: it is left to chance {what}")
 
     def bytes_per_lane(self) -> int:
         """The memory that a lane needs."""
