@@ -1,0 +1,142 @@
+"""What both methods of finding a learning rate are given: the range, the seeds, and what trains lanes."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from lrkit.schedules.errors import InputError, unknown
+from lrkit.schedules.shares import as_count, as_positive
+from lrkit.training.history import History
+from lrkit.training.hyper import read
+from lrkit.training.lanes.lane import Lane
+from lrkit.training.lanes.work import Drop
+from lrkit.training.preparation import make_model, make_optimizer
+from lrkit.training.randomness import seeded
+from lrkit.training.task import Task
+
+__all__ = ["HIGHEST", "LOWEST", "Rates", "Search", "Train", "made_of_search"]
+
+LOWEST, HIGHEST = 1e-12, 1e4  # how far a range is widened
+_OF_A_LANE = ("schedule", "policy", "lr", "seed", "epochs", "dropped")  # of what `History.made` says
+
+
+class Train(Protocol):
+    """`run_lanes`, with all but the lanes settled."""
+
+    def __call__(self, task: Task, lanes: Sequence[Lane], drop: Drop) -> list[History]:
+        """Train them."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """The range that is searched, and how.
+
+    Attributes:
+        low: the lowest rate.
+        high: the highest.
+        steps: updates of each lane.
+        seeds: of the lanes.
+        signal: "train" or "valid".
+        growth: "exponential" or "linear".
+        place: the device.
+    """
+
+    low: float
+    high: float
+    steps: int
+    seeds: tuple[int, ...]
+    signal: str
+    growth: str
+    place: torch.device
+
+    @classmethod
+    def of(
+        cls, task: Task, *, low: float, high: float, steps: int, seeds: int, signal: str, growth: str, place: Any
+    ) -> "Search":
+        """The search, checked.
+
+        Raises:
+            InputError, InputTypeError: for a range that is none, too few steps, and unknown names.
+        """
+        low, high = as_positive(low, "low"), as_positive(high, "high")
+        if not low < high:
+            raise InputError(f"low must be less than high, not {low:g} and {high:g}")
+        for name, value, known in (
+            ("signal", signal, ("train", "valid")),
+            ("growth", growth, ("exponential", "linear")),
+        ):
+            if value not in known:
+                raise unknown(name, value, known)
+        if signal == "valid" and task.valid is None:
+            raise InputError("signal='valid' needs validation data, and the task has none")
+        count = as_count(seeds, "seeds", low=1)
+        return cls(low, high, as_count(steps, "steps", low=10), tuple(range(count)), signal, growth, place)
+
+    def between(self, low: float, high: float) -> "Search":
+        """The same in another range, within what is allowed, with as many steps for a decade at least."""
+        low, high = max(low, min(LOWEST, self.low)), min(high, max(HIGHEST, self.high))
+        longer = math.log(high / low) / math.log(self.high / self.low)
+        return replace(self, low=low, high=high, steps=max(self.steps, round(self.steps * longer)))
+
+
+@dataclass(frozen=True)
+class Rates:
+    """The rates of the param groups of a task's optimizer.
+
+    Attributes:
+        bases: as the optimizer sets them.
+        index: the first group that has one: rates are told as those of this group.
+    """
+
+    bases: tuple[float, ...]
+    index: int
+
+    @classmethod
+    def of(cls, task: Task, place: torch.device) -> "Rates":
+        """Those of a task.
+
+        Raises:
+            InputError: where all are 0, so that they have no ratios.
+        """
+        with seeded(0, place):
+            optimizer = make_optimizer(task, make_model(task, place))
+        bases = tuple(read(group, "lr") for group in optimizer.param_groups)
+        if not any(bases):
+            raise InputError("the optimizer must have a learning rate above 0, since param groups keep their ratios")
+        return cls(bases, next(index for index, base in enumerate(bases) if base > 0))
+
+    @property
+    def base(self) -> float:
+        """The one that rates are told as."""
+        return self.bases[self.index]
+
+
+def made_of_search(
+    search: Search, rates: Rates, history: History, widened: Sequence[Mapping[str, Any]]
+) -> dict[str, Any]:
+    """How it was made; JSON-able."""
+    common = {name: value for name, value in history.made.items() if name not in _OF_A_LANE}
+    return {
+        **common,
+        "low": search.low,
+        "high": search.high,
+        "steps": search.steps,
+        "seeds": list(search.seeds),
+        "signal": search.signal,
+        "ratios": [base / rates.base for base in rates.bases],
+        "widened": [dict(each) for each in widened],
+    }
+
+
+def padded(values: Sequence[Any], length: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """The values as float64, and then what isn't a number."""
+    found = np.full(length, np.nan)
+    found[: len(values)] = values[:length]
+    return found
+
+
+Widened = Callable[[Search], Search]
