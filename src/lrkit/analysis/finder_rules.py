@@ -1,0 +1,145 @@
+"""Rules that read a learning rate off a curve: pure functions of rates, and losses of one seed or typical ones.
+
+All but `halfway` read a smoothed curve (`local_lines`) that ends where the losses explode. A rule gives None where it
+finds nothing to go by; whether a curve supports any rate at all is `diagnose`'s to say.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
+
+import numpy as np
+
+from lrkit.analysis.curves import Array
+from lrkit.analysis.descents import FEWEST, Descent, find_descent
+from lrkit.analysis.smoothing import calm, local_lines
+
+__all__ = ["RULES", "Rule", "halfway", "minimum_tenth", "slide", "steepest", "valley"]
+
+Rule: TypeAlias = Callable[[Array, Array], float | None]
+
+QUIET = 0.02  # of the fall for each factor e in the rate: the change of slope that `slide` stops at
+WINDOW = 0.15  # of the points, between the two slopes that `slide` compares
+
+
+def halfway(rates: Array, losses: Array) -> float | None:
+    """The rate at which half of the descent is done, and at least a factor 4 below an explosion: lrkit's default.
+
+    The descent is a logistic of the log rate, fitted to what comes before the explosion (`find_descent`), so that every
+    point counts, and neither noise nor smoothing shifts it.
+
+    >>> rates = np.geomspace(1e-5, 10, 100)
+    >>> round(halfway(rates, 2.3 - 2 / (1 + 0.01 / rates)), 4)
+    0.01
+    """
+    found = find_descent(rates, losses)
+    return found.rate if isinstance(found, Descent) else None
+
+
+def steepest(rates: Array, losses: Array) -> float | None:
+    """Where the smoothed loss falls fastest, by the logarithm of the rate.
+
+    >>> rates = np.geomspace(1e-5, 10, 100)
+    >>> round(steepest(rates, 2.3 - 2 / (1 + 0.01 / rates)), 3)
+    0.011
+    """
+    curve = _smooth(rates, losses)
+    if curve is None:
+        return None
+    place = int(np.argmin(curve.slopes))
+    return float(np.exp(curve.logs[place])) if curve.slopes[place] < 0 else None
+
+
+def minimum_tenth(rates: Array, losses: Array) -> float | None:
+    """A tenth of the rate at which the smoothed loss is lowest; None where that is the first or the last rate.
+
+    >>> rates = np.geomspace(1e-5, 10, 100)
+    >>> round(minimum_tenth(rates, np.log(rates) ** 2), 2)
+    0.11
+    """
+    curve = _smooth(rates, losses)
+    if curve is None:
+        return None
+    place = int(np.argmin(curve.levels))
+    return float(np.exp(curve.logs[place]) / 10) if 0 < place < np.count_nonzero(np.isfinite(losses)) - 1 else None
+
+
+def valley(rates: Array, losses: Array) -> float | None:
+    """The middle, in log rate, of the longest falling subsequence of the smoothed losses.
+
+    Source: fastai's rule of this name.
+
+    >>> rates = np.geomspace(1e-4, 1, 101)
+    >>> round(valley(rates, np.abs(np.log(rates) - np.log(1e-2))), 4)
+    0.001
+    """
+    curve = _smooth(rates, losses)
+    if curve is None:
+        return None
+    first, last = _longest_fall(curve.levels.tolist())
+    return float(np.exp((curve.logs[first] + curve.logs[last]) / 2)) if last > first else None
+
+
+def slide(rates: Array, losses: Array) -> float | None:
+    """The highest interval before the explosion at whose two ends the slope is about the same: its lower end.
+
+    An interval is 15 % of the points, a slope that of the smoothed loss by the logarithm of the rate, and about the
+    same is within 2 % of the fall.
+
+    Source: fastai's rule of this name (after Novetta's AdaptNLP), which has slopes by index and an absolute threshold.
+
+    >>> rates = np.geomspace(1e-4, 10, 101)
+    >>> round(slide(rates, np.where(rates > 1, np.log(rates) ** 2, 0) - np.log(rates)), 2)
+    0.18
+    """
+    curve = _smooth(rates, losses)
+    if curve is None:
+        return None
+    window = max(1, round(WINDOW * len(rates)))
+    fall = np.ptp(curve.levels)
+    quiet = np.flatnonzero(np.abs(curve.slopes[window:] - curve.slopes[:-window]) <= QUIET * fall)
+    return float(np.exp(curve.logs[quiet[-1]])) if len(quiet) and fall > 0 else None
+
+
+RULES: Mapping[str, Rule] = MappingProxyType(
+    {"halfway": halfway, "steepest": steepest, "valley": valley, "minimum_tenth": minimum_tenth, "slide": slide}
+)
+
+
+class _Smooth(NamedTuple):
+    logs: Array
+    levels: Array
+    slopes: Array
+
+
+def _smooth(rates: Array, losses: Array) -> _Smooth | None:
+    seen = np.isfinite(losses)
+    if np.count_nonzero(seen) < FEWEST:
+        return None
+    logs, losses = np.log(rates[seen]), losses[seen]
+    end = calm(losses)
+    if end < FEWEST:
+        return None
+    return _Smooth(logs[:end], *local_lines(logs[:end], losses[:end]))
+
+
+def _longest_fall(levels: list[float]) -> tuple[int, int]:
+    """The first and the last index of the longest strictly falling subsequence, the one that ends first of equals."""
+    tails: list[float] = []  # of the falling subsequences of each length, the highest last level, negated
+    ends: list[int] = []
+    before = [-1] * len(levels)
+    longest = 0
+    for index, level in enumerate(levels):
+        place = bisect_left(tails, -level)
+        before[index] = ends[place - 1] if place else -1
+        if place == len(tails):
+            tails.append(-level)
+            ends.append(index)
+            longest = index
+        else:
+            tails[place], ends[place] = -level, index
+    first = longest
+    while before[first] >= 0:
+        first = before[first]
+    return first, longest

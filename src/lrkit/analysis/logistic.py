@@ -1,0 +1,155 @@
+"""A falling logistic, fitted so that outliers and the noise's memory don't mislead."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import expit
+
+from lrkit.analysis.curves import Array
+
+__all__ = ["Fit", "Logistic", "fit_logistic"]
+
+DEVIATION = 1.4826  # of a normal distribution, in median absolute deviations
+BEND = 4.685  # Tukey's: what is so many deviations away has no weight
+ROUNDS = 10  # of weighting anew
+MIDDLES = np.linspace(-0.1, 1.1, 121)  # of the range
+WIDTHS = np.geomspace(0.005, 0.2, 9)
+LEAST = 0.01  # of the drop that the noise is taken to be at least
+
+
+class Logistic(NamedTuple):
+    """start - drop / (1 + exp(-(ln rate - middle) / width))."""
+
+    start: float
+    drop: float
+    middle: float
+    width: float
+
+    def at(self, logs: Array) -> Array:
+        """The loss at logarithms of rates."""
+        found: Array = self.start - self.drop * expit((logs - self.middle) / self.width)
+        return found
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A logistic as it was fitted.
+
+    Attributes:
+        logistic: what was found.
+        noise: the deviation of the losses from it.
+        certainty: the drop, in its standard errors.
+    """
+
+    logistic: Logistic
+    noise: float
+    certainty: float
+
+
+def fit_logistic(logs: Array, losses: Array, within: Array) -> Fit | None:
+    """The falling logistic that fits best, by least squares with Tukey's bisquare weights; None where nothing falls.
+
+    The first aim is the losses without their highest and lowest twentieth. Every round searches all middles and widths
+    of a grid; the end is polished by Gauss and Newton's steps.
+
+    Args:
+        logs: shape (n,): logarithms of rates, increasing.
+        losses: shape (n,), finite, about as large as their range.
+        within: the logarithms of a longer range that begins with `logs`: the grid divides it.
+
+    >>> logs = np.linspace(-10, 0, 100)
+    >>> fit = fit_logistic(logs, Logistic(1.0, 0.8, -5.0, 0.5).at(logs), logs)
+    >>> [round(each, 3) for each in fit.logistic]
+    [1.0, 0.8, -5.0, 0.5]
+    """
+    grid = _grid(within.tobytes(), len(logs))
+    weights, aim = np.ones_like(losses), np.clip(losses, *np.quantile(losses, [0.05, 0.95]))
+    best = grid.best(weights, aim)
+    for _ in range(ROUNDS):
+        if best is None:
+            return None
+        weights = _weights(losses - best.at(logs), best.drop)
+        found, best = best, grid.best(weights, losses)
+        if best and best[2:] == found[2:]:
+            break
+    return best and _judge(logs, losses, _polish(logs, losses, best))
+
+
+@dataclass(frozen=True, eq=False)
+class _Grid:
+    """Logistics that rise from 0 to 1, one for each middle and width, and their squares, shape (grid, points)."""
+
+    middles: Array
+    widths: Array
+    rises: Array
+    squares: Array
+
+    def best(self, weights: Array, losses: Array) -> Logistic | None:
+        total, level = weights.sum(), weights @ losses
+        rise, both = (self.rises @ np.stack([weights, weights * losses], axis=1)).T
+        spread = self.squares @ weights - rise**2 / total
+        common = both - rise * level / total
+        falls = (common < 0) & (spread > 1e-6 * total)
+        if not falls.any():
+            return None
+        gain = np.where(falls, common**2 / np.where(falls, spread, 1.0), -1.0)
+        chosen = int(np.argmax(gain))
+        drop = -common[chosen] / spread[chosen]
+        start = (level + drop * rise[chosen]) / total
+        return Logistic(float(start), float(drop), float(self.middles[chosen]), float(self.widths[chosen]))
+
+
+@lru_cache(maxsize=8)
+def _grid(logs: bytes, end: int) -> _Grid:
+    within = np.frombuffer(logs)
+    span = within[-1] - within[0]
+    middles, widths = np.meshgrid(within[0] + MIDDLES * span, WIDTHS * span, indexing="ij")
+    middles, widths = middles.ravel(), widths.ravel()
+    rises = expit((within[:end] - middles[:, None]) / widths[:, None])
+    return _Grid(middles, widths, rises, rises**2)
+
+
+def _deviation(apart: Array, drop: float) -> float:
+    return max(DEVIATION * float(np.median(np.abs(apart))), LEAST * drop)
+
+
+def _weights(apart: Array, drop: float) -> Array:
+    far = apart / (BEND * _deviation(apart, drop))
+    return np.where(np.abs(far) < 1, (1 - far**2) ** 2, 0.0)
+
+
+def _polish(logs: Array, losses: Array, found: Logistic) -> Logistic:
+    """Gauss and Newton's steps from a point of the grid, which they may not leave far behind."""
+    first = found
+    for _ in range(8):
+        rise = expit((logs - found.middle) / found.width)
+        apart = losses - found.start + found.drop * rise
+        bump = found.drop * rise * (1 - rise) / found.width
+        slopes = np.stack([np.ones_like(logs), -rise, bump, bump * (logs - found.middle)], axis=1)
+        weighted = slopes * _weights(apart, found.drop)[:, None]
+        # a little of the diagonal keeps a step finite where the curve says nothing about the width
+        normal = weighted.T @ slopes
+        normal += 1e-6 * np.diag(np.diag(normal) + 1e-12)
+        step = np.linalg.solve(normal, weighted.T @ apart)
+        width = found.width * float(np.exp(np.clip(step[3], -0.5, 0.5)))
+        middle = found.middle + float(np.clip(step[2], -found.width, found.width))
+        drop = found.drop + float(step[1])
+        if drop <= 0 or abs(middle - first.middle) > 2 * first.width or abs(np.log(width / first.width)) > 1:
+            return first
+        found = Logistic(found.start + float(step[0]), drop, middle, width)
+    return found
+
+
+def _judge(logs: Array, losses: Array, found: Logistic) -> Fit:
+    apart = losses - found.at(logs)
+    noise = _deviation(apart, found.drop)
+    weights = _weights(apart, found.drop)
+    rise = expit((logs - found.middle) / found.width)
+    spread = weights @ (rise - (weights @ rise) / weights.sum()) ** 2
+    clipped = np.clip(apart, -3 * noise, 3 * noise)
+    memory = max(0.0, float(clipped[1:] @ clipped[:-1]) / max(float(clipped @ clipped), 1e-300))
+    certainty = found.drop / noise * math.sqrt(float(spread) * (1 - memory) / (1 + memory))
+    return Fit(found, noise, certainty)
