@@ -36,6 +36,8 @@ _HOMES = {
     "lrkit.training.run_folder": ["RunFolder"],
     "lrkit.training.scheduler": ["BoundController", "BoundSchedule", "Scheduler"],
     "lrkit.training.task": ["Task", "accuracy"],
+    "lrkit.analysis.finder": ["find", "find_task"],
+    "lrkit.analysis.finding": ["Finding"],
     "lrkit.analysis.summary": ["reductions"],
     "lrkit.output.plots": ["plot"],
 }  # fmt: skip

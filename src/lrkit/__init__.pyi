@@ -1,3 +1,6 @@
+from lrkit.analysis.finder import find as find
+from lrkit.analysis.finder import find_task as find_task
+from lrkit.analysis.finding import Finding as Finding
 from lrkit.analysis.summary import reductions as reductions
 from lrkit.output.plots import plot as plot
 from lrkit.schedules import Absolute as Absolute

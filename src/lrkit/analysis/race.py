@@ -1,17 +1,16 @@
 """The race: each rate trains by itself from the same start for the same budget, and the lowest loss wins."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
-from lrkit.analysis.curves import Array, Curve, middle
+from lrkit.analysis.curves import Curve
 from lrkit.analysis.finding import Finding
-from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search
-from lrkit.analysis.suggestions import LEVELS, Estimate
-from lrkit.schedules import Plan, constant
+from lrkit.analysis.minimum import alike, best_rate, estimate_minimum
+from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search, of_different_seeds
+from lrkit.schedules import Schedule, constant
 from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.task import Task
@@ -19,89 +18,97 @@ from lrkit.training.task import Task
 __all__ = ["race"]
 
 _PER_DECADE = 2
-_BETWEEN = 3  # rates on each side of the best one, in the second heat
+_BETWEEN = 3  # new rates on each side of the best one, in the last heat
 _WIDENINGS = 4  # at most
 _FARTHER = 100.0  # by how much
-_DRAWS = 1000  # of the bootstrap
+_EDGE = "the best rate is at the edge"
+_NONE = "no rate came to the end"
 
 
-def race(task: Task, search: Search, train: Train, schedule: Plan) -> Finding:
+def race(task: Task, search: Search, train: Train, schedule: Schedule) -> Finding:
     """Train at each rate of a grid, then at rates around the best, and fit where the loss is lowest.
 
-    A parabola in the logarithm of the rate is fitted to the mean losses around the best rate, weighted alike; the
-    interval is over draws of those means, with the deviation of seeds from each other once each seed's own level is
-    taken out.
+    The grid has two rates for each decade; the last heat has three on each side of the best, up to its neighbours.
+    Where the best is at the edge, or none comes to the end, the grid becomes wider.
 
     Args:
-        task: what is trained; it is measured by its validation loss, or by the mean of the last tenth of its training
+        task: what is trained; it is judged by its validation loss, or by the mean of the last tenth of its training
             losses.
         search: the range; its steps are the budget.
         train: trains lanes.
         schedule: of each lane, as a multiple of its rate.
     """
     rates = Rates.of(task, search.place)
-    runner = replace(
-        task,
-        steps=search.steps,
-        epochs=None,
-        early_stopping=None,
-        valid=task.valid if search.signal == "valid" else None,
-    )
-    heats = _Heats(runner, search, rates, train, schedule)
+    heats = _Heats(_judged(task, search), search, rates, train, schedule)
+    heats.run(_grid(search.low, search.high))
     widened: list[Mapping[str, Any]] = []
-    low, high = search.low, search.high
-    heats.run(_grid(low, high))
-    while len(widened) < _WIDENINGS and (other := _wider(heats.curve(), low, high)) is not None:
-        reason = "no rate trained" if heats.curve().best is None else "the best rate is at the edge"
-        widened.append({"low": low, "high": high, "reason": reason})
-        low, high = other
-        heats.run(_grid(low, high))
-    heats.run(_around(heats.curve()))
-    found = heats.curve()
-    made = made_of_search(replace(search, low=low, high=high), rates, heats.history, widened)
-    return _finding(found, {**made, "schedule": str(schedule), "seeds_differ": found.seeds == len(search.seeds)})
+    while (obstacle := _obstacle(heats.curve)) and len(widened) < _WIDENINGS:
+        other = _wider(heats.curve, search)
+        if other is None:
+            break
+        widened.append({"low": search.low, "high": search.high, "reason": obstacle})
+        heats.run([*_grid(other.low, search.low), *_grid(search.high, other.high)])
+        search = other
+    if obstacle is None:
+        heats.run(_around(heats.curve))
+    made = {**made_of_search(search, rates, heats.history, widened), "schedule": str(schedule)}
+    return _finding(heats.curve, obstacle, {**made, "seeds_differ": heats.curve.seeds == len(search.seeds)})
+
+
+def _finding(curve: Curve, obstacle: str | None, made: Mapping[str, Any]) -> Finding:
+    estimate = estimate_minimum(curve)
+    supported = estimate is not None and obstacle is None
+    interval = None
+    if supported and estimate is not None and estimate.low is not None and estimate.high is not None:
+        interval = estimate.low, estimate.high
+    return Finding(
+        suggestion=estimate.value if supported and estimate is not None else None,
+        interval=interval,
+        rules={} if estimate is None else {"race": estimate},
+        default="race",
+        curve=curve,
+        reason=obstacle,
+        method="race",
+        made=made,
+        alike=alike(curve),
+    )
 
 
 class _Heats:
     """The losses that are known so far."""
 
-    def __init__(self, task: Task, search: Search, rates: Rates, train: Train, schedule: Plan) -> None:
+    def __init__(self, task: Task, search: Search, rates: Rates, train: Train, schedule: Schedule) -> None:
         self._task, self._search, self._rates, self._train, self._schedule = task, search, rates, train, schedule
         self._losses: dict[float, list[float]] = {}
         self.history: History
 
-    def run(self, rates: list[float]) -> None:
+    def run(self, rates: Sequence[float]) -> None:
         """Train at the rates that are new."""
         fresh = [rate for rate in rates if all(abs(np.log(rate / each)) > 1e-6 for each in self._losses)]
-        if not fresh:
-            return
         keys = [(rate, seed) for rate in fresh for seed in self._search.seeds]
-        lanes = [Lane(self._at(rate), seed=seed) for rate, seed in keys]
+        if not keys:
+            return
+        lanes = [Lane(self._plan(rate), seed=seed) for rate, seed in keys]
         histories = self._train(self._task, lanes, drop=lambda _: ())
         for (rate, _), history in zip(keys, histories, strict=True):
             self._losses.setdefault(rate, []).append(_final(history, self._search.steps))
         self.history = histories[0]
 
-    def _at(self, rate: float) -> Plan:
-        share = rate / self._rates.base
-        return constant(share) if self._schedule == constant() else constant(share) * self._schedule
-
-    def curve(self) -> "_Curve":
-        """Of one seed where all seeds are the same to the bit."""
-        rates = sorted(self._losses)
-        losses = np.array([self._losses[rate] for rate in rates]).T
-        same = all(np.array_equal(losses[0], each, equal_nan=True) for each in losses)
-        return _Curve(rates, losses[:1] if same else losses)
-
-
-class _Curve(Curve):
-    """Final losses, with the best rate."""
+    def _plan(self, rate: float) -> Schedule:
+        level = constant(rate / self._rates.base)
+        return level if self._schedule == constant() else level * self._schedule
 
     @property
-    def best(self) -> int | None:
-        """The index of the lowest loss in the median over seeds."""
-        typical = self.typical
-        return int(np.argmin(typical)) if np.isfinite(typical).any() else None
+    def curve(self) -> Curve:
+        """The final losses."""
+        rates = sorted(self._losses)
+        return Curve(np.array(rates), of_different_seeds(np.array([self._losses[rate] for rate in rates]).T))
+
+
+def _judged(task: Task, search: Search) -> Task:
+    """The task over the budget."""
+    valid = task.valid if search.signal == "valid" else None
+    return replace(task, steps=search.steps, epochs=None, early_stopping=None, valid=valid)
 
 
 def _final(history: History, steps: int) -> float:
@@ -110,5 +117,38 @@ def _final(history: History, steps: int) -> float:
         return float("nan")
     held_out = history.epochs[-1].valid_loss
     if held_out is not None:
-        return held_out if np.isfinite(held_out) else float("nan")
+        return held_out
     return float(np.mean(history.losses[-max(1, steps // 10) :], dtype=np.float64))
+
+
+def _grid(low: float, high: float) -> list[float]:
+    """Both ends, and what is between them; nothing where they are the same."""
+    count = max(2, round(np.log10(high / low) * _PER_DECADE)) + 1
+    found: list[float] = np.geomspace(low, high, count).tolist() if low < high else []
+    return found
+
+
+def _around(curve: Curve) -> list[float]:
+    """Rates between the best one and its neighbours, evenly in their logarithms."""
+    best = best_rate(curve)
+    assert best is not None
+    low, middle, high = curve.rates[best - 1 : best + 2]
+    lower = np.geomspace(low, middle, _BETWEEN + 2)[1:-1]
+    found: list[float] = [*lower.tolist(), *np.geomspace(middle, high, _BETWEEN + 2)[1:-1].tolist()]
+    return found
+
+
+def _obstacle(curve: Curve) -> str | None:
+    """Why the lowest loss can't be found between the rates."""
+    best = best_rate(curve)
+    if best is None:
+        return _NONE
+    return _EDGE if best in (0, len(curve.rates) - 1) else None
+
+
+def _wider(curve: Curve, search: Search) -> Search | None:
+    """Farther to where the best rate is, or to lower ones; None where it is wide enough."""
+    upwards = best_rate(curve) == len(curve.rates) - 1
+    if upwards:
+        return search.between(search.low, search.high * _FARTHER) if search.high < HIGHEST else None
+    return search.between(search.low / _FARTHER, search.high) if search.low > LOWEST else None

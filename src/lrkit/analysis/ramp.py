@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from lrkit.analysis.curves import Array, Curve
 from lrkit.analysis.descents import Reason
 from lrkit.analysis.finding import Finding
-from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search, padded
+from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search, of_different_seeds, padded
 from lrkit.analysis.suggestions import Suggestion, suggest
-from lrkit.schedules import Plan, Plans, absolute, constant, exponential, linear
+from lrkit.schedules import Plans, Schedule, absolute, constant, exponential, linear
 from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.work import Histories
@@ -67,7 +67,7 @@ def _widening(task: Task, search: Search, rates: Rates, train: Train, group: int
     return Finding(
         suggestion=suggestion.suggestion,
         interval=suggestion.interval,
-        rules=suggestion.rules,
+        rules=dict(suggestion.rules),
         default=suggestion.default,
         curve=curve,
         reason=None if suggestion.reason is None else suggestion.reason.value,
@@ -90,25 +90,24 @@ def _wider(suggestion: Suggestion, search: Search) -> Search | None:
             low, high = low / _FARTHER, high * (_FARTHER if np.isfinite(suggestion.curve.typical[-1]) else 1.0)
         case _:
             return None
-    if low >= search.low and search.high >= HIGHEST or high <= search.high and search.low <= LOWEST:
+    if (low >= search.low and search.high >= HIGHEST) or (high <= search.high and search.low <= LOWEST):
         return None
-    return search.between(low, high)
+    other = search.between(low, high)
+    return replace(other, steps=max(search.steps, round(search.steps * other.decades / search.decades)))
 
 
 def _curve(task: Task, search: Search, rates: Rates, train: Train, group: int | None) -> tuple[Curve, History]:
     """Losses after updates with growing rates, of each seed; of one where all are the same to the bit."""
     grows = _growing(search, 1.0 if group is not None else rates.base, at=absolute if group is not None else float)
-    plan: Plan | Plans = grows if group is None else Plans({"lr": constant()}, groups={group: grows})
+    plan: Schedule | Plans = grows if group is None else Plans({"lr": constant()}, groups={group: grows})
     one_more = replace(task, steps=search.steps + 1, epochs=None)  # its loss is what the last rate led to
     histories = train(one_more, [Lane(plan, seed=seed) for seed in search.seeds], drop=_exploded)
     values = grows.over(search.steps + 1).value(np.arange(search.steps), rates.base)
     losses = np.array([padded(history.losses[1:], search.steps) for history in histories])
-    if all(np.array_equal(losses[0], each, equal_nan=True) for each in losses):
-        losses = losses[:1]  # nothing in them is random, so more of them would only feign certainty
-    return Curve(values, losses), histories[0]
+    return Curve(values, of_different_seeds(losses)), histories[0]
 
 
-def _growing(search: Search, base: float, *, at: Any) -> Plan:
+def _growing(search: Search, base: float, *, at: Any) -> Schedule:
     """The rate from low to high, in shares of the base, or absolute."""
     kind = exponential if search.growth == "exponential" else linear
     return kind(search.steps - 1, start=at(search.low / base), to=at(search.high / base))

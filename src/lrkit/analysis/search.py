@@ -1,13 +1,15 @@
 """What both methods of finding a learning rate are given: the range, the seeds, and what trains lanes."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from lrkit.analysis.curves import Array
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.schedules.shares import as_count, as_positive
 from lrkit.training.history import History
@@ -18,7 +20,7 @@ from lrkit.training.preparation import make_model, make_optimizer
 from lrkit.training.randomness import seeded
 from lrkit.training.task import Task
 
-__all__ = ["HIGHEST", "LOWEST", "Rates", "Search", "Train", "made_of_search"]
+__all__ = ["HIGHEST", "LOWEST", "Rates", "Search", "Train", "made_of_search", "of_different_seeds", "padded"]
 
 LOWEST, HIGHEST = 1e-12, 1e4  # how far a range is widened
 _OF_A_LANE = ("schedule", "policy", "lr", "seed", "epochs", "dropped")  # of what `History.made` says
@@ -77,10 +79,13 @@ class Search:
         return cls(low, high, as_count(steps, "steps", low=10), tuple(range(count)), signal, growth, place)
 
     def between(self, low: float, high: float) -> "Search":
-        """The same in another range, within what is allowed, with as many steps for a decade at least."""
-        low, high = max(low, min(LOWEST, self.low)), min(high, max(HIGHEST, self.high))
-        longer = math.log(high / low) / math.log(self.high / self.low)
-        return replace(self, low=low, high=high, steps=max(self.steps, round(self.steps * longer)))
+        """The same in another range, as far as a range is widened."""
+        return replace(self, low=max(low, min(LOWEST, self.low)), high=min(high, max(HIGHEST, self.high)))
+
+    @property
+    def decades(self) -> float:
+        """How long the range is."""
+        return math.log10(self.high / self.low)
 
 
 @dataclass(frozen=True)
@@ -132,11 +137,14 @@ def made_of_search(
     }
 
 
-def padded(values: Sequence[Any], length: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """The values as float64, and then what isn't a number."""
+def padded(values: NDArray[Any], length: int) -> Array:
+    """The values, and then what isn't a number."""
     found = np.full(length, np.nan)
     found[: len(values)] = values[:length]
     return found
 
 
-Widened = Callable[[Search], Search]
+def of_different_seeds(losses: Array) -> Array:
+    """One row where all are the same to the bit: nothing in them is random, so more would only feign certainty."""
+    same = all(np.array_equal(losses[0], each, equal_nan=True) for each in losses)
+    return losses[:1] if same else losses
