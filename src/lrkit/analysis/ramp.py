@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from lrkit.analysis.curves import Array, Curve
-from lrkit.analysis.descents import Reason
+from lrkit.analysis.descents import Reason, diagnose
 from lrkit.analysis.finding import Finding
 from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search, of_different_seeds, padded
-from lrkit.analysis.suggestions import Suggestion, suggest
+from lrkit.analysis.suggestions import suggest
 from lrkit.schedules import Plans, Schedule, absolute, constant, exponential, linear
 from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
@@ -28,6 +28,7 @@ _WIDENINGS = 4  # at most
 _FARTHER = 100.0  # by how much
 _HELD_OUT = 4  # training batches that the held-out one is as long as, at most
 _EXPLODED = 50.0  # times what the loss has fallen by, above where it began
+_GROWN = 10.0  # times what it began with, at least
 
 
 def ramp(task: Task, search: Search, train: Train, *, each_group: bool = False) -> Finding:
@@ -56,13 +57,13 @@ def _widening(task: Task, search: Search, rates: Rates, train: Train, group: int
     widened: list[Mapping[str, Any]] = []
     while True:
         curve, history = _curve(task, search, rates, train, group)
-        suggestion = suggest(curve)
-        other = _wider(suggestion, search)
-        if other is None or len(widened) == _WIDENINGS:
+        reason = diagnose(curve.rates, curve.typical)
+        other = None if reason is None else _wider(reason, curve, search)
+        if reason is None or other is None or len(widened) == _WIDENINGS:
             break
-        assert suggestion.reason is not None
-        widened.append({"low": search.low, "high": search.high, "reason": suggestion.reason.value})
+        widened.append({"low": search.low, "high": search.high, "reason": reason.value})
         search = other
+    suggestion = suggest(curve)
     made = {**made_of_search(search, rates, history, widened), "growth": search.growth, "group": group}
     return Finding(
         suggestion=suggestion.suggestion,
@@ -76,10 +77,10 @@ def _widening(task: Task, search: Search, rates: Rates, train: Train, group: int
     )
 
 
-def _wider(suggestion: Suggestion, search: Search) -> Search | None:
-    """Where to look next; None where a rate was found, or that would show nothing new."""
+def _wider(reason: Reason, curve: Curve, search: Search) -> Search | None:
+    """Where to look next; None where that would show nothing new."""
     low, high = search.low, search.high
-    match suggestion.reason:
+    match reason:
         case Reason.FALLING_AT_END:
             high *= _FARTHER
         case Reason.FALLING_AT_START:
@@ -87,7 +88,7 @@ def _wider(suggestion: Suggestion, search: Search) -> Search | None:
         case Reason.DIVERGED:
             low, high = low / _FARTHER**2, low * 10
         case Reason.NO_DESCENT:
-            low, high = low / _FARTHER, high * (_FARTHER if np.isfinite(suggestion.curve.typical[-1]) else 1.0)
+            low, high = low / _FARTHER, high * (_FARTHER if np.isfinite(curve.typical[-1]) else 1.0)
         case _:
             return None
     if (low >= search.low and search.high >= HIGHEST) or (high <= search.high and search.low <= LOWEST):
@@ -122,7 +123,7 @@ def _has_exploded(losses: Array) -> bool:
     few = max(5, len(losses) // 20)
     medians = [float(np.median(part)) for part in np.array_split(losses, max(1, len(losses) // few))]
     first, last, spread = medians[0], medians[-1], float(np.median(np.abs(losses[:few] - medians[0])))
-    return last > first + _EXPLODED * max(first - min(medians), spread, 1e-3 * abs(first))
+    return last > first + max(_EXPLODED * max(first - min(medians), spread), _GROWN * abs(first))
 
 
 # --- held-out loss -----------------------------------------------------------------------------------
