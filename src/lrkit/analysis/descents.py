@@ -13,8 +13,8 @@ from lrkit.analysis.smoothing import calm
 
 __all__ = ["Descent", "Reason", "diagnose", "find_descent"]
 
-FEWEST = 8  # points that a descent can be seen in
-CERTAIN = 5.0  # the least fall, in standard errors
+FEWEST = 6  # points that a descent can be seen in
+CERTAIN = 6.0  # the least fall, in standard errors
 UNSEEN = 0.25  # the most of a descent that may lie beyond an edge
 SAFE = math.log(4.0)  # how far below an explosion the middle stays
 
@@ -87,7 +87,7 @@ def find_descent(rates: Array, losses: Array) -> Descent | Reason:
     logs, kept = np.log(rates[seen]), losses[seen]
     end = calm(kept)
     if end < FEWEST:
-        return Reason.DIVERGED
+        return Reason.DIVERGED if end < len(losses) / 4 or end < 4 else Reason.TOO_FEW
     exploded = end < len(kept) or not seen[-1]
     scale = float(np.ptp(kept[:end]))
     if not 0 < scale < math.inf:

@@ -5,7 +5,7 @@ finds nothing to go by; whether a curve supports any rate at all is `diagnose`'s
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
@@ -15,7 +15,7 @@ from lrkit.analysis.curves import Array
 from lrkit.analysis.descents import FEWEST, Descent, find_descent
 from lrkit.analysis.smoothing import calm, local_lines
 
-__all__ = ["RULES", "Rule", "halfway", "minimum_tenth", "slide", "steepest", "valley"]
+__all__ = ["RULES", "Rule", "halfway", "longest_fall", "minimum_tenth", "slide", "steepest", "valley"]
 
 Rule: TypeAlias = Callable[[Array, Array], float | None]
 
@@ -66,9 +66,9 @@ def minimum_tenth(rates: Array, losses: Array) -> float | None:
 
 
 def valley(rates: Array, losses: Array) -> float | None:
-    """The middle, in log rate, of the longest falling subsequence of the smoothed losses.
+    """The middle point of the longest falling subsequence of the smoothed losses.
 
-    Source: fastai's rule of this name.
+    Source: fastai's rule of this name, which takes the subsequence to be without gaps.
 
     >>> rates = np.geomspace(1e-4, 1, 101)
     >>> round(valley(rates, np.abs(np.log(rates) - np.log(1e-2))), 4)
@@ -77,8 +77,8 @@ def valley(rates: Array, losses: Array) -> float | None:
     curve = _smooth(rates, losses)
     if curve is None:
         return None
-    first, last = _longest_fall(curve.levels.tolist())
-    return float(np.exp((curve.logs[first] + curve.logs[last]) / 2)) if last > first else None
+    found = longest_fall(curve.levels.tolist())
+    return float(np.exp(curve.logs[found[len(found) // 2]])) if len(found) > 1 else None
 
 
 def slide(rates: Array, losses: Array) -> float | None:
@@ -121,25 +121,28 @@ def _smooth(rates: Array, losses: Array) -> _Smooth | None:
     end = calm(losses)
     if end < FEWEST:
         return None
-    return _Smooth(logs[:end], *local_lines(logs[:end], losses[:end]))
+    found = local_lines(logs[:end], losses[:end])
+    return _Smooth(logs[:end], found.levels, found.slopes)
 
 
-def _longest_fall(levels: list[float]) -> tuple[int, int]:
-    """The first and the last index of the longest strictly falling subsequence, the one that ends first of equals."""
-    tails: list[float] = []  # of the falling subsequences of each length, the highest last level, negated
-    ends: list[int] = []
-    before = [-1] * len(levels)
-    longest = 0
+def longest_fall(levels: Sequence[float]) -> list[int]:
+    """The indices of the longest falling subsequence; of equally long ones that which ends first.
+
+    >>> longest_fall([3.0, 5.0, 4.0, 9.0, 2.0, 1.0, 1.0])
+    [1, 2, 4, 5]
+    """
+    tails: list[float] = []  # by length, the highest level that a subsequence ends with, negated
+    ends: list[int] = []  # and where that is
+    before: list[int] = []
+    last = -1
     for index, level in enumerate(levels):
         place = bisect_left(tails, -level)
-        before[index] = ends[place - 1] if place else -1
+        before.append(ends[place - 1] if place else -1)
         if place == len(tails):
-            tails.append(-level)
-            ends.append(index)
-            longest = index
-        else:
-            tails[place], ends[place] = -level, index
-    first = longest
-    while before[first] >= 0:
-        first = before[first]
-    return first, longest
+            last = index
+        tails[place : place + 1], ends[place : place + 1] = [-level], [index]
+    found = []
+    while last >= 0:
+        found.append(last)
+        last = before[last]
+    return found[::-1]

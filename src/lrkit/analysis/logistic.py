@@ -52,8 +52,9 @@ class Fit:
 def fit_logistic(logs: Array, losses: Array, within: Array) -> Fit | None:
     """The falling logistic that fits best, by least squares with Tukey's bisquare weights; None where nothing falls.
 
-    The first aim is the losses without their highest and lowest twentieth. Every round searches all middles and widths
-    of a grid; the end is polished by Gauss and Newton's steps.
+    It is fitted twice, at first to all losses and to those without the first sixth, which may be a transient; then in
+    rounds of weighting anew, each a search of all middles and widths of a grid. The one of the two with the smaller
+    median distance is polished by Gauss and Newton's steps.
 
     Args:
         logs: shape (n,): logarithms of rates, increasing.
@@ -66,8 +67,17 @@ def fit_logistic(logs: Array, losses: Array, within: Array) -> Fit | None:
     [1.0, 0.8, -5.0, 0.5]
     """
     grid = _grid(within.tobytes(), len(logs))
-    weights, aim = np.ones_like(losses), np.clip(losses, *np.quantile(losses, [0.05, 0.95]))
-    best = grid.best(weights, aim)
+    late = np.where(np.arange(len(losses)) < len(losses) // 6, 0.0, 1.0)
+    found = [best for weights in (np.ones_like(losses), late) if (best := _search(grid, logs, losses, weights))]
+    if not found:
+        return None
+    best = min(found, key=lambda each: float(np.median(np.abs(losses - each.at(logs)))))
+    return _judge(logs, losses, _polish(logs, losses, best))
+
+
+def _search(grid: "_Grid", logs: Array, losses: Array, weights: Array) -> Logistic | None:
+    low, high = np.quantile(losses[weights > 0], [0.05, 0.95])
+    best = grid.best(weights, np.clip(losses, low, high))
     for _ in range(ROUNDS):
         if best is None:
             return None
@@ -75,7 +85,7 @@ def fit_logistic(logs: Array, losses: Array, within: Array) -> Fit | None:
         found, best = best, grid.best(weights, losses)
         if best and best[2:] == found[2:]:
             break
-    return best and _judge(logs, losses, _polish(logs, losses, best))
+    return best
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,5 +161,6 @@ def _judge(logs: Array, losses: Array, found: Logistic) -> Fit:
     spread = weights @ (rise - (weights @ rise) / weights.sum()) ** 2
     clipped = np.clip(apart, -3 * noise, 3 * noise)
     memory = max(0.0, float(clipped[1:] @ clipped[:-1]) / max(float(clipped @ clipped), 1e-300))
+    memory = min(memory + memory * 6 / len(losses), 0.99)  # a fit hides some of it
     certainty = found.drop / noise * math.sqrt(float(spread) * (1 - memory) / (1 + memory))
     return Fit(found, noise, certainty)

@@ -1,5 +1,6 @@
 """Smoothing without lag: what a noisy curve looks like, up to where it explodes."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -14,10 +15,11 @@ DEVIATION = 1.4826  # of a normal distribution, in median absolute deviations
 
 
 class Local(NamedTuple):
-    """A smoothed curve: its levels, and its slopes by the logarithm of the rate."""
+    """A smoothed curve: its levels, its slopes by the logarithm of the rate, and each loss's share in its own level."""
 
     levels: Array
     slopes: Array
+    own: Array
 
 
 def running_median(losses: Array, width: int) -> Array:
@@ -35,24 +37,28 @@ def noise_of(losses: Array) -> float:
     if len(losses) < 3:
         return 0.0
     bends = losses[2:] - 2 * losses[1:-1] + losses[:-2]
-    return float(DEVIATION * np.median(np.abs(bends)) / np.sqrt(6))
+    return float(DEVIATION * np.median(np.abs(bends)) / math.sqrt(6))
 
 
 def calm(losses: Array) -> int:
     """How many of the finite losses come before the curve explodes for good.
 
     The curve, as a running median, is calm as long as it comes back to its lowest level: to within a tenth of the fall
-    from its highest level before that, or within three times the noise.
+    before that, or within three times the noise. What comes after has exploded if most of it lies above three
+    tenths of the fall, and above five times the noise.
 
     >>> calm(np.array([5.0] * 9 + [1.0] * 9 + [7.0, 1.0, 1.0, 9.0, 30.0, 1e3, 1e9]))
     21
     """
     width = 2 * (len(losses) // 60) + 3
-    smooth = running_median(losses, width)
+    beyond = np.full(width // 2, np.inf)  # else an explosion of the last losses alone would go unseen
+    smooth = running_median(np.concatenate([losses, beyond]), width)[: len(losses)]
     lowest = int(np.argmin(smooth))
-    fall = np.quantile(smooth[: lowest + 1], 0.9) - smooth[lowest]
-    near = smooth[lowest] + max(0.1 * fall, 3 * noise_of(losses[: lowest + width]) / np.sqrt(width))
-    return int(np.flatnonzero(smooth <= near)[-1]) + 1
+    fall = float(np.quantile(smooth[: lowest + 1], 0.75)) - smooth[lowest]
+    noise = noise_of(losses[: lowest + width])
+    end = int(np.flatnonzero(smooth <= smooth[lowest] + max(0.1 * fall, 3 * noise / math.sqrt(width)))[-1]) + 1
+    up = losses[end:] > smooth[lowest] + max(0.3 * fall, 5 * noise)
+    return end if 2 * np.count_nonzero(up) > len(up) else len(losses)
 
 
 def local_lines(logs: Array, losses: Array) -> Local:
@@ -67,21 +73,15 @@ def local_lines(logs: Array, losses: Array) -> Local:
     """
     span, gap = logs[-1] - logs[0], np.max(np.diff(logs), initial=0.0)
     distances = logs[None, :] - logs[:, None]
-    best, least = Local(losses, np.zeros_like(losses)), np.inf
-    for share in BANDWIDTHS:
-        found, error = _lines(distances, losses, max(share * span, gap))
-        if error < least:
-            best, least = found, error
-    return best
+    found = [_lines(distances, losses, max(share * span, gap)) for share in BANDWIDTHS]
+    return min(found, key=lambda each: float(np.mean(np.abs((losses - each.levels) / (1 - each.own)))))
 
 
-def _lines(distances: Array, losses: Array, bandwidth: float) -> tuple[Local, float]:
+def _lines(distances: Array, losses: Array, bandwidth: float) -> Local:
     weights = np.exp(-0.5 * (distances / bandwidth) ** 2)
     moment = weights * distances
     total, first, second = weights.sum(axis=1), moment.sum(axis=1), (moment * distances).sum(axis=1)
     level, tilt = weights @ losses, moment @ losses
     spread = total * second - first**2
-    levels = (second * level - first * tilt) / spread
-    own = np.minimum(second / spread, 0.99)  # how much of each point's level is its own loss
-    error = np.abs((losses - levels) / (1 - own))
-    return Local(levels, (total * tilt - first * level) / spread), float(np.mean(error))
+    own = np.minimum(second / spread, 0.99)
+    return Local((second * level - first * tilt) / spread, (total * tilt - first * level) / spread, own)

@@ -156,8 +156,9 @@ def _part(rates: Array, losses: Array) -> _Part:
         places = places[: calm(losses[places])]
     if len(places) < FEWEST:
         return _Part(losses, places[:0], losses[:0], losses[:0])
-    levels = local_lines(np.log(rates[places]), losses[places]).levels
-    return _Part(losses, places, levels, losses[places] - levels)
+    levels, _, own = local_lines(np.log(rates[places]), losses[places])
+    # smoothed losses follow their own noise: what is left of it is too small by this root
+    return _Part(losses, places, levels, (losses[places] - levels) / np.sqrt(1 - own))
 
 
 def _redrawn(part: _Part, generator: np.random.Generator) -> Array:
