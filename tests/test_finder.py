@@ -45,7 +45,7 @@ def loader(**options):
     return DataLoader(TensorDataset(X, Y), **{"batch_size": 16, "shuffle": True, **options})
 
 
-QUICK = {"low": 1e-4, "high": 100.0, "steps": 60, "seeds": 2}
+QUICK = {"low": 1e-4, "high": 100.0, "steps": 40, "seeds": 2}
 
 
 # --- the ramp ------------------------------------------------------------------------------------
@@ -53,21 +53,21 @@ QUICK = {"low": 1e-4, "high": 100.0, "steps": 60, "seeds": 2}
 
 def test_a_ramps_rates_go_from_low_to_high_in_even_factors():
     curve = lrkit.find_task(task(), **QUICK).curve
-    assert len(curve.rates) == 60
+    assert len(curve.rates) == 40
     assert curve.rates[[0, -1]] == pytest.approx([1e-4, 100])
-    np.testing.assert_allclose(np.diff(np.log(curve.rates)), np.log(1e6) / 59)
+    np.testing.assert_allclose(np.diff(np.log(curve.rates)), np.log(1e6) / 39)
 
 
 def test_a_linear_ramps_rates_go_in_even_steps():
     curve = lrkit.find_task(task(), **{**QUICK, "low": 0.01, "high": 10.0}, growth="linear").curve
-    np.testing.assert_allclose(curve.rates, np.linspace(0.01, 10, 60))
+    np.testing.assert_allclose(curve.rates, np.linspace(0.01, 10, 40))
 
 
 def test_a_loss_is_what_the_update_with_its_rate_led_to():
     curve = lrkit.find_task(task(), **{**QUICK, "high": 10.0}).curve
-    plan = lrkit.exponential(59, start=1e-4 / 0.5, to=10 / 0.5)
-    history = lrkit.run(dataclasses.replace(task(valid=None), epochs=None, steps=61), plan, seed=1)
-    np.testing.assert_array_equal(history.lr[:60], curve.rates)
+    plan = lrkit.exponential(39, start=1e-4 / 0.5, to=10 / 0.5)
+    history = lrkit.run(dataclasses.replace(task(valid=None), epochs=None, steps=41), plan, seed=1)
+    np.testing.assert_array_equal(history.lr[:40], curve.rates)
     np.testing.assert_array_equal(history.losses[1:].astype(float), curve.losses[1])
 
 
@@ -133,18 +133,22 @@ def test_param_groups_keep_their_ratios():
 
 
 def test_a_curve_for_each_group_moves_that_group_alone():
+    seen = []
+
     def optimizer(parameters):
         weight, bias = parameters
-        return torch.optim.SGD([{"params": [weight], "lr": 0.2}, {"params": [bias], "lr": 0.0}], lr=1.0)
+        made = torch.optim.SGD([{"params": [weight], "lr": 0.2}, {"params": [bias], "lr": 0.02}], lr=1.0)
+        made.register_step_post_hook(lambda o, *_: seen.append([group["lr"] for group in o.param_groups]))
+        return made
 
-    apart = task(optimizer=optimizer, train=(X, 2 * X + 5))
-    finding = lrkit.find_task(apart, **QUICK, groups="each")
+    finding = lrkit.find_task(task(optimizer=optimizer), **QUICK, groups="each", backend="sequential")
     assert [each.made["group"] for each in finding.groups] == [0, 1]
-    np.testing.assert_allclose(finding.groups[1].curve.rates, finding.curve.rates)
-    together, weight, bias = finding.curve, *(each.curve for each in finding.groups)
-    np.testing.assert_allclose(together.losses, weight.losses, rtol=1e-6)  # the bias's rate is 0
-    lowest = [np.nanmin(each.losses) for each in (weight, bias)]
-    assert lowest[0] > 10 > lowest[1]  # the bias is what is most wrong
+    weight, bias = np.array(seen).T
+    weight_alone, bias_alone = bias == 0.02, weight == 0.2
+    assert np.all(weight_alone | bias_alone | np.isclose(weight, 10 * bias))
+    for each, rates in zip(finding.groups, (weight[weight_alone], bias[bias_alone]), strict=True):
+        assert set(each.curve.rates[1:].round(12)) <= set(rates.round(12))
+        assert not np.array_equal(each.curve.losses, finding.curve.losses)
 
 
 def test_adam_finds_a_rate_too():
@@ -189,7 +193,7 @@ def test_what_diverges_is_no_error():
 def test_a_finding_says_how_it_was_made():
     finding = lrkit.find_task(task(), **QUICK)
     made = finding.made
-    assert (made["seeds"], made["steps"], made["low"], made["high"]) == ([0, 1], 60, 1e-4, 100.0)
+    assert (made["seeds"], made["steps"], made["low"], made["high"]) == ([0, 1], 40, 1e-4, 100.0)
     assert made["torch"] == torch.__version__
     assert made["lanes"]["backend"] == "sequential"
     written = json.loads(json.dumps(finding.to_dict(), allow_nan=False))
@@ -437,7 +441,7 @@ def test_accumulation_is_one_update_of_all_samples():
     small, large = [loader(batch_size=size, shuffle=False) for size in (8, 32)]
     one = lrkit.find(model, optimizer, small, squares, accumulate=4, **QUICK)
     other = lrkit.find(model, optimizer, large, squares, **QUICK)
-    np.testing.assert_allclose(one.curve.losses[:, :40], other.curve.losses[:, :40], rtol=1e-4)
+    np.testing.assert_allclose(one.curve.losses[:, :27], other.curve.losses[:, :27], rtol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
