@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, Dataset, RandomSampler, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, TensorDataset
 
 import lrkit
 from lrkit import InputError, InputTypeError
@@ -475,6 +475,13 @@ def test_in_a_warmup_that_is_at_zero_ratios_are_those_of_the_bases():
     assert lrkit.find(model, optimizer, loader(), squares, **QUICK).made["ratios"] == pytest.approx([1, 0.5])
 
 
+def test_a_compiled_model_is_measured_as_what_it_was_made_of():
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    wanted = lrkit.find(model, optimizer, loader(), squares, **QUICK)
+    assert lrkit.find(torch.compile(model), optimizer, loader(), squares, **QUICK).curve == wanted.curve
+
+
 def test_modules_that_are_kept_in_evaluation_stay_there():
     modes = []
 
@@ -584,6 +591,21 @@ def test_a_loop_that_cannot_be_copied_is_refused():
     frozen = torch.optim.SGD(model.parameters(), lr=0.0)
     sentence = "the optimizer must have a learning rate above 0, since param groups keep their ratios"
     refused(InputError, sentence, lambda: lrkit.find(model, frozen, data, squares))
+
+
+def test_a_stream_that_cannot_be_copied_is_refused_and_not_taken():
+    class Stream(IterableDataset):
+        def __init__(self):
+            self.items = ((x, y) for x, y in zip(X, Y, strict=True))
+
+        def __iter__(self):
+            return self.items
+
+    stream, model = Stream(), nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(InputError, match="the loader's dataset can't be copied"):
+        lrkit.find(model, optimizer, DataLoader(stream, batch_size=8), squares, **QUICK)
+    assert torch.equal(next(stream.items)[0], X[0])
 
 
 def test_a_loss_that_uses_the_model_itself_is_refused():

@@ -194,6 +194,8 @@ def _checked(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -> Sequen
     ):
         raise InputTypeError(f"optimizer must be a torch optimizer or a list of them, not {shown(given)}")
     own = {id(each) for each in model.parameters()}
+    if not any(each.requires_grad for each in model.parameters()):
+        raise InputError("the model has no trainable parameter")
     held = [id(each) for optimizer in optimizers for group in optimizer.param_groups for each in group["params"]]
     if set(held) - own:
         raise InputError("the optimizer has a parameter that isn't the model's; put what is trained into one module")

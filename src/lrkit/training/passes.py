@@ -90,8 +90,10 @@ def _copied_data(dataset: Any) -> Any:
     _share(dataset, memo)
     try:
         return copy.deepcopy(dataset, memo)
-    except Exception:  # noqa: BLE001 (an open file, a lock, or whatever else a dataset may hold)
-        return dataset
+    except Exception as error:
+        if isinstance(dataset, IterableDataset):  # to read it may be to take its items from whoever has it
+            raise InputError(f"the loader's dataset can't be copied: {error}") from error
+        return dataset  # with an open file, say: to read its items by number is to leave them there
 
 
 def _share(value: Any, memo: dict[int, Any]) -> None:
