@@ -285,7 +285,7 @@ UNBATCHABLE = {
     ),
     "a layer left out by chance": (
         {"model": lambda: nn.Sequential(LeftOut(16, 16), nn.Linear(16, 3))},
-        "it is left to chance whether the parameter '0.bias' gets a gradient",
+        "whether the parameter '0.bias' gets a gradient depends on the batch, or is left to chance",
     ),
     "LBFGS": ({"optimizer": torch.optim.LBFGS}, "can't be batched: there is no rule for the optimizer LBFGS"),
     "amsgrad": (

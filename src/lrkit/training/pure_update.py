@@ -113,12 +113,16 @@ class PureUpdate:
         self, used: Sequence[str], parameters: Tensors, buffers: Tensors, batches: Sequence[Any]
     ) -> tuple[Tensors, Tensors, Tensor, Tensor]:
         """The gradients of the mean loss over all samples, the buffers after it, that loss, the number of samples."""
-        results = []
-        for batch in batches:
-            gradients, buffers, loss, samples = self._differentiate(used, parameters, buffers, batch)
-            results.append((gradients, loss, samples))
-        gradients, loss, samples = _mean(results)
-        return gradients, buffers, loss, samples
+        first, *others = batches
+        gradients, buffers, loss, samples = self._differentiate(used, parameters, buffers, first)
+        if not others:
+            return gradients, buffers, loss, samples
+        sums, total = {name: each * samples for name, each in gradients.items()}, loss * samples
+        for batch in others:
+            gradients, buffers, loss, count = self._differentiate(used, parameters, buffers, batch)
+            sums = {name: each + gradients[name] * count for name, each in sums.items()}
+            total, samples = total + loss * count, samples + count
+        return {name: each / samples for name, each in sums.items()}, buffers, total / samples, samples
 
     def _differentiate(
         self, used: Sequence[str], parameters: Tensors, buffers: Tensors, batch: Any
@@ -154,18 +158,6 @@ def numbers_of(group: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def state_of(optimizer: Optimizer, parameter: Tensor) -> Tensors:
     """The optimizer's state of a parameter."""
     return {name: each for name, each in optimizer.state[parameter].items() if isinstance(each, Tensor)}
-
-
-def _mean(results: Sequence[tuple[Tensors, Tensor, Tensor]]) -> tuple[Tensors, Tensor, Tensor]:
-    """Gradients and loss of all samples together, and how many they are."""
-    if len(results) == 1:
-        return results[0]
-    samples = torch.stack([n for _, _, n in results]).sum()
-    loss = torch.stack([loss * n for _, loss, n in results]).sum() / samples
-    gradients = {
-        name: torch.stack([each[name] * n for each, _, n in results]).sum(dim=0) / samples for name in results[0][0]
-    }
-    return gradients, loss, samples
 
 
 def clipped(gradients: Tensors, norm: float) -> Tensors:
