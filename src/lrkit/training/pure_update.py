@@ -1,6 +1,7 @@
 """What an update does, as a pure function of tensors: that is what can be compiled."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 from lrkit.training.rules import Hyper, Rule, hyper_of, rule_of
 from lrkit.training.task import Task
 
-__all__ = ["Measured", "PureUpdate", "Tensors", "Updated", "clipped", "numbers_of", "state_of"]
+__all__ = ["Measured", "PureUpdate", "Tensors", "Updated", "apart", "clipped", "numbers_of", "state_of"]
 
 Tensors: TypeAlias = dict[str, Tensor]
 # Named, since torch can't compile a subscript in an annotation.
@@ -158,6 +159,21 @@ def numbers_of(group: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
 def state_of(optimizer: Optimizer, parameter: Tensor) -> Tensors:
     """The optimizer's state of a parameter."""
     return {name: each for name, each in optimizer.state[parameter].items() if isinstance(each, Tensor)}
+
+
+def apart(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> float:
+    """The distance of gradients from those that are wanted, as a share of their norm.
+
+    >>> apart({"weight": torch.tensor([3.0, 4.5])}, {"weight": torch.tensor([3.0, 4.0])})
+    0.1
+    """
+    norm = _norm(wanted.values())
+    distance = _norm(found[name] - each for name, each in wanted.items())
+    return distance / norm if norm else distance
+
+
+def _norm(tensors: Iterable[Tensor]) -> float:
+    return math.sqrt(sum(float(each.abs().double().square().sum()) for each in tensors))
 
 
 def clipped(gradients: Tensors, norm: float) -> Tensors:
