@@ -203,7 +203,7 @@ def _place(inside: Sequence[tuple[str, nn.Module]]) -> str:
 
 
 def _operation(error: Exception) -> str:
-    """The explanation in short: its first sentence, with the error's type where it isn't one that torch has for this."""
+    """The explanation in short: its first sentence, with the error's type where it isn't one of torch's."""
     first = " ".join(str(error).split(". ")[0].split()).removeprefix("vmap: ").rstrip(".")
     if isinstance(error, RuntimeError | NotImplementedError) and first:
         return first
