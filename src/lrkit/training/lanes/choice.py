@@ -16,6 +16,7 @@ from lrkit.training.lanes.processes import cores, start_method
 from lrkit.training.lanes.trial import Trial
 from lrkit.training.lanes.update import UnbatchableError
 from lrkit.training.lanes.work import Work
+from lrkit.training.loop import StoppedError
 from lrkit.training.preparation import Length
 from lrkit.training.randomness import seeded
 from lrkit.training.run_state import RunState
@@ -70,9 +71,10 @@ def choose(work: Work, backend: str, memory: int | str | None) -> Choice:
     Raises:
         InputError: for an unknown name, a memory that not one lane fits in, and lanes that don't fit the task.
         UnbatchableError: where lanes can't be batched, and that was asked for.
+        StoppedError: when `work.stop` said so.
     """
     if backend not in BACKENDS:
-        raise unknown("backend", backend, BACKENDS)
+        raise unknown("backend", str(backend), BACKENDS)
     if backend == "processes":
         start_method(work)
     limit = parse_memory("50%" if memory is None else memory, free_memory(work.place))
@@ -159,22 +161,28 @@ def _of_one_run(work: Work, length: Length) -> float:
     with seeded(lane.seed, work.place):
         state = RunState(lane.of(work.task), lane.plan, lr=lane.lr, seed=lane.seed, place=work.place)
         state.model.train()
-        return _microseconds(state.update, next(state.updates()), length, warm=1)
+        return _microseconds(work, state.update, next(state.updates()), length, warm=1)
 
 
 def _of_a_group(work: Work, numbers: Sequence[int], length: Length, *, compiled: bool) -> float:
     with seeded(work.lanes[numbers[0]].seed, work.place):
         group = LaneGroup(work, numbers, compiled=compiled)
         batches = next(group.updates())
-        return _microseconds(group.update, batches, length, warm=2 if compiled else 1) / len(numbers)
+        return _microseconds(work, group.update, batches, length, warm=2 if compiled else 1) / len(numbers)
 
 
 def _microseconds(
-    update: Callable[[Sequence[Any]], None], batches: Sequence[Any], length: Length, *, warm: int
+    work: Work, update: Callable[[Sequence[Any]], None], batches: Sequence[Any], length: Length, *, warm: int
 ) -> float:
-    """What an update takes, in the median, after some to warm up."""
+    """What an update takes, in the median, after some to warm up.
+
+    Raises:
+        StoppedError: when `work.stop` said so.
+    """
     times: list[float] = []
     while len(times) < min(_UPDATES, length.steps) and (len(times) <= warm or sum(times[warm:]) < _MEASURING):
+        if work.stop():
+            raise StoppedError("the lanes were stopped while it was measured what trains them best")
         began = time.perf_counter()
         update(batches)
         times.append(time.perf_counter() - began)
