@@ -98,7 +98,7 @@ def test_text_that_is_no_schedule_is_refused_as_it_is_everywhere():
 
 @pytest.mark.parametrize("seed", [0.0, "0", None, True])
 def test_a_seed_is_a_whole_number(seed):
-    with pytest.raises(InputTypeError, match=f"^a lane's seed must be a whole number, not {seed!r}$"):
+    with pytest.raises(InputTypeError, match=f"^seed must be a whole number, not {seed!r}$"):
         Lane(seed=seed)
 
 

@@ -84,6 +84,13 @@ def test_all_may_diverge():
     assert all(history.diverged for history in histories)
 
 
+def test_what_is_stopped_while_it_is_measured_ends_there():
+    asked = []
+    task = make(train=(X.repeat(200, 1), Y.repeat(200)), epochs=50)
+    with pytest.raises(StoppedError, match="while it was measured what trains them best"):
+        lrkit.run_lanes(task, LANES, stop=lambda: asked.append(None) or len(asked) > 5)
+
+
 # --- what lanes share, and what is their own --------------------------------------------------------
 
 
@@ -285,7 +292,7 @@ UNBATCHABLE = {
     ),
     "a layer left out by chance": (
         {"model": lambda: nn.Sequential(LeftOut(16, 16), nn.Linear(16, 3))},
-        "it is left to chance whether the parameter '0.bias' gets a gradient",
+        "whether the parameter '0.bias' gets a gradient depends on the batch, or is left to chance",
     ),
     "LBFGS": ({"optimizer": torch.optim.LBFGS}, "can't be batched: there is no rule for the optimizer LBFGS"),
     "amsgrad": (

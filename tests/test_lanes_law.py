@@ -160,7 +160,7 @@ def test_groups_of_as_many_as_fit_are_the_same():
     task = make(epochs=4)
     whole = lrkit.run_lanes(task, MANY, backend="eager")
     need = whole[0].made["lanes"]["bytes_per_lane"]
-    for fit, sizes in ((1, [1] * 9), (2, [2, 1] * 3), (3, [3, 3, 3]), (6, [6, 3])):
+    for fit, sizes in ((1, [1] * 9), (2, [2, 1] * 3), (3, [3, 3, 3]), (9, [6, 3])):
         watch, told = Groups(), Told()
         told.ended(dict(enumerate(lrkit.run_lanes(task, MANY, backend="eager", memory=fit * need, observers=[watch]))))
         assert [len(group) for group in watch.groups] == sizes

@@ -1,6 +1,5 @@
 """A whole update as one compiled graph: forward, backward, clipping, and the optimizer's rule."""
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame, blaming
 from lrkit.training.graph import compile_graph, reason_of, refusing, shape_of
-from lrkit.training.pure_update import PureUpdate, Tensors, numbers_of, state_of
+from lrkit.training.pure_update import PureUpdate, Tensors, apart, numbers_of, state_of
 from lrkit.training.randomness import random_state, set_random_state
 from lrkit.training.rules import hyper_of
 from lrkit.training.task import Task
@@ -72,9 +71,7 @@ class CompiledUpdate:
 
     def _compare(self, eager: Mapping[str, Tensor], pure: Tensors) -> None:
         """Refuse a task whose gradients aren't what the pure update gives; rounding doesn't count."""
-        norm = math.sqrt(sum(float(each.double().square().sum()) for each in eager.values()))
-        apart = math.sqrt(sum(float((pure[name] - each).double().square().sum()) for name, each in eager.items()))
-        if apart > 0.01 * norm:
+        if apart(pure, eager) > 0.01:
             raise InputError(
                 "the compiled update would have other gradients than the task: a hook changes them, or the loss uses "
                 "parameters that don't come through the model; train it without compile"

@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame
 
-__all__ = ["ORDER", "Batches", "TensorBatches", "make_batches"]
+__all__ = ["ORDER", "TOGETHER", "Batches", "TensorBatches", "make_batches"]
 
-_TOGETHER = 4_000_000  # bytes of the batches that are gathered at once: one gather is faster than many small ones
+TOGETHER = 4_000_000  # bytes of the batches that are gathered at once: one gather is faster than many small ones
 
 ORDER = "torch.randperm(n), generator seeded by numpy's SeedSequence([seed, epoch])"
 
@@ -88,7 +88,7 @@ class TensorBatches:
         self.device = device
         self.seed = seed
         self.count = -(-len(self.tensors[0]) // batch_size)
-        self._together = max(1, _TOGETHER // max(1, batch_size * sum(tensor[0].nbytes for tensor in self.tensors)))
+        self._together = max(1, TOGETHER // max(1, batch_size * sum(tensor[0].nbytes for tensor in self.tensors)))
 
     def reseeded(self, seed: int) -> "TensorBatches":
         """The same tensors in the order of another seed."""

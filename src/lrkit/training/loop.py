@@ -10,7 +10,7 @@ from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError
 from lrkit.training.history import History
 from lrkit.training.observer import Observer
-from lrkit.training.randomness import seeded
+from lrkit.training.randomness import check_seed, seeded
 from lrkit.training.run_state import RunState
 from lrkit.training.scheduler_state import Policy
 from lrkit.training.task import Task
@@ -73,6 +73,7 @@ def run(
     ([0.25, 0.5, 0.5, 0.45], True)
     """
     plan = parse(schedule) if isinstance(schedule, str) else schedule
+    check_seed(seed)
     place = choose_device(device)
     watchers = tuple(observers)
     with seeded(seed, place), _closing(watchers):

@@ -1,6 +1,7 @@
 """What an update does, as a pure function of tensors: that is what can be compiled."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 from lrkit.training.rules import Hyper, Rule, hyper_of, rule_of
 from lrkit.training.task import Task
 
-__all__ = ["Measured", "PureUpdate", "Tensors", "Updated", "clipped", "numbers_of", "state_of"]
+__all__ = ["Measured", "PureUpdate", "Tensors", "Updated", "apart", "clipped", "numbers_of", "state_of"]
 
 Tensors: TypeAlias = dict[str, Tensor]
 # Named, since torch can't compile a subscript in an annotation.
@@ -113,12 +114,16 @@ class PureUpdate:
         self, used: Sequence[str], parameters: Tensors, buffers: Tensors, batches: Sequence[Any]
     ) -> tuple[Tensors, Tensors, Tensor, Tensor]:
         """The gradients of the mean loss over all samples, the buffers after it, that loss, the number of samples."""
-        results = []
-        for batch in batches:
-            gradients, buffers, loss, samples = self._differentiate(used, parameters, buffers, batch)
-            results.append((gradients, loss, samples))
-        gradients, loss, samples = _mean(results)
-        return gradients, buffers, loss, samples
+        first, *others = batches
+        gradients, buffers, loss, samples = self._differentiate(used, parameters, buffers, first)
+        if not others:
+            return gradients, buffers, loss, samples
+        sums, total = {name: each * samples for name, each in gradients.items()}, loss * samples
+        for batch in others:
+            gradients, buffers, loss, count = self._differentiate(used, parameters, buffers, batch)
+            sums = {name: each + gradients[name] * count for name, each in sums.items()}
+            total, samples = total + loss * count, samples + count
+        return {name: each / samples for name, each in sums.items()}, buffers, total / samples, samples
 
     def _differentiate(
         self, used: Sequence[str], parameters: Tensors, buffers: Tensors, batch: Any
@@ -156,16 +161,19 @@ def state_of(optimizer: Optimizer, parameter: Tensor) -> Tensors:
     return {name: each for name, each in optimizer.state[parameter].items() if isinstance(each, Tensor)}
 
 
-def _mean(results: Sequence[tuple[Tensors, Tensor, Tensor]]) -> tuple[Tensors, Tensor, Tensor]:
-    """Gradients and loss of all samples together, and how many they are."""
-    if len(results) == 1:
-        return results[0]
-    samples = torch.stack([n for _, _, n in results]).sum()
-    loss = torch.stack([loss * n for _, loss, n in results]).sum() / samples
-    gradients = {
-        name: torch.stack([each[name] * n for each, _, n in results]).sum(dim=0) / samples for name in results[0][0]
-    }
-    return gradients, loss, samples
+def apart(found: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> float:
+    """The distance of gradients from those that are wanted, as a share of their norm.
+
+    >>> apart({"weight": torch.tensor([3.0, 4.5])}, {"weight": torch.tensor([3.0, 4.0])})
+    0.1
+    """
+    norm = _norm(wanted.values())
+    distance = _norm(found[name] - each for name, each in wanted.items())
+    return distance / norm if norm else distance
+
+
+def _norm(tensors: Iterable[Tensor]) -> float:
+    return math.sqrt(sum(float(each.abs().double().square().sum()) for each in tensors))
 
 
 def clipped(gradients: Tensors, norm: float) -> Tensors:

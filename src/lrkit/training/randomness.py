@@ -8,7 +8,21 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["random_state", "same_random_state", "seeded", "set_random_state"]
+from lrkit.schedules.errors import InputError, InputTypeError, shown
+
+__all__ = ["check_seed", "random_state", "same_random_state", "seeded", "set_random_state"]
+
+
+def check_seed(seed: object) -> None:
+    """See that it is one that torch takes.
+
+    Raises:
+        InputError, InputTypeError: where it isn't.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InputTypeError(f"seed must be a whole number, not {shown(seed)}")
+    if not 0 <= seed < 2**64:
+        raise InputError(f"seed must be at least 0 and less than 2**64, not {seed}")
 
 
 @contextmanager

@@ -46,6 +46,8 @@ def rule_of(optimizer: Optimizer) -> Rule:
         known = ", ".join(sorted(each.__name__ for each in _RULES))
         raise InputError(f"there is no rule for the optimizer {type(optimizer).__name__}; there are rules for {known}")
     for group in optimizer.param_groups:
+        if rule.update is not _sgd and any(each.is_complex() for each in group["params"]):
+            raise InputError(f"the rule of {type(optimizer).__name__} isn't for complex parameters")
         for name, off in {**rule.refused, "maximize": False, "differentiable": False}.items():
             if group.get(name, off) != off:
                 raise InputError(f"the rule of {type(optimizer).__name__} has no {name}={group[name]!r}")

@@ -161,7 +161,8 @@ class RunState:
         """Validate, record, and report to a controller."""
         if self.compiled is not None:
             self.setup.made["compiled_updates"] = self.compiled.count
-        valid_loss, metrics = self._validate()
+        sound = self.record.is_finite()  # what has diverged isn't measured: a metric may not bear it
+        valid_loss, metrics = self._validate() if sound else (None, {})
         history = self.record.end_epoch(valid_loss, metrics)
         train_loss = history.epochs[-1].train_loss
         loss = train_loss if valid_loss is None else valid_loss

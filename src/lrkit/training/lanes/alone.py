@@ -43,7 +43,7 @@ class _Watch(Observer):
         self._steps = self._told = 0
 
     def start(self, setup: Setup) -> None:
-        setup.made["lanes"] = dict(self._work.made)
+        setup.made.update(self._work.lanes[self._number].hypers, lanes=dict(self._work.made))
         self._setup, self._steps, self._told = setup, setup.steps_done, setup.steps_done
         self._history = setup.history
 
@@ -57,7 +57,7 @@ class _Watch(Observer):
         self._tell(self._steps)
         self._history = history
         self._report.epoch({self._number: history})
-        self.dropped = history.diverged is None and self._number in self._work.drop({self._number: history})
+        self.dropped = history.diverged is None and self._number in (self._work.drop({self._number: history}) or ())
         if self.dropped:
             self._setup.made["dropped"] = True
 

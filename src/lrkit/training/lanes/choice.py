@@ -11,11 +11,12 @@ import torch
 
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.training.lanes.group import LaneGroup
-from lrkit.training.lanes.memory import free_memory, parse_memory
+from lrkit.training.lanes.memory import free_memory, parse_memory, shown_bytes
 from lrkit.training.lanes.processes import cores, start_method
 from lrkit.training.lanes.trial import Trial
 from lrkit.training.lanes.update import UnbatchableError
 from lrkit.training.lanes.work import Work
+from lrkit.training.loop import StoppedError
 from lrkit.training.preparation import Length
 from lrkit.training.randomness import seeded
 from lrkit.training.run_state import RunState
@@ -70,44 +71,45 @@ def choose(work: Work, backend: str, memory: int | str | None) -> Choice:
     Raises:
         InputError: for an unknown name, a memory that not one lane fits in, and lanes that don't fit the task.
         UnbatchableError: where lanes can't be batched, and that was asked for.
+        StoppedError: when `work.stop` said so.
     """
     if backend not in BACKENDS:
-        raise unknown("backend", backend, BACKENDS)
+        raise unknown("backend", str(backend), BACKENDS)
     if backend == "processes":
         start_method(work)
     limit = parse_memory("50%" if memory is None else memory, free_memory(work.place))
     trial = Trial(work)
     alone = [[number] for number in range(len(work.lanes))]
+    if backend in ("sequential", "processes"):
+        return Choice(backend, "it was asked for", alone)
     try:
-        trial.require_batchable()
+        per_lane = trial.bytes_per_lane()
+        if memory is None and per_lane > limit and backend == "auto":
+            raise UnbatchableError(f"a lane that is batched needs about {shown_bytes(per_lane)}, more than is free")
     except UnbatchableError as error:
-        if backend in _BATCHED:
+        if backend != "auto":
             raise
-        return _choose_alone(work, trial, backend, str(error))
-    per_lane = trial.bytes_per_lane()
+        chosen, reason, microseconds = _fastest_alone(work, trial.length, str(error))
+        return Choice(chosen, reason, alone, microseconds)
     groups = trial.groups(per_lane, limit)
     if backend != "auto":
-        return Choice(backend, "it was asked for", groups if backend in _BATCHED else alone, {}, per_lane)
-    chosen, reason, microseconds = _fastest(work, trial, groups)
+        return Choice(backend, "it was asked for", groups, {}, per_lane)
+    chosen, reason, microseconds = _fastest(work, trial.length, groups)
     return Choice(chosen, reason, groups if chosen in _BATCHED else alone, microseconds, per_lane)
-
-
-def _choose_alone(work: Work, trial: "Trial", backend: str, obstacle: str) -> Choice:
-    """One of the backends that batch nothing."""
-    alone = [[number] for number in range(len(work.lanes))]
-    if backend != "auto":
-        return Choice(backend, "it was asked for", alone)
-    microseconds = _measured_alone(work, trial.length)
-    chosen = min(microseconds, key=lambda name: _seconds(name, microseconds, work, trial.length))
-    return Choice(chosen, f"{obstacle}; {_compared(chosen, microseconds)}", alone, microseconds)
 
 
 # --- what is fastest ---------------------------------------------------------------------------------
 
 
-def _fastest(work: Work, trial: Trial, groups: Sequence[Sequence[int]]) -> tuple[str, str, dict[str, float]]:
+def _fastest_alone(work: Work, length: Length, obstacle: str) -> tuple[str, str, dict[str, float]]:
+    """Of the backends that batch nothing."""
+    microseconds = _measured_alone(work, length)
+    best = min(microseconds, key=lambda name: _seconds(name, microseconds, work, length))
+    return best, f"{obstacle}; {_compared(best, microseconds)}", microseconds
+
+
+def _fastest(work: Work, length: Length, groups: Sequence[Sequence[int]]) -> tuple[str, str, dict[str, float]]:
     """The backend, why, and what was measured."""
-    length = trial.length
     microseconds = _measured_alone(work, length, processes=False)
     if len(work.lanes) == 1:
         return "sequential", "there is only one lane", microseconds
@@ -147,7 +149,8 @@ def _measured_alone(work: Work, length: Length, *, processes: bool = True) -> di
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            found["processes"] = _of_one_run(work, length) / count
+            rounds = -(-len(work.lanes) // count)
+            found["processes"] = _of_one_run(work, length) * rounds / len(work.lanes)
         finally:
             torch.set_num_threads(threads)
     return found
@@ -158,22 +161,28 @@ def _of_one_run(work: Work, length: Length) -> float:
     with seeded(lane.seed, work.place):
         state = RunState(lane.of(work.task), lane.plan, lr=lane.lr, seed=lane.seed, place=work.place)
         state.model.train()
-        return _microseconds(state.update, next(state.updates()), length, warm=1)
+        return _microseconds(work, state.update, next(state.updates()), length, warm=1)
 
 
 def _of_a_group(work: Work, numbers: Sequence[int], length: Length, *, compiled: bool) -> float:
     with seeded(work.lanes[numbers[0]].seed, work.place):
         group = LaneGroup(work, numbers, compiled=compiled)
         batches = next(group.updates())
-        return _microseconds(group.update, batches, length, warm=2 if compiled else 1) / len(numbers)
+        return _microseconds(work, group.update, batches, length, warm=2 if compiled else 1) / len(numbers)
 
 
 def _microseconds(
-    update: Callable[[Sequence[Any]], None], batches: Sequence[Any], length: Length, *, warm: int
+    work: Work, update: Callable[[Sequence[Any]], None], batches: Sequence[Any], length: Length, *, warm: int
 ) -> float:
-    """What an update takes, in the median, after some to warm up."""
+    """What an update takes, in the median, after some to warm up.
+
+    Raises:
+        StoppedError: when `work.stop` said so.
+    """
     times: list[float] = []
     while len(times) < min(_UPDATES, length.steps) and (len(times) <= warm or sum(times[warm:]) < _MEASURING):
+        if work.stop():
+            raise StoppedError("the lanes were stopped while it was measured what trains them best")
         began = time.perf_counter()
         update(batches)
         times.append(time.perf_counter() - began)

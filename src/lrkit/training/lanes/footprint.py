@@ -128,8 +128,11 @@ def _update(task: Task, model: nn.Module, optimizer: Optimizer, batch: Any, used
 def _validation(task: Task, model: nn.Module, batch: Any) -> int:
     measured = Measured(model, task)
     model.eval()
-    with torch.no_grad():
-        return _peak(lambda parameters, buffers: measured.given(parameters, buffers, batch)[0], model)
+    try:
+        with torch.no_grad():
+            return _peak(lambda parameters, buffers: measured.given(parameters, buffers, batch)[0], model)
+    except Exception:  # noqa: BLE001 (it can't be batched: then one lane after another is measured)
+        return 0
 
 
 def _peak(function: Any, model: nn.Module) -> int:

@@ -1,6 +1,6 @@
 """The moving parts of lanes that are trained as one computation: `RunState`'s twin."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +18,7 @@ from lrkit.training.hyper import read
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.rates import Grid, Rates
 from lrkit.training.lanes.reference import Reference
-from lrkit.training.lanes.stack import Stack, loose_tensors, stack_batches
+from lrkit.training.lanes.stack import Stack, held_outside, stack_batches
 from lrkit.training.lanes.update import BatchedUpdate, UnbatchableError
 from lrkit.training.lanes.validation import Measurement
 from lrkit.training.lanes.work import Work
@@ -37,6 +37,7 @@ from lrkit.training.randomness import random_state, seeded, set_random_state
 from lrkit.training.record import Record
 from lrkit.training.run_state import CHECK_EVERY
 from lrkit.training.scheduler import Scheduler
+from lrkit.training.task import sample_count
 
 __all__ = ["LaneGroup", "Member"]
 
@@ -140,19 +141,26 @@ class LaneGroup:
     def updates(self) -> Iterator[Sequence[Any]]:
         """What is left of the epoch under way: for each update the batches that make it, stacked for several seeds."""
         self._models[0].train()
-        streams = [
-            updates_of(each, self.epochs + 1, accumulate=self._task.accumulate, done=self._in_epoch, place=self._place)
-            for each in self._train()
-        ]
+        streams = {
+            seed: updates_of(
+                self._batches[seed],
+                self.epochs + 1,
+                accumulate=self._task.accumulate,
+                done=self._in_epoch,
+                place=self._place,
+            )
+            for seed in self._seeds()
+        }
         while self.active and self.steps < self._length.steps:
-            groups = [next(stream, None) for stream in streams]
-            if groups[0] is None:
+            groups = {seed: next(stream, None) for seed, stream in streams.items()}  # rows may become fewer meanwhile
+            rows = [groups[seed] for seed in self._seeds()]
+            if rows[0] is None:
                 return
-            yield groups[0] if len(groups) == 1 else stack_batches(groups)
+            yield rows[0] if len(rows) == 1 else stack_batches(rows)
 
-    def _train(self) -> list[Batches]:
-        """The data of each row of the stack."""
-        return [self._batches[self.members[row[0]].lane.seed] for row in self._grid]
+    def _seeds(self) -> list[int]:
+        """That of each row of the stack."""
+        return [self.members[row[0]].lane.seed for row in self._grid]
 
     def update(self, batches: Sequence[Any]) -> None:
         """One update of every lane."""
@@ -174,7 +182,8 @@ class LaneGroup:
         return self._batched(list(reference.gradients))
 
     def _batched(self, used: Sequence[str]) -> BatchedUpdate:
-        graphs = {} if loose_tensors(self._models[0]) else self._work.graphs
+        identity = held_outside(self._models[0])
+        graphs = {} if identity is None else self._work.graphs.setdefault(identity, {})
         return BatchedUpdate(self._pure, used, self._rates.fixed, graphs=graphs, compiled=self._compiled)
 
     def diverged(self) -> list[int]:
@@ -192,6 +201,7 @@ class LaneGroup:
         losses = torch.stack([loss for loss, _ in self._fresh]).float().cpu()
         samples = torch.stack([count for _, count in self._fresh]).cpu().numpy()
         self._fresh = []
+        sample_count(int(samples.min()))
         for index, (row, column) in self._places().items():
             if index in self.active:
                 record = self.members[index].record
@@ -217,13 +227,14 @@ class LaneGroup:
             for member in self.members:
                 member.made["lanes"]["compile_seconds"] = self._update.compile_seconds
         indices = sorted(self.active) if only is None else list(only)
-        losses, metrics = self._validate(aside=only is not None or len(self._grid) > 1)
         places = self._places()
+        sound = {index: places[index] for index in indices if self.members[index].record.is_finite()}
+        losses, metrics = self._validate(sound.values(), aside=only is not None or len(self._grid) > 1)
         found = {}
         for index in indices:
             member, at = self.members[index], places[index]
-            valid_loss = None if losses is None else float(losses[at])
-            values = {name: float(each[at]) for name, each in metrics.items()}
+            valid_loss = None if losses is None or index not in sound else float(losses[at])
+            values = {name: float(each[at]) for name, each in metrics.items() if index in sound}
             found[index] = history = member.record.end_epoch(valid_loss, values)
             train_loss = history.epochs[-1].train_loss
             loss = train_loss if valid_loss is None else valid_loss
@@ -232,15 +243,15 @@ class LaneGroup:
             self.epochs, self._in_epoch = self.epochs + 1, 0
         return found
 
-    def _validate(self, *, aside: bool) -> tuple[Tensor | None, Tensors]:
-        """Losses and metrics of all lanes; `aside` from what they do alone, it draws no random number of theirs."""
-        if self._valid is None:
+    def _validate(self, places: Collection[tuple[int, int]], *, aside: bool) -> tuple[Tensor | None, Tensors]:
+        """Losses and metrics of lanes; `aside` from what they do alone, it draws no random number of theirs."""
+        if self._valid is None or not places:
             return None, {}
         model, before = self._models[0], random_state(self._place)
         training = model.training
         model.eval()
         try:
-            losses, metrics = self._measurement(self._stack, _all_of(self._valid))
+            losses, metrics = self._measurement(self._stack, _all_of(self._valid), places)
         finally:
             model.train(training)
             if aside:

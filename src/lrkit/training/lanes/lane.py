@@ -11,6 +11,7 @@ from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.shares import as_number
 from lrkit.training.hyper import place, write
+from lrkit.training.randomness import check_seed
 from lrkit.training.task import Task
 
 __all__ = ["Lane"]
@@ -65,13 +66,13 @@ class Lane:
         schedule: object = self.schedule
         if not isinstance(schedule, Plan | Plans):
             raise InputTypeError(f"a lane's schedule must be a plan or the text of one, not {shown(schedule)}")
-        seed: object = self.seed
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise InputTypeError(f"a lane's seed must be a whole number, not {shown(seed)}")
+        check_seed(self.seed)
         for name in ("lr", *_HYPERS):
             value = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, as_number(value, name, low=0.0))
+                if name in ("beta1", "beta2") and not value < 1:
+                    raise InputError(f"{name} must be less than 1, not {value}")
 
     @property
     def plan(self) -> Plan | Plans:

@@ -19,6 +19,7 @@ from lrkit.training.lanes.together import train_together
 from lrkit.training.lanes.work import Checkpoint, Drop, Histories, NoCheckpoint, Work
 from lrkit.training.loop import choose_device
 from lrkit.training.preparation import batches_of, length_of, made_of
+from lrkit.training.randomness import seeded
 from lrkit.training.task import Task
 
 __all__ = ["run_lanes"]
@@ -84,7 +85,7 @@ def run_lanes(
     """
     watchers = (*(() if folder is None else (folder,)), *observers)
     with _closing(watchers):
-        wanted, before = _checked(lanes), {} if folder is None else folder.before
+        wanted, before = _checked(task, lanes), {} if folder is None else folder.before
         place = choose_device(before.get("device") if device is None else device)
         work = Work(task, wanted, place, {}, drop, stop)
         choice = Choice.from_dict(before) if before else choose(work, backend, memory)
@@ -100,7 +101,8 @@ def run_lanes(
 def _set_up(work: Work, choice: Choice, folder: LanesFolder | None) -> LanesSetup:
     """What is known before the first update."""
     task, place = work.task, work.place
-    length = length_of(task, batches_of(task, task.train, "train", place, 0).count)
+    with seeded(0, place):
+        length = length_of(task, batches_of(task, task.train, "train", place, 0).count)
     made = made_of(task, work.lanes[0].plan, length, lr=0.0, seed=0, place=place, policy=None)
     common = {name: value for name, value in made.items() if name not in _OF_A_LANE}
     if choice.backend == "processes":
@@ -179,8 +181,10 @@ def _closing(watchers: Iterable[LanesObserver]) -> Iterator[None]:
             watcher.close()
 
 
-def _checked(lanes: Iterable[Any]) -> list[Lane]:
-    found = list(lanes)
+def _checked(task: object, lanes: Iterable[Any]) -> list[Lane]:
+    if not isinstance(task, Task):
+        raise InputTypeError(f"run_lanes trains an lrkit.Task, not {shown(task)} ({type(task).__name__})")
+    found = [lanes] if isinstance(lanes, Lane) else list(lanes)
     if not found:
         raise InputError("run_lanes needs at least one lane")
     for each in found:

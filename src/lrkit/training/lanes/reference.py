@@ -1,20 +1,19 @@
 """What `run` does with the first batches, so that lanes can be held against it before they are trained."""
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame, blaming
 from lrkit.training.lanes.stack import Stack
 from lrkit.training.lanes.update import BatchedUpdate, UnbatchableError, naming
-from lrkit.training.pure_update import Measured, PureUpdate, Tensors, clipped
+from lrkit.training.pure_update import Measured, PureUpdate, Tensors, apart, clipped
 from lrkit.training.randomness import random_state, same_random_state, set_random_state
 from lrkit.training.task import Task, sample_count
 
@@ -78,17 +77,11 @@ class Reference:
         with torch.no_grad(), naming(own), blaming("the batched update"):
             found, *_ = update.gradients(trial, batches)
         set_random_state(before, place)
-        if not self.draws and self._apart({name: each[0, 0] for name, each in found.items()}) > 0.01:
+        if not self.draws and apart({name: each[0, 0] for name, each in found.items()}, self.gradients) > 0.01:
             raise UnbatchableError(
                 "lanes would have other gradients than the task: a hook changes them, or the loss uses parameters that "
                 "don't come through the model"
             )
-
-    def _apart(self, found: Tensors) -> float:
-        """The distance of gradients, as a share of the norm of these."""
-        norm = _norm(self.gradients.values())
-        apart = _norm([found[name] - each for name, each in self.gradients.items()])
-        return apart / norm if norm else apart
 
 
 def _copied(model: nn.Module) -> nn.Module:
@@ -96,7 +89,3 @@ def _copied(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model).train()
     except Exception as error:
         raise UnbatchableError(f"lanes can't be batched: the model can't be copied ({error})") from error
-
-
-def _norm(tensors: Any) -> float:
-    return math.sqrt(sum(float(each.double().square().sum()) for each in tensors if isinstance(each, Tensor)))

@@ -1,5 +1,7 @@
 """The tensors of many lanes, stacked: the first dimension is the seed's, the second the lane's."""
 
+import hashlib
+import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +12,7 @@ from torch.utils._pytree import tree_map
 
 from lrkit.training.pure_update import Tensors
 
-__all__ = ["Stack", "loose_tensors", "stack_batches"]
+__all__ = ["Stack", "held_outside", "stack_batches"]
 
 
 @dataclass
@@ -63,9 +65,22 @@ def stack_batches(updates: Sequence[Any]) -> Sequence[Any]:
     return stacked
 
 
-def loose_tensors(model: nn.Module) -> bool:
-    """Whether modules hold tensors that are neither parameters nor buffers: those can't be stacked."""
-    return any(isinstance(each, Tensor) for module in model.modules() for each in vars(module).values())
+def held_outside(model: nn.Module) -> str | None:
+    """A digest of what a model is beside the values of parameters and buffers; None where that can't be told.
+
+    Models with the same digest are the same computation, whatever their seeds.
+    """
+    named = (*model.named_parameters(), *model.named_buffers())
+    tensors = [(name, each.shape, each.dtype, each.requires_grad) for name, each in named]
+    held = [(name, type(each), _attributes(each)) for name, each in model.named_modules()]
+    try:
+        return hashlib.sha256(pickle.dumps((tensors, held))).hexdigest()
+    except Exception:  # noqa: BLE001 (whatever can't be pickled: a function that was made inside another, say)
+        return None
+
+
+def _attributes(module: nn.Module) -> dict[str, Any]:
+    return {name: each for name, each in vars(module).items() if name not in ("_parameters", "_buffers", "_modules")}
 
 
 def _stacked(models: Sequence[Mapping[str, Any]], lanes: int) -> Tensors:

@@ -45,7 +45,7 @@ def _end_epoch(work: Work, group: LaneGroup, report: Report) -> None:
     by_number = {group.members[index].number: history for index, history in histories.items()}
     report.epoch(by_number)
     going = {number: history for number, history in by_number.items() if history.diverged is None}
-    dropped = set(work.drop(going)) & set(going)
+    dropped = set(work.drop(going) or ()) & set(going)
     ended = []
     for index, history in histories.items():
         member = group.members[index]

@@ -1,20 +1,25 @@
 """What the first lane tells before its first update: whether lanes can be batched, and which of them go together."""
 
-from collections.abc import Mapping, Sequence
-from itertools import chain
+import copy
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain, islice
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
+from torch.utils._pytree import tree_leaves
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
-from lrkit.training.data import TensorBatches
+from lrkit.training.data import TOGETHER, TensorBatches
 from lrkit.training.lanes.footprint import estimate
 from lrkit.training.lanes.memory import fitting
 from lrkit.training.lanes.reference import Reference
-from lrkit.training.lanes.stack import Stack, loose_tensors, stack_batches
+from lrkit.training.lanes.stack import Stack, held_outside, stack_batches
 from lrkit.training.lanes.update import UnbatchableError
 from lrkit.training.lanes.work import Work
 from lrkit.training.preparation import (
@@ -26,40 +31,51 @@ from lrkit.training.preparation import (
     updates_of,
     with_rate,
 )
-from lrkit.training.randomness import random_state, same_random_state, seeded, set_random_state
+from lrkit.training.pure_update import Measured
+from lrkit.training.randomness import random_state, same_random_state, seeded
 from lrkit.training.rules import rule_of
 
 __all__ = ["Trial"]
 
-_CHANCES = 8  # updates that are looked at where the model draws random numbers
+_LOOKS = 8  # updates that are looked at, and
+_CHANCES = 40  # how often, where the model draws random numbers
+_LOOKING = 1.0  # seconds at most
 
 
 class Trial:
-    """The first lane before its first update: what can be learnt from it; nothing is changed by that."""
+    """The first lane before its first update: what can be learnt from it; nothing is changed by that.
+
+    Attributes:
+        length: of each lane.
+
+    Raises:
+        InputError: for a lane that doesn't fit the task.
+    """
 
     def __init__(self, work: Work) -> None:
         task, place, first = work.task, work.place, work.lanes[0]
         self._work = work
+        self._mixes = False  # whether seeds can go together
+        self._zero: int | None = None  # a lane whose momentum becomes zero on the way
         with seeded(first.seed, place):
-            self.model = make_model(task, place)
-            self.optimizers = [make_optimizer(each.of(task), self.model) for each in work.lanes]
+            self._model = make_model(task, place)
+            self._optimizers = [make_optimizer(each.of(task), self._model) for each in work.lanes]
             before = random_state(place)
-            self.data = batches_of(task, task.train, "train", place, first.seed)
+            self._data = batches_of(task, task.train, "train", place, first.seed)
             self._valid = None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
             self._reading_draws = not same_random_state(before, random_state(place))
-            self.length = length_of(task, self.data.count)
-            updates = updates_of(self.data, 1, accumulate=task.accumulate, done=0, place=place)
-            self.batches: Sequence[Any] = next(updates, [])
-            if not self.batches:
+            self.length = length_of(task, self._data.count)
+            updates = updates_of(self._data, 1, accumulate=task.accumulate, done=0, place=place)
+            self._updates: list[Sequence[Any]] = list(islice(updates, _LOOKS))
+            if not self._updates:
                 error = InputError("train has no samples")
                 blame(error, "the data of train")
                 raise error
-            self._random = random_state(place)
         self._kinds = [self._kind(number) for number in range(len(work.lanes))]
 
     def _kind(self, number: int) -> tuple[bool, ...]:
         """For each param group whether it has a momentum: torch keeps nothing where it is zero, another computation."""
-        lane, optimizer, length = self._work.lanes[number], self.optimizers[number], self.length
+        lane, optimizer, length = self._work.lanes[number], self._optimizers[number], self.length
         plan = with_rate(lane.plan)
         scheduler = plan.bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
         scheduled = {index: ("momentum", index) for hyper, index in scheduler.upcoming(1) if hyper == "momentum"}
@@ -75,70 +91,90 @@ class Trial:
         scheduler.release()
         return tuple(found)
 
-    _zero: int | None = None  # a lane whose momentum becomes zero on the way
-    _mixes = False
-
-    def require_batchable(self) -> None:
-        """See that lanes can be one computation.
+    def bytes_per_lane(self) -> int:
+        """The memory that a lane needs, once it is seen that lanes can be one computation.
 
         Raises:
             UnbatchableError: where they can't.
         """
-        task, place, optimizer = self._work.task, self._work.place, self.optimizers[0]
+        self._refuse_what_is_left_out()
+        task, place = self._work.task, self._work.place
+        most = max(range(len(self._kinds)), key=lambda number: sum(self._kinds[number]))  # a momentum is kept in memory
+        with seeded(0, place):
+            reference = Reference.of(task, self._model, self._updates[0], place)
+            self._require_the_same_gradients(reference)
+            with _as_unbatchable():
+                stack = Stack.of([self._model], 2)
+                reference.check(task, self._model, self._optimizers[0], stack, self._updates[0])
+                self._mixes = self._can_mix(reference)
+                valid_batch = None if self._valid is None else next(iter(take(self._valid.epoch(0), 1, "valid")), None)
+                batch = self._updates[0][0]
+                return estimate(task, self._model, self._optimizers[most], batch, valid_batch, place=place).per_lane
+
+    def _refuse_what_is_left_out(self) -> None:
+        """See that all that takes part in an update would be part of the one computation."""
+        task, optimizer = self._work.task, self._optimizers[0]
         if task.precision == "float16":
             raise UnbatchableError("lanes in float16 can't be batched, since each needs a gradient scaler of its own")
         try:
             rule_of(optimizer)
         except InputError as error:
             raise UnbatchableError(f"lanes can't be batched: {error}") from None
-        own = {id(each) for each in self.model.parameters()}
+        own = {id(each) for each in self._model.parameters()}
         if any(id(each) not in own for group in optimizer.param_groups for each in group["params"]):
             raise UnbatchableError("lanes can't be batched: the optimizer has parameters that the model hasn't")
-        if _hooks(self.model, optimizer):
+        if _hooks(self._model, optimizer):
             raise UnbatchableError(
                 "lanes can't be batched: a hook of a parameter or of the optimizer would be left out"
             )
         if self._zero is not None:
             raise UnbatchableError(f"lanes can't be batched: the momentum of lane {self._zero} becomes zero on the way")
-        with seeded(0, place):
-            set_random_state(self._random, place)
-            reference = Reference.of(task, self.model, self.batches, place)
-            self._require_the_same_gradients(reference)
-            reference.check(task, self.model, optimizer, Stack.of([self.model], 2), self.batches)
-            self._mixes = self._can_mix(reference)
+
+    def _require_the_same_gradients(self, reference: Reference) -> None:
+        """See that the same parameters get gradients at every update: one that gets none isn't updated at all."""
+        end = time.perf_counter() + _LOOKING
+        for number in range(1, _CHANCES if reference.draws else len(self._updates)):
+            batches = self._updates[number % len(self._updates)]
+            with seeded(1000 + number, self._work.place):
+                other = Reference.of(self._work.task, self._model, batches, self._work.place)
+            if differing := sorted(other.gradients.keys() ^ reference.gradients.keys()):
+                raise UnbatchableError(
+                    f"lanes can't be batched: whether the parameter {differing[0]!r} gets a gradient depends on the "
+                    "batch, or is left to chance"
+                )
+            if time.perf_counter() > end:
+                return
 
     def _can_mix(self, reference: Reference) -> bool:
         """Whether lanes of several seeds can be one computation, each with batches of its own."""
-        alike = isinstance(self.data, TensorBatches) and not self._reading_draws
-        several = len({lane.seed for lane in self._work.lanes}) > 1
-        if not (several and alike) or reference.draws or loose_tensors(self.model):
+        seeds = {lane.seed for lane in self._work.lanes}
+        if len(seeds) == 1 or self._reading_draws or reference.draws or not isinstance(self._data, TensorBatches):
             return False
-        stack, batches = Stack.of([self.model, self.model], 2), stack_batches([self.batches, self.batches])
+        if not isinstance(self._valid, TensorBatches | None) or self._validation_draws() or not self._alike(seeds):
+            return False
+        stack, batches = Stack.of([self._model, self._model], 2), stack_batches([self._updates[0], self._updates[0]])
         try:
-            reference.check(self._work.task, self.model, self.optimizers[0], stack, batches)
+            reference.check(self._work.task, self._model, self._optimizers[0], stack, batches)
         except UnbatchableError:  # torch has losses that it can't batch twice over
             return False
         return True
 
-    def _require_the_same_gradients(self, reference: Reference) -> None:
-        """See that it isn't left to chance which parameters get gradients: one that gets none isn't updated at all."""
-        for seed in range(_CHANCES if reference.draws else 0):
-            with seeded(seed, self._work.place):
-                other = Reference.of(self._work.task, self.model, self.batches, self._work.place)
-            if differing := sorted(other.gradients.keys() ^ reference.gradients.keys()):
-                what = f"whether the parameter {differing[0]!r} gets a gradient"
-                raise UnbatchableError(f"lanes can't be batched: it is left to chance {what}")
+    def _validation_draws(self) -> bool:
+        if self._valid is None:
+            return False
+        place, measured = self._work.place, Measured(copy.deepcopy(self._model).eval(), self._work.task)
+        before = random_state(place)
+        with torch.no_grad():
+            measured(next(iter(self._valid.epoch(0))), with_metrics=True)
+        return not same_random_state(before, random_state(place))
 
-    def bytes_per_lane(self) -> int:
-        """The memory that a lane needs."""
-        task, place = self._work.task, self._work.place
-        valid_batch = None
-        if self._valid is not None:
-            with seeded(0, place):
-                found = take(self._valid.epoch(0), 1, "valid")
-            valid_batch = found[0] if found else None
-        most = max(range(len(self._kinds)), key=lambda number: sum(self._kinds[number]))  # a momentum is kept in memory
-        return estimate(task, self.model, self.optimizers[most], self.batches[0], valid_batch, place=place).per_lane
+    def _alike(self, seeds: Collection[int]) -> bool:
+        """Whether the models of all seeds are the same but for the values of parameters and buffers."""
+        digests = set()
+        for seed in seeds:
+            with seeded(seed, self._work.place):
+                digests.add(held_outside(make_model(self._work.task, self._work.place)))
+        return len(digests) == 1 and None not in digests
 
     def groups(self, per_lane: int, limit: int) -> list[list[int]]:
         """Which lanes go together: those that are the same computation, as many as fit.
@@ -150,18 +186,32 @@ class Trial:
         rows: dict[tuple[Any, int], list[int]] = {}
         for number, lane in enumerate(lanes):
             rows.setdefault((self._kinds[number], lane.seed), []).append(number)
-        most = limit // per_lane
+        size = _bytes_of(self._updates[0])
+        whole = sum(each.nbytes for each in self._data.tensors) if isinstance(self._data, TensorBatches) else 0
+        per_seed = min(max(TOGETHER, size), whole) + 2 * size  # batches gathered ahead, and those of an update stacked
         found: list[list[int]] = []
-        for (_, count), together in _alike(rows).items():
-            if self._mixes and count <= most:
-                seeds = max(1, most // count)
+        for (_, count), together in _of_one_size(rows).items():
+            seeds = limit // (per_lane * count + per_seed)  # each seed has batches of its own
+            if self._mixes and seeds > 1:
                 parts = -(-len(together) // seeds)
-                size = -(-len(together) // parts)
-                found += [list(chain.from_iterable(together[i : i + size])) for i in range(0, len(together), size)]
+                most = -(-len(together) // parts)
+                found += [list(chain.from_iterable(together[i : i + most])) for i in range(0, len(together), most)]
             else:
                 for row in together:
                     found += fitting({number: lanes[number].seed for number in row}, per_lane, limit)
         return found
+
+
+@contextmanager
+def _as_unbatchable() -> Iterator[None]:
+    """Whatever is raised, since what `run` does with the same batches has been seen to work."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        first = " ".join(str(error).split(". ")[0].split()).rstrip(".")
+        raise UnbatchableError(f"lanes can't be batched: {type(error).__name__}{first and ': '}{first}") from error
 
 
 def _hooks(model: nn.Module, optimizer: Optimizer) -> bool:
@@ -172,7 +222,11 @@ def _hooks(model: nn.Module, optimizer: Optimizer) -> bool:
     return any(chain(of_all, of_one, *of_parameters))
 
 
-def _alike(rows: Mapping[tuple[Any, int], list[int]]) -> dict[tuple[Any, int], list[list[int]]]:
+def _bytes_of(updates: Sequence[Any]) -> int:
+    return sum(each.nbytes for each in tree_leaves(updates) if isinstance(each, Tensor))
+
+
+def _of_one_size(rows: Mapping[tuple[Any, int], list[int]]) -> dict[tuple[Any, int], list[list[int]]]:
     """Seeds' lanes by what they compute and how many they are."""
     found: dict[tuple[Any, int], list[list[int]]] = {}
     for (kind, _), row in rows.items():

@@ -4,11 +4,13 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._pytree import tree_map_only
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.compiled import copy_into
@@ -38,7 +40,7 @@ class BatchedUpdate:
 
     Attributes:
         compile_seconds: how long it took to compile, in all.
-        key: what the batches look like that are compiled for.
+        key: what the batches of a seed look like that are compiled for.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class BatchedUpdate:
         self._compiled = compiled
         self._graphs = {} if graphs is None else graphs
         self._graph: Any = None
+        self._shapes: dict[int, str] = {}
         self._size: tuple[int, int] | None = None  # of the stacks that the graph is for
 
     def __call__(self, stack: Stack, numbers: Numbers, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
@@ -65,7 +68,7 @@ class BatchedUpdate:
 
         Batches have a first dimension of seeds where there are several.
         """
-        if self._compiled and stack.states and self._fits(batches):
+        if self._compiled and stack.states and self._fits(batches, stack.size[0]):
             return self._run_graph(stack, numbers, batches)
         with torch.no_grad():
             parameters, buffers, states, loss, samples = self._updated(stack, numbers, batches)
@@ -116,11 +119,16 @@ class BatchedUpdate:
 
     # --- compiled ---------------------------------------------------------------------------------
 
-    def _fits(self, batches: Sequence[Any]) -> bool:
-        key = shape_of(batches)
-        if self.key is None:
-            self.key = key
-        return key == self.key
+    def _fits(self, batches: Sequence[Any], seeds: int) -> bool:
+        """Whether the batches of each seed are those that it is compiled for; their shape is the whole's, by seeds."""
+        shape = shape_of(batches)
+        if seeds not in self._shapes:
+            own = shape if seeds == 1 else shape_of(tree_map_only(Tensor, itemgetter(0), list(batches)))
+            self.key = self.key or own
+            if own != self.key:
+                return False
+            self._shapes[seeds] = shape
+        return shape == self._shapes[seeds]
 
     def _run_graph(self, stack: Stack, numbers: Numbers, batches: Sequence[Any]) -> tuple[Tensor, Tensor]:
         if stack.size == self._size:
@@ -171,7 +179,7 @@ def naming(model: nn.Module) -> Iterator[None]:
         handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(lambda *_: _leave(inside))]
     try:
         yield
-    except (RuntimeError, NotImplementedError) as error:
+    except Exception as error:
         raise UnbatchableError(f"{_place(inside)} can't be batched: {_operation(error)}") from error
     finally:
         for handle in handles:
@@ -195,5 +203,8 @@ def _place(inside: Sequence[tuple[str, nn.Module]]) -> str:
 
 
 def _operation(error: Exception) -> str:
-    """Torch's explanation in short: its first sentence."""
-    return " ".join(str(error).split(". ")[0].split()).removeprefix("vmap: ").rstrip(".")
+    """The explanation in short: its first sentence, with the error's type where it isn't one of torch's."""
+    first = " ".join(str(error).split(". ")[0].split()).removeprefix("vmap: ").rstrip(".")
+    if isinstance(error, RuntimeError | NotImplementedError) and first:
+        return first
+    return f"{type(error).__name__}{first and ': '}{first}"

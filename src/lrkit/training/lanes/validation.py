@@ -1,6 +1,6 @@
 """Losses and metrics of many lanes over validation data."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -12,6 +12,8 @@ from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
 from lrkit.training.lanes.stack import Stack
 from lrkit.training.pure_update import Measured, Tensors
+from lrkit.training.randomness import random_state, set_random_state
+from lrkit.training.task import sample_count
 
 __all__ = ["Measurement"]
 
@@ -27,15 +29,21 @@ class Measurement:
 
     def __init__(self, measured: Measured) -> None:
         self._measured = measured
-        self._measure: Callable[[Stack, Any], _Measures] = self._together
+        self._batched = True
 
     @torch.no_grad()
-    def __call__(self, stack: Stack, batches: Iterable[Any]) -> tuple[Tensor, Tensors]:
-        """The means over all samples: the loss, and metrics by name, float64 of shape (seeds, lanes)."""
+    def __call__(
+        self, stack: Stack, batches: Iterable[Any], places: Collection[tuple[int, int]]
+    ) -> tuple[Tensor, Tensors]:
+        """The means over all samples: the loss, and metrics by name, float64 of shape (seeds, lanes).
+
+        Those of the lanes at the places; at others there may be anything.
+        """
         sums: dict[str, Tensor] = {}
         counts: Tensor | None = None
         for batch in batches:
-            loss, samples, metrics = self._measured_batch(stack, batch)
+            loss, samples, metrics = self._measured_batch(stack, batch, places)
+            sample_count(int(samples.min()))
             counts = samples if counts is None else counts + samples
             for name, value in {**metrics, "": loss}.items():
                 part = value.double() * samples
@@ -47,14 +55,16 @@ class Measurement:
         means = {name: (each / counts).reshape(stack.size) for name, each in sums.items()}
         return means.pop(""), means
 
-    def _measured_batch(self, stack: Stack, batch: Any) -> _Measures:
-        try:
-            return self._measure(stack, batch)
-        except (RuntimeError, ValueError, TypeError):
-            if self._measure == self._one_by_one:
-                raise
-            self._measure = self._one_by_one  # what is wrong with the task itself is said there
-            return self._measure(stack, batch)
+    def _measured_batch(self, stack: Stack, batch: Any, places: Collection[tuple[int, int]]) -> _Measures:
+        if self._batched:
+            place = next(iter(stack.parameters.values())).device
+            before = random_state(place)
+            try:
+                return self._together(stack, batch)
+            except Exception:  # noqa: BLE001 (what is wrong with the task itself is said below)
+                self._batched = False
+                set_random_state(before, place)
+        return self._one_by_one(stack, batch, places)
 
     def _together(self, stack: Stack, batch: Any) -> _Measures:
         parameters = {name: each.flatten(0, 1) for name, each in stack.parameters.items()}
@@ -64,12 +74,17 @@ class Measurement:
             found: _Measures = lanes(parameters, buffers, batch)
         return found
 
-    def _one_by_one(self, stack: Stack, batch: Any) -> _Measures:
+    def _one_by_one(self, stack: Stack, batch: Any, places: Collection[tuple[int, int]]) -> _Measures:
         seeds, lanes = stack.size
-        found = [
-            self._measured.measures(*stack.lane(seed, lane), batch) for seed in range(seeds) for lane in range(lanes)
-        ]
-        losses, samples, metrics = zip(*found, strict=True)
+        device = next(iter(stack.parameters.values())).device
+        before = random_state(device)
+        found = {}
+        for place in places:
+            set_random_state(before, device)  # each lane draws what it would draw alone
+            found[place] = self._measured.measures(*stack.lane(*place), batch)
+        some = next(iter(found.values()))
+        filled = [found.get((seed, lane), some) for seed in range(seeds) for lane in range(lanes)]
+        losses, samples, metrics = zip(*filled, strict=True)
         stacked = {name: torch.stack([each[name] for each in metrics]) for name in metrics[0]}
         return torch.stack(losses), torch.stack(samples), stacked
 

@@ -13,7 +13,7 @@ from lrkit.training.task import Task
 __all__ = ["Checkpoint", "Drop", "Histories", "NoCheckpoint", "Report", "Work"]
 
 Histories: TypeAlias = Mapping[int, History]
-Drop: TypeAlias = Callable[[Histories], Iterable[int]]
+Drop: TypeAlias = Callable[[Histories], Iterable[int] | None]
 
 
 @dataclass(frozen=True)
