@@ -19,7 +19,7 @@ CERTAIN = 6.0  # the least drop, in its standard errors
 ROUNDS = 10  # of weighting anew
 MIDDLES = np.linspace(-0.25, 1.25, 151)  # of the range
 WIDTHS = np.geomspace(0.005, 0.2, 9)
-LEAST = 0.01  # of the drop that the noise is taken to be at least
+LEAST = 0.01  # of the fall within the range that the noise is taken to be at least
 
 
 class Logistic(NamedTuple):
@@ -94,7 +94,8 @@ def _settle(grid: "_Grid", logs: Array, losses: Array, best: Logistic | None) ->
     for _ in range(ROUNDS):
         if best is None:
             return None
-        weights = _weights(losses - best.at(logs), best.drop)
+        levels = best.at(logs)
+        weights = _weights(losses - levels, float(levels[0] - levels[-1]))
         found, best = best, grid.best(weights, losses)
         if best and best[2:] == found[2:]:
             break
@@ -135,12 +136,12 @@ def _grid(logs: bytes, end: int) -> _Grid:
     return _Grid(middles, widths, rises, rises**2)
 
 
-def _deviation(apart: Array, drop: float) -> float:
-    return max(DEVIATION * float(np.median(np.abs(apart))), LEAST * drop, FINEST)
+def _deviation(apart: Array, fall: float) -> float:
+    return max(DEVIATION * float(np.median(np.abs(apart))), LEAST * fall, FINEST)
 
 
-def _weights(apart: Array, drop: float) -> Array:
-    return _bisquare(apart, _deviation(apart, drop))
+def _weights(apart: Array, fall: float) -> Array:
+    return _bisquare(apart, _deviation(apart, fall))
 
 
 def _bisquare(apart: Array, deviation: float) -> Array:
@@ -156,7 +157,7 @@ def _polish(logs: Array, losses: Array, found: Logistic) -> Logistic:
         apart = losses - found.start + found.drop * rise
         bump = found.drop * rise * (1 - rise) / found.width
         slopes = np.stack([np.ones_like(logs), -rise, bump, bump * (logs - found.middle)], axis=1)
-        weighted = slopes * _weights(apart, found.drop)[:, None]
+        weighted = slopes * _weights(apart, found.drop * float(rise[-1] - rise[0]))[:, None]
         # a little of the diagonal keeps a step finite where the curve says nothing about the width
         normal = weighted.T @ slopes
         normal += 1e-6 * np.diag(np.diag(normal) + 1e-12)
@@ -171,9 +172,9 @@ def _polish(logs: Array, losses: Array, found: Logistic) -> Logistic:
 
 
 def _judge(logs: Array, losses: Array, found: Logistic) -> Fit:
-    apart = losses - found.at(logs)
-    noise = _deviation(apart, found.drop)
-    weights = _weights(apart, found.drop)
+    levels = found.at(logs)
+    apart, fall = losses - levels, float(levels[0] - levels[-1])
+    noise, weights = _deviation(apart, fall), _weights(apart, fall)
     rise = expit((logs - found.middle) / found.width)
     spread = weights @ (rise - (weights @ rise) / weights.sum()) ** 2
     clipped = np.clip(apart, -3 * noise, 3 * noise)

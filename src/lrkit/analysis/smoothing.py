@@ -55,9 +55,8 @@ def noise_of(losses: Array) -> float:
 def calm(losses: Array) -> int:
     """How many of the losses, all of them usable, come before the curve explodes for good.
 
-    The curve, as a running median, is calm as long as it comes back to its lowest level: to within a tenth of the fall
-    before that, or within three times the noise. What comes after has exploded if most of it lies above three
-    tenths of the fall, and above five times the noise.
+    It has exploded if its running median ends above its lowest level by three tenths of the fall before that, and by
+    five times the noise. It was calm as long as it came back to within a tenth of the fall, or three times the noise.
 
     >>> calm(np.array([5.0] * 9 + [1.0] * 9 + [7.0, 1.0, 1.0, 9.0, 30.0, 1e3, 1e9]))
     21
@@ -68,9 +67,10 @@ def calm(losses: Array) -> int:
     lowest = int(np.argmin(smooth))
     fall = float(np.quantile(smooth[: lowest + 1], 0.75)) - smooth[lowest]
     noise = noise_of(losses[: lowest + width])
-    end = int(np.flatnonzero(smooth <= smooth[lowest] + max(0.1 * fall, 3 * noise / math.sqrt(width)))[-1]) + 1
-    up = losses[end:] > smooth[lowest] + max(0.3 * fall, 5 * noise)
-    return end if 2 * np.count_nonzero(up) > len(up) else len(losses)
+    above = smooth - smooth[lowest]
+    if above[-1] <= max(0.3 * fall, 5 * noise):
+        return len(losses)
+    return int(np.flatnonzero(above <= max(0.1 * fall, 3 * noise / math.sqrt(width)))[-1]) + 1
 
 
 def local_lines(logs: Array, losses: Array) -> Local:
