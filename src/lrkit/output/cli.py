@@ -233,6 +233,70 @@ def sweep(
 
 
 @app.command()
+def find(
+    task: Annotated[
+        str,
+        typer.Argument(help=f"What to train: {', '.join(BUILT_IN)}, or your own: file.py:task or package.module:task."),
+    ],
+    method: Annotated[
+        str,
+        typer.Option(help="ramp (the rate grows during one short training) or race (each rate trains by itself)."),
+    ] = "ramp",
+    low: Annotated[float, typer.Option(help="The lowest rate; the range widens itself where it must.")] = 1e-7,
+    high: Annotated[float, typer.Option(help="The highest rate.")] = 10.0,
+    steps: Annotated[int, typer.Option(help="Updates of a ramp, or of each rate in a race.")] = 300,
+    seeds: Annotated[int, typer.Option(help="How many seeds: 3 are 0, 1 and 2.")] = 3,
+    signal: Annotated[
+        str | None, typer.Option(help="train or valid: the loss that rates are judged by; by default train in a ramp.")
+    ] = None,
+    growth: Annotated[str, typer.Option(help="Of the rate in a ramp: exponential or linear.")] = "exponential",
+    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch; by default the task's.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="A folder in MNIST's IDX format, raw or gz, to train on instead of MNIST.")
+    ] = None,
+    backend: Annotated[
+        str,
+        typer.Option(help="How lanes are trained: compiled, eager, sequential, processes, or auto, which measures."),
+    ] = "auto",
+    memory: Annotated[
+        str | None, typer.Option(help="What lanes that are trained at once may take, for example 4GB or 500MB.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Draw a picture: a .png, .svg or .pdf file.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU if there is one.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads on a CPU; by default torch's choice.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when the task fails.")] = False,
+) -> None:
+    """Find a learning rate for a task, with its interval, or say why the losses support none (exit status 3)."""
+    from lrkit.output.find_command import find_command
+    from lrkit.output.find_options import FindOptions
+
+    find_command(
+        FindOptions(
+            task=task,
+            method=method,
+            low=low,
+            high=high,
+            steps=steps,
+            seeds=seeds,
+            signal=signal,
+            growth=growth,
+            backend=backend,
+            memory=memory,
+            device=device,
+            threads=threads,
+            batch_size=batch_size,
+            data=data,
+            out=out,
+            json=json,
+            quiet=quiet,
+            debug=debug,
+        )
+    )
+
+
+@app.command()
 def plot(
     texts: Annotated[list[str], typer.Argument(metavar="SCHEDULE", help=f"Schedules as text. {SCHEDULE_HELP}")],
     total: Annotated[
@@ -305,7 +369,7 @@ def schedules(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 bad input, 3 the training (or all of a sweep) diverged, 130 interrupted.
+    """Run the command line and exit: 0 done, 2 bad input, 3 all diverged or no rate found, 130 interrupted.
 
     Bad input gets one line; only what is a fault of lrkit's own has a traceback.
     """

@@ -1,0 +1,107 @@
+"""`lrkit find`: a learning rate, how sure it is, and what it was read from."""
+
+import json
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import typer
+
+from lrkit.analysis.finder import find_task
+from lrkit.analysis.finding import Finding
+from lrkit.analysis.suggestions import Estimate
+from lrkit.output.chart import chart
+from lrkit.output.find_options import FindOptions, find_origin
+from lrkit.output.find_plot import drawn_range, find_figure
+from lrkit.output.plots import save
+from lrkit.output.signals import stop_on_signals
+from lrkit.output.sweep_progress import SweepProgress
+from lrkit.output.task_command import loaded, say
+from lrkit.training.loop import StoppedError
+from lrkit.training.task import Task
+
+__all__ = ["find_command", "sentence"]
+
+
+def find_command(options: FindOptions) -> None:
+    """Check everything that a person can get wrong, search, report."""
+    with loaded(find_origin(options), debug=options.debug) as task:
+        finding = _find(task, options)
+        if options.out is not None:
+            save(find_figure(finding, f"{task.name}: {sentence(finding)}"), options.out)
+        if options.json:
+            typer.echo(json.dumps({"task": task.name, **finding.to_dict()}, allow_nan=False))
+        elif not options.quiet:
+            for line in _report(finding, options):
+                typer.echo(line)
+    if finding.suggestion is None:
+        say(sentence(finding))
+        raise typer.Exit(3)
+
+
+def sentence(finding: Finding) -> str:
+    """The rate with its interval, or why there is none."""
+    if finding.suggestion is None:
+        return f"no learning rate found: {finding.reason}"
+    interval = "" if finding.interval is None else " (5–95 %: {:.3g} to {:.3g})".format(*finding.interval)
+    return f"learning rate {finding.suggestion:.3g}{interval}"
+
+
+def _find(task: Task, options: FindOptions) -> Finding:
+    method, measured, growth = options.names
+    with stop_on_signals() as request:
+        try:
+            return find_task(
+                task,
+                method=method,
+                low=options.low,
+                high=options.high,
+                steps=options.steps,
+                seeds=options.seeds,
+                signal=measured,
+                growth=growth,
+                backend=options.backend,
+                memory=options.memory,
+                device=options.device,
+                observers=[] if options.quiet or options.json else [SweepProgress()],
+                stop=request,
+            )
+        except (StoppedError, KeyboardInterrupt):
+            say("interrupted: nothing is kept of a search that hasn't ended")
+            raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
+
+
+def _report(finding: Finding, options: FindOptions) -> Iterator[str]:
+    if finding.suggestion is not None:
+        yield f"{sentence(finding)}, by the rule {finding.default}"
+    yield f"{'rule':<16}{'rate':>10}   5–95 %"
+    for name, each in finding.rules.items():
+        yield f"{name:<16}{_cells(each)}"
+    if finding.alike:
+        yield f"can't be told from the best: {', '.join(f'{rate:.3g}' for rate in finding.alike)}"
+    made = finding.made
+    yield (
+        f"{finding.method}, {made['steps']} steps, {len(made['seeds'])} seeds, {made['signal']} loss, "
+        f"rates {made['low']:.3g} to {made['high']:.3g}"
+    )
+    for each in made.get("widened", ()):
+        yield f"widened from {each['low']:.3g} to {each['high']:.3g}, since: {each['reason']}"
+    if options.out is not None:
+        yield f"picture {options.out}"
+    elif (limits := drawn_range(finding)) is not None:
+        yield _drawn(finding, *limits)
+
+
+def _cells(each: Estimate) -> str:
+    value = "none" if each.value is None else f"{each.value:.3g}"
+    between = "" if each.low is None else f"{each.low:.3g} to {each.high:.3g}"
+    remark = "" if each.reason is None else f"({each.reason.value})"
+    return f"{value:>10}   {' '.join(part for part in (between, remark) if part)}".rstrip()
+
+
+def _drawn(finding: Finding, bottom: float, top: float) -> str:
+    """Loss over the logarithm of the rate."""
+    logs, losses = np.log(finding.curve.rates), finding.curve.typical
+    even = np.interp(np.linspace(logs[0], logs[-1], 200), logs, np.where(np.isfinite(losses), losses, top))
+    ends = f"loss over rates {finding.curve.rates[0]:.3g} to {finding.curve.rates[-1]:.3g} (log)"
+    return chart(np.clip(even, bottom, top), bottom=bottom, top=top, height=8, x_label=ends)

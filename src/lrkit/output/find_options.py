@@ -1,0 +1,72 @@
+"""What `lrkit find` is asked for."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, cast, get_args
+
+from lrkit.analysis.finder import Growth, Method, Signal
+from lrkit.output.plots import SUFFIXES
+from lrkit.output.task_command import Origin, flag
+from lrkit.schedules.errors import InputError, unknown
+from lrkit.training.lanes.choice import BACKENDS
+from lrkit.training.task_source import TaskSource
+
+__all__ = ["FindOptions", "find_origin"]
+
+Name = Literal["method", "signal", "growth"]
+_NAMES: dict[Name, tuple[str, ...]] = {
+    "method": get_args(Method),
+    "signal": get_args(Signal),
+    "growth": get_args(Growth),
+}
+
+
+@dataclass(frozen=True)
+class FindOptions:
+    """What a person asked for; None where the task, or the method, decides."""
+
+    task: str
+    method: str
+    low: float
+    high: float
+    steps: int
+    seeds: int
+    signal: str | None
+    growth: str
+    backend: str
+    memory: str | None
+    device: str | None
+    threads: int | None
+    batch_size: int | None
+    data: Path | None
+    out: Path | None
+    json: bool
+    quiet: bool
+    debug: bool
+
+    @property
+    def names(self) -> tuple[Method, Signal | None, Growth]:
+        """Method, signal and growth, once they are checked."""
+        return cast("tuple[Method, Signal | None, Growth]", (self.method, self.signal, self.growth))
+
+
+def find_origin(options: FindOptions) -> Origin:
+    """Where the task comes from.
+
+    Raises:
+        InputError: for what a person can get wrong before anything is loaded.
+    """
+    for name, known in _NAMES.items():
+        value = getattr(options, name)
+        if value is not None and value not in known:
+            raise unknown(name, value, known)
+    if options.backend not in BACKENDS:
+        raise unknown("backend", options.backend, BACKENDS)
+    for count, least in (("steps", 10), ("seeds", 1), ("batch_size", 1), ("threads", 1)):
+        value = getattr(options, count)
+        if value is not None and value < least:
+            raise InputError(f"{flag(count)} must be at least {least}, not {value}")
+    if options.out is not None and options.out.suffix.lower() not in SUFFIXES:
+        raise InputError(f"--out must end in {', '.join(SUFFIXES)}, not {str(options.out)!r}")
+    data = None if options.data is None else str(options.data)
+    return Origin(TaskSource(options.task, data=data, batch_size=options.batch_size), options.threads)

@@ -1,0 +1,78 @@
+"""`lrkit find`: a rate with its interval, or why there is none; `lrkit train --lr find`."""
+
+import json
+
+import pytest
+
+TASK = """
+import torch, lrkit
+
+x = torch.linspace(-1, 1, 128)[:, None]
+
+task = lrkit.Task(
+    model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), loss=torch.nn.functional.mse_loss,
+    optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1), batch_size=16, epochs=2,
+)
+
+flat = lrkit.Task(
+    model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), loss=lambda output, target: 0 * output.sum() + 1,
+    optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1), batch_size=16, epochs=2,
+)
+"""
+RANGE = ("--low", 1e-4, "--high", 100, "--steps", 120, "--backend", "sequential")
+
+
+@pytest.fixture
+def task(tmp_path):
+    (tmp_path / "line.py").write_text(TASK)
+    return "line.py"
+
+
+def test_json_has_the_suggestion_its_interval_the_rules_and_the_curve(lrkit, task):
+    status, out, err = lrkit("find", task, *RANGE, "--json")
+    assert (status, err) == (0, "")
+    found = json.loads(out)
+    low, high = found["interval"]
+    assert 0.01 < low <= found["suggestion"] <= high < 1
+    assert found["rules"][found["default"]]["value"] == found["suggestion"]
+    assert len(found["curve"]["rates"]) == 120
+    assert len(found["curve"]["losses"]) == 3
+
+
+def test_it_prints_the_rate_every_rule_and_a_chart_and_leaves_no_file(lrkit, task, tmp_path):
+    status, out, _ = lrkit("find", task, *RANGE, "--seeds", 1)
+    assert status == 0
+    assert "by the rule halfway" in out
+    for rule in ("steepest", "valley", "minimum_tenth", "slide"):
+        assert f"\n{rule} " in out
+    assert "█" in out
+    assert [each.name for each in tmp_path.iterdir() if each.suffix != ".py" and each.name != "__pycache__"] == []
+
+
+def test_out_draws_a_picture(lrkit, task, tmp_path):
+    status, out, _ = lrkit("find", task, *RANGE, "--out", "found.png")
+    assert (status, out.splitlines()[-1]) == (0, "picture found.png")
+    assert (tmp_path / "found.png").stat().st_size > 5000
+
+
+def test_where_nothing_falls_it_says_so_with_status_3(lrkit, task):
+    status, out, err = lrkit("find", f"{task}:flat", *RANGE, "--seeds", 1, "--json")
+    assert status == 3
+    assert "no learning rate found: no descent seen" in err
+    assert json.loads(out)["suggestion"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--method", "walk"), "walk"),
+        (("--low", 1, "--high", 0.1), "low must be less than high"),
+        (("--steps", 3), "--steps must be at least 10, not 3"),
+        (("--out", "found.txt"), "--out must end in .png, .svg, .pdf"),
+        (("--signal", "valid"), "needs validation data"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_sentence(lrkit, task, options, words):
+    status, out, err = lrkit("find", task, *options)
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert words in err
