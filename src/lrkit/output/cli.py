@@ -58,7 +58,13 @@ def train(
             "'lr: one_cycle(); momentum: one_cycle_momentum()'."
         ),
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="The base (peak) learning rate; by default the task's.")] = None,
+    lr: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE|find",
+            help="The base (peak) learning rate, or find, as lrkit find does; by default the task's.",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Passes through the data; by default the task's.")] = None,
     steps: Annotated[int | None, typer.Option(help="Optimizer updates, instead of --epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples in a batch; by default the task's.")] = None,
@@ -106,7 +112,8 @@ def train(
         TrainOptions(
             task=task,
             schedule=schedule,
-            lr=lr,
+            lr=_rate(lr),
+            find_lr=lr == "find",
             epochs=epochs,
             steps=steps,
             batch_size=batch_size,
@@ -125,6 +132,15 @@ def train(
             debug=debug,
         )
     )
+
+
+def _rate(text: str | None) -> float | None:
+    if text is None or text == "find":
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"--lr must be a number or find, not {text!r}") from None
 
 
 @app.command()

@@ -4,16 +4,22 @@ import json
 import shlex
 import signal
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import typer
 
+from lrkit.analysis.finder import find_task
+from lrkit.analysis.finding import Finding
 from lrkit.analysis.summary import reductions
+from lrkit.output.find_command import sentence
 from lrkit.output.plots import curves_figure, save
 from lrkit.output.progress import Progress
 from lrkit.output.signals import stop_on_signals
 from lrkit.output.task_command import loaded, new_folder, say
 from lrkit.output.train_options import Order, TrainOptions, order
+from lrkit.training.held_folder import write_json
 from lrkit.training.history import History, best_epoch
 from lrkit.training.loop import DivergedError, StoppedError, run
 from lrkit.training.observer import Observer, Setup
@@ -27,12 +33,43 @@ def train_task(options: TrainOptions) -> None:
     """Check everything that a person can get wrong, train, report."""
     wanted = order(options)
     with loaded(wanted.origin, debug=options.debug) as task:
-        _train(task, wanted, _open(options, task), options)
+        folder = _open(options, task)
+        if not options.find_lr:
+            _train(task, wanted, folder, [], options)
+            return
+        finding = _find(task, wanted, options)
+        _train(task, replace(wanted, lr=finding.suggestion), folder, [_Found(folder, finding)], options)
 
 
-def _train(task: Task, wanted: Order, folder: RunFolder, options: TrainOptions) -> None:
+def _find(task: Task, wanted: Order, options: TrainOptions) -> Finding:
+    """The rate to train with, said in one line."""
+    with stop_on_signals() as request:
+        try:
+            finding = find_task(task, device=wanted.place, stop=request)
+        except (StoppedError, KeyboardInterrupt):
+            say("interrupted while a learning rate was looked for: nothing was trained")
+            raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
+    if finding.suggestion is None:
+        say(f"{sentence(finding)}; nothing was trained")
+        raise typer.Exit(3)
+    if not (options.quiet or options.json):
+        typer.echo(sentence(finding))
+    return finding
+
+
+class _Found(Observer):
+    """Keeps in the folder how the rate was found, beside the configuration, which has the rate itself."""
+
+    def __init__(self, folder: RunFolder, finding: Finding) -> None:
+        self._path, self._finding = folder.path / "finding.json", finding
+
+    def start(self, setup: Setup) -> None:
+        write_json(self._path, self._finding.to_dict())
+
+
+def _train(task: Task, wanted: Order, folder: RunFolder, more: Sequence[Observer], options: TrainOptions) -> None:
     progress, latest = Progress(), _Latest()
-    observers: list[Observer] = [folder, latest, *([] if options.quiet or options.json else [progress])]
+    observers: list[Observer] = [folder, *more, latest, *([] if options.quiet or options.json else [progress])]
     began = time.perf_counter()
     try:
         with stop_on_signals() as request:

@@ -31,11 +31,12 @@ _CONFIG: dict[str, Any] = {  # what a run that goes on needs of its config.json
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """What a person asked for; None where the task, or the run that goes on, decides."""
+    """What a person asked for; None where the task, or the run that goes on, decides; `find_lr` finds the rate."""
 
     task: str | None
     schedule: str | None
     lr: float | None
+    find_lr: bool
     epochs: int | None
     steps: int | None
     batch_size: int | None
@@ -103,10 +104,10 @@ def _new(options: TrainOptions) -> Order:
 
 def _resumed(options: TrainOptions, path: Path) -> Order:
     """The order that the run in a folder was given, with what may be changed."""
-    for name in ("task", "lr", "seed", "batch_size", "data", "out", "overwrite", "compiled"):
+    for name in ("task", "lr", "find_lr", "seed", "batch_size", "data", "out", "overwrite", "compiled"):
         value = getattr(options, name)
         if value is not None and value is not False:
-            what = {"task": "a task", "compiled": "--compile"}.get(name, flag(name))
+            what = {"task": "a task", "find_lr": "--lr", "compiled": "--compile"}.get(name, flag(name))
             raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it")
     made = RunFolder.config(path)
     wrong = [name for name, types in _CONFIG.items() if not isinstance(made.get(name), types)]
