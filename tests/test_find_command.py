@@ -76,3 +76,18 @@ def test_what_is_wrong_is_said_in_one_sentence(lrkit, task, options, words):
     status, out, err = lrkit("find", task, *options)
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert words in err
+
+
+def test_train_finds_its_rate_first_and_records_it_as_a_number(lrkit, task, tmp_path):
+    status, out, err = lrkit("train", task, "--lr", "find", "--out", "here")
+    assert (status, err) == (0, "")
+    found = json.loads((tmp_path / "here" / "finding.json").read_text())
+    made = json.loads((tmp_path / "here" / "config.json").read_text())
+    assert out.startswith(f"learning rate {found['suggestion']:.3g}")
+    assert made["lr"] == found["suggestion"]
+
+
+def test_a_run_that_goes_on_has_its_rate(lrkit, task):
+    status, _, err = lrkit("train", "--resume", "here", "--lr", "find")
+    assert status == 2
+    assert "--lr can't be given" in err
