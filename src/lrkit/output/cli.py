@@ -140,7 +140,7 @@ def _rate(text: str | None) -> float | None:
     try:
         return float(text)
     except ValueError:
-        raise InputError(f"--lr must be a number or find, not {text!r}") from None
+        raise InputError(f"Invalid value for '--lr': {text!r} is neither a number nor find") from None
 
 
 @app.command()
