@@ -9,13 +9,14 @@ from scipy.special import expit
 
 from lrkit.analysis.curves import Array
 from lrkit.analysis.logistic import fit_logistic
-from lrkit.analysis.smoothing import calm
+from lrkit.analysis.smoothing import calm, usable
 
 __all__ = ["Descent", "Reason", "diagnose", "find_descent"]
 
 FEWEST = 6  # points that a descent can be seen in
-CERTAIN = 6.0  # the least fall, in standard errors
 UNSEEN = 0.25  # the most of a descent that may lie beyond an edge
+LEAST = 1e-100  # range of the losses that is one
+FARTHEST = 1e9  # from the middle of the losses, in units of the range of its half: an outlier, however far
 SAFE = math.log(4.0)  # how far below an explosion the middle stays
 
 
@@ -35,7 +36,7 @@ class Descent:
 
     Attributes:
         start: the loss before.
-        drop: how far it falls.
+        drop: how far it falls, could it go on.
         middle: the logarithm of the rate at which half of that is done.
         width: of the fall, in logarithms of the rate: 76 % of it lie within 2·width.
         noise: the deviation of the losses from it.
@@ -79,7 +80,7 @@ def find_descent(rates: Array, losses: Array) -> Descent | Reason:
     >>> round(find_descent(rates, losses).rate, 5)
     0.01
     """
-    seen = np.isfinite(losses)
+    seen = usable(losses)
     if len(losses) < FEWEST:
         return Reason.TOO_FEW
     if np.count_nonzero(seen) < FEWEST:
@@ -89,11 +90,12 @@ def find_descent(rates: Array, losses: Array) -> Descent | Reason:
     if end < FEWEST:
         return Reason.DIVERGED if end < len(losses) / 4 or end < 4 else Reason.TOO_FEW
     exploded = end < len(kept) or not seen[-1]
-    scale = float(np.ptp(kept[:end]))
-    if not 0 < scale < math.inf:
+    low, level, high = np.quantile(kept[:end], [0.25, 0.5, 0.75]).tolist()
+    scale = high - low or float(np.ptp(kept[:end]))
+    if scale < LEAST:
         return Reason.NO_DESCENT
-    fit = fit_logistic(logs[:end], kept[:end] / scale, logs)
-    if fit is None or fit.certainty < CERTAIN:
+    fit = fit_logistic(logs[:end], np.clip((kept[:end] - level) / scale, -FARTHEST, FARTHEST), logs)
+    if fit is None or not fit.certain:
         return Reason.NO_DESCENT
     start, drop, middle, width = fit.logistic
     before, after = expit((logs[0] - middle) / width), expit((middle - logs[end - 1]) / width)
@@ -102,4 +104,4 @@ def find_descent(rates: Array, losses: Array) -> Descent | Reason:
     if after > UNSEEN and not exploded:
         return Reason.FALLING_AT_END
     safe = min(middle, logs[end - 1] - SAFE) if exploded else middle
-    return Descent(start * scale, drop * scale, middle, width, fit.noise * scale, end, exploded, math.exp(safe))
+    return Descent(level + start * scale, drop * scale, middle, width, fit.noise * scale, end, exploded, math.exp(safe))

@@ -13,13 +13,14 @@ import numpy as np
 
 from lrkit.analysis.curves import Array
 from lrkit.analysis.descents import FEWEST, Descent, find_descent
-from lrkit.analysis.smoothing import calm, local_lines
+from lrkit.analysis.smoothing import calm, local_lines, usable
 
 __all__ = ["RULES", "Rule", "halfway", "longest_fall", "minimum_tenth", "slide", "steepest", "valley"]
 
 Rule: TypeAlias = Callable[[Array, Array], float | None]
 
 QUIET = 0.02  # of the fall for each factor e in the rate: the change of slope that `slide` stops at
+VISIBLE = 100  # steps of the range of losses, less than one of which `valley` doesn't see
 WINDOW = 0.15  # of the points, between the two slopes that `slide` compares
 
 
@@ -62,13 +63,15 @@ def minimum_tenth(rates: Array, losses: Array) -> float | None:
     if curve is None:
         return None
     place = int(np.argmin(curve.levels))
-    return float(np.exp(curve.logs[place]) / 10) if 0 < place < np.count_nonzero(np.isfinite(losses)) - 1 else None
+    return float(np.exp(curve.logs[place]) / 10) if 0 < place < np.count_nonzero(usable(losses)) - 1 else None
 
 
 def valley(rates: Array, losses: Array) -> float | None:
     """The middle point of the longest falling subsequence of the smoothed losses.
 
-    Source: fastai's rule of this name, which takes the subsequence to be without gaps.
+    They are rounded to hundredths of their range, so that a plateau isn't one.
+
+    Source: fastai's rule of this name, which doesn't round, and takes the subsequence to be without gaps.
 
     >>> rates = np.geomspace(1e-4, 1, 101)
     >>> round(valley(rates, np.abs(np.log(rates) - np.log(1e-2))), 4)
@@ -77,7 +80,8 @@ def valley(rates: Array, losses: Array) -> float | None:
     curve = _smooth(rates, losses)
     if curve is None:
         return None
-    found = longest_fall(curve.levels.tolist())
+    fall = np.ptp(curve.levels)
+    found = longest_fall((curve.levels / fall * VISIBLE).round().tolist()) if fall > 0 else []
     return float(np.exp(curve.logs[found[len(found) // 2]])) if len(found) > 1 else None
 
 
@@ -114,7 +118,7 @@ class _Smooth(NamedTuple):
 
 
 def _smooth(rates: Array, losses: Array) -> _Smooth | None:
-    seen = np.isfinite(losses)
+    seen = usable(losses)
     if np.count_nonzero(seen) < FEWEST:
         return None
     logs, losses = np.log(rates[seen]), losses[seen]

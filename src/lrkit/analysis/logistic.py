@@ -14,10 +14,12 @@ __all__ = ["Fit", "Logistic", "fit_logistic"]
 
 DEVIATION = 1.4826  # of a normal distribution, in median absolute deviations
 BEND = 4.685  # Tukey's: what is so many deviations away has no weight
+FINEST = 1e-12  # of the losses' own range: what is smaller comes from rounding
+CERTAIN = 6.0  # the least drop, in its standard errors
 ROUNDS = 10  # of weighting anew
-MIDDLES = np.linspace(-0.1, 1.1, 121)  # of the range
+MIDDLES = np.linspace(-0.25, 1.25, 151)  # of the range
 WIDTHS = np.geomspace(0.005, 0.2, 9)
-LEAST = 0.01  # of the drop that the noise is taken to be at least
+LEAST = 0.01  # of the fall within the range that the noise is taken to be at least
 
 
 class Logistic(NamedTuple):
@@ -48,17 +50,23 @@ class Fit:
     noise: float
     certainty: float
 
+    @property
+    def certain(self) -> bool:
+        """Whether noise alone wouldn't have done it."""
+        return self.certainty >= CERTAIN
+
 
 def fit_logistic(logs: Array, losses: Array, within: Array) -> Fit | None:
     """The falling logistic that fits best, by least squares with Tukey's bisquare weights; None where nothing falls.
 
-    It is fitted twice, at first to all losses and to those without the first sixth, which may be a transient; then in
-    rounds of weighting anew, each a search of all middles and widths of a grid. The one of the two with the smaller
-    median distance is polished by Gauss and Newton's steps.
+    It is fitted three times, at first to the losses as they are, to those without the highest and lowest twentieth, and
+    without the first sixth, which may be a transient; then in rounds of weighting anew, each a search of all middles
+    and widths of a grid, and polished by Gauss and Newton's steps. Of those that fall for certain, or of all where none
+    does, the one with the fewest and smallest outliers is taken.
 
     Args:
         logs: shape (n,): logarithms of rates, increasing.
-        losses: shape (n,), finite, about as large as their range.
+        losses: shape (n,), in units of their own range.
         within: the logarithms of a longer range that begins with `logs`: the grid divides it.
 
     >>> logs = np.linspace(-10, 0, 100)
@@ -67,21 +75,27 @@ def fit_logistic(logs: Array, losses: Array, within: Array) -> Fit | None:
     [1.0, 0.8, -5.0, 0.5]
     """
     grid = _grid(within.tobytes(), len(logs))
-    late = np.where(np.arange(len(losses)) < len(losses) // 6, 0.0, 1.0)
-    found = [best for weights in (np.ones_like(losses), late) if (best := _search(grid, logs, losses, weights))]
-    if not found:
-        return None
-    best = min(found, key=lambda each: float(np.median(np.abs(losses - each.at(logs)))))
-    return _judge(logs, losses, _polish(logs, losses, best))
+    even, late = np.ones_like(losses), np.where(np.arange(len(losses)) < len(losses) // 6, 0.0, 1.0)
+    tame = np.clip(losses, *np.quantile(losses, [0.05, 0.95]))
+    starts = [grid.best(even, losses), grid.best(even, tame), grid.best(late, losses)]
+    settled = dict.fromkeys(best for each in starts if (best := _settle(grid, logs, losses, each)))
+    fits = [_judge(logs, losses, _polish(logs, losses, each)) for each in settled]
+    fits = [each for each in fits if each.certain] or fits
+    noise = min((each.noise for each in fits), default=0.0)
+    return max(fits, key=lambda each: _inside(losses - each.logistic.at(logs), noise), default=None)
 
 
-def _search(grid: "_Grid", logs: Array, losses: Array, weights: Array) -> Logistic | None:
-    low, high = np.quantile(losses[weights > 0], [0.05, 0.95])
-    best = grid.best(weights, np.clip(losses, low, high))
+def _inside(apart: Array, noise: float) -> float:
+    """How many points lie close, by Tukey's measure."""
+    return float(np.sum(_bisquare(apart, noise) ** 1.5))
+
+
+def _settle(grid: "_Grid", logs: Array, losses: Array, best: Logistic | None) -> Logistic | None:
     for _ in range(ROUNDS):
         if best is None:
             return None
-        weights = _weights(losses - best.at(logs), best.drop)
+        levels = best.at(logs)
+        weights = _weights(losses - levels, float(levels[0] - levels[-1]))
         found, best = best, grid.best(weights, losses)
         if best and best[2:] == found[2:]:
             break
@@ -122,13 +136,17 @@ def _grid(logs: bytes, end: int) -> _Grid:
     return _Grid(middles, widths, rises, rises**2)
 
 
-def _deviation(apart: Array, drop: float) -> float:
-    return max(DEVIATION * float(np.median(np.abs(apart))), LEAST * drop)
+def _deviation(apart: Array, fall: float) -> float:
+    return max(DEVIATION * float(np.median(np.abs(apart))), LEAST * fall, FINEST)
 
 
-def _weights(apart: Array, drop: float) -> Array:
-    far = apart / (BEND * _deviation(apart, drop))
-    return np.where(np.abs(far) < 1, (1 - far**2) ** 2, 0.0)
+def _weights(apart: Array, fall: float) -> Array:
+    return _bisquare(apart, _deviation(apart, fall))
+
+
+def _bisquare(apart: Array, deviation: float) -> Array:
+    found: Array = (1 - np.clip(apart / (BEND * deviation), -1, 1) ** 2) ** 2
+    return found
 
 
 def _polish(logs: Array, losses: Array, found: Logistic) -> Logistic:
@@ -139,7 +157,7 @@ def _polish(logs: Array, losses: Array, found: Logistic) -> Logistic:
         apart = losses - found.start + found.drop * rise
         bump = found.drop * rise * (1 - rise) / found.width
         slopes = np.stack([np.ones_like(logs), -rise, bump, bump * (logs - found.middle)], axis=1)
-        weighted = slopes * _weights(apart, found.drop)[:, None]
+        weighted = slopes * _weights(apart, found.drop * float(rise[-1] - rise[0]))[:, None]
         # a little of the diagonal keeps a step finite where the curve says nothing about the width
         normal = weighted.T @ slopes
         normal += 1e-6 * np.diag(np.diag(normal) + 1e-12)
@@ -154,13 +172,13 @@ def _polish(logs: Array, losses: Array, found: Logistic) -> Logistic:
 
 
 def _judge(logs: Array, losses: Array, found: Logistic) -> Fit:
-    apart = losses - found.at(logs)
-    noise = _deviation(apart, found.drop)
-    weights = _weights(apart, found.drop)
+    levels = found.at(logs)
+    apart, fall = losses - levels, float(levels[0] - levels[-1])
+    noise, weights = _deviation(apart, fall), _weights(apart, fall)
     rise = expit((logs - found.middle) / found.width)
     spread = weights @ (rise - (weights @ rise) / weights.sum()) ** 2
     clipped = np.clip(apart, -3 * noise, 3 * noise)
-    memory = max(0.0, float(clipped[1:] @ clipped[:-1]) / max(float(clipped @ clipped), 1e-300))
+    memory = max(0.0, float(clipped[1:] @ clipped[:-1]) / max(float(clipped @ clipped), len(losses) * noise**2))
     memory = min(memory + memory * 6 / len(losses), 0.99)  # a fit hides some of it
     certainty = found.drop / noise * math.sqrt(float(spread) * (1 - memory) / (1 + memory))
     return Fit(found, noise, certainty)

@@ -4,12 +4,14 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
 from lrkit.analysis.curves import Array
 
-__all__ = ["Local", "calm", "local_lines", "noise_of", "running_median"]
+__all__ = ["Local", "calm", "local_lines", "noise_of", "running_median", "usable"]
 
+HIGHEST = 1e100
 BANDWIDTHS = (0.02, 0.04, 0.08, 0.16)  # of the kernel, as shares of the range, among which cross-validation chooses
 DEVIATION = 1.4826  # of a normal distribution, in median absolute deviations
 
@@ -20,6 +22,16 @@ class Local(NamedTuple):
     levels: Array
     slopes: Array
     own: Array
+
+
+def usable(losses: Array) -> NDArray[np.bool_]:
+    """Which losses a curve can be read from: those that are finite, with squares that are.
+
+    >>> usable(np.array([1.0, np.nan, 1e200, -np.inf])).tolist()
+    [True, False, False, False]
+    """
+    found: NDArray[np.bool_] = np.abs(losses) < HIGHEST
+    return found
 
 
 def running_median(losses: Array, width: int) -> Array:
@@ -41,11 +53,10 @@ def noise_of(losses: Array) -> float:
 
 
 def calm(losses: Array) -> int:
-    """How many of the finite losses come before the curve explodes for good.
+    """How many of the losses, all of them usable, come before the curve explodes for good.
 
-    The curve, as a running median, is calm as long as it comes back to its lowest level: to within a tenth of the fall
-    before that, or within three times the noise. What comes after has exploded if most of it lies above three
-    tenths of the fall, and above five times the noise.
+    It has exploded if its running median ends above its lowest level by three tenths of the fall before that, and by
+    five times the noise. It was calm as long as it came back to within a tenth of the fall, or three times the noise.
 
     >>> calm(np.array([5.0] * 9 + [1.0] * 9 + [7.0, 1.0, 1.0, 9.0, 30.0, 1e3, 1e9]))
     21
@@ -56,9 +67,10 @@ def calm(losses: Array) -> int:
     lowest = int(np.argmin(smooth))
     fall = float(np.quantile(smooth[: lowest + 1], 0.75)) - smooth[lowest]
     noise = noise_of(losses[: lowest + width])
-    end = int(np.flatnonzero(smooth <= smooth[lowest] + max(0.1 * fall, 3 * noise / math.sqrt(width)))[-1]) + 1
-    up = losses[end:] > smooth[lowest] + max(0.3 * fall, 5 * noise)
-    return end if 2 * np.count_nonzero(up) > len(up) else len(losses)
+    above = smooth - smooth[lowest]
+    if above[-1] <= max(0.3 * fall, 5 * noise):
+        return len(losses)
+    return int(np.flatnonzero(above <= max(0.1 * fall, 3 * noise / math.sqrt(width)))[-1]) + 1
 
 
 def local_lines(logs: Array, losses: Array) -> Local:
@@ -69,7 +81,7 @@ def local_lines(logs: Array, losses: Array) -> Local:
 
     Args:
         logs: shape (n,): logarithms of the rates, increasing.
-        losses: shape (n,), finite.
+        losses: shape (n,), usable.
     """
     span, gap = logs[-1] - logs[0], np.max(np.diff(logs), initial=0.0)
     distances = logs[None, :] - logs[:, None]

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lrkit.analysis.curves import Array, Curve, middle
 from lrkit.analysis.descents import FEWEST, Reason, diagnose
 from lrkit.analysis.finder_rules import RULES, Rule
-from lrkit.analysis.smoothing import calm, local_lines
+from lrkit.analysis.smoothing import calm, local_lines, usable
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 
 __all__ = ["Estimate", "Suggestion", "suggest"]
@@ -151,7 +151,7 @@ class _Part(NamedTuple):
 
 
 def _part(rates: Array, losses: Array) -> _Part:
-    places = np.flatnonzero(np.isfinite(losses))
+    places = np.flatnonzero(usable(losses))
     if len(places) >= FEWEST:
         places = places[: calm(losses[places])]
     if len(places) < FEWEST:
