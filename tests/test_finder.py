@@ -4,7 +4,8 @@ import copy
 import dataclasses
 import json
 import random
-import threading
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -533,18 +534,22 @@ def test_hooks_that_change_gradients_act_on_the_copy():
     assert all(len(each._backward_hooks) == 1 for each in model.parameters())
 
 
-def test_searches_at_the_same_time_do_not_meet():
-    found, wanted = {}, lrkit.find_task(task(), **QUICK, backend="processes").curve
-
-    def search(number):
-        found[number] = lrkit.find_task(task(), **QUICK, backend="processes").curve
-
-    threads = [threading.Thread(target=search, args=(number,)) for number in range(2)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
-    assert found == {0: wanted, 1: wanted}
+def test_processes_that_search_at_the_same_time_do_not_meet(tmp_path):
+    script = """
+import json, lrkit, torch
+from torch.utils.data import DataLoader, TensorDataset
+torch.manual_seed(0)
+x, model = torch.linspace(-1, 1, 256)[:, None], torch.nn.Linear(1, 1)
+loader = DataLoader(TensorDataset(x, 2 * x), batch_size=16, shuffle=True)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+finding = lrkit.find(model, optimizer, loader, torch.nn.functional.mse_loss, low=1e-4, high=100, steps=40, seeds=2)
+print(json.dumps(finding.to_dict()["curve"]))
+"""
+    command = [sys.executable, "-c", script]
+    both = [subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    one, other = [json.loads(each.communicate()[0]) for each in both]
+    assert one == other
+    assert list(tmp_path.iterdir()) == []
 
 
 # --- what is refused -----------------------------------------------------------------------------
