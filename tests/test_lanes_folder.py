@@ -158,7 +158,7 @@ def test_lanes_that_have_ended_are_not_trained_again(tmp_path, whole):
 def test_a_sweep_that_is_asked_to_stop_saves_what_is_under_way(tmp_path, whole, at):
     calls = iter(range(1, 100))
     with pytest.raises(lrkit.StoppedError):
-        train(tmp_path, stop=lambda: next(calls) == at, every=None)
+        train(tmp_path, backend="sequential", stop=lambda: next(calls) == at, every=None)
     kept = LanesFolder(tmp_path, resume=True)
     kept.close()
     assert kept.lane_steps == at

@@ -307,7 +307,7 @@ def test_a_long_table_says_how_many_more_there_are():
     losses = [(f"constant({number})", 0.1, 0, None if number == 30 else float(number)) for number in range(1, 31)]
     lines = table(made(*losses))
     assert len(lines) == 1 + 20 + 1
-    assert lines[-1] == "and 10 more, of which 1 diverged"
+    assert lines[-1] == "and 10 more, of which 1 without a finite loss"
 
 
 def test_a_table_fits_the_terminal(monkeypatch):

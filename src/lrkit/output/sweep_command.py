@@ -18,6 +18,7 @@ from lrkit.output.sweep_plot import sweep_figure
 from lrkit.output.sweep_progress import SweepProgress
 from lrkit.output.sweep_table import as_dict, best_sentence, table
 from lrkit.output.task_command import loaded, new_folder, say
+from lrkit.schedules.errors import InputError
 from lrkit.training.held_folder import write_json
 from lrkit.training.history import History
 from lrkit.training.lanes.folder import LanesFolder
@@ -45,22 +46,36 @@ def _sweep(task: Task, wanted: SweepOrder, folder: LanesFolder, options: SweepOp
     seconds = time.perf_counter() - began
     sweep = summarise(wanted.lanes, ended.histories)
     result = {**as_dict(sweep), **ended.how(task), **ended.cost(sweep, seconds), "run_dir": str(folder.path)}
-    if sweep.outcomes:
-        save(sweep_figure(sweep, _title(task, sweep)), folder.path / _PICTURE)
-        write_json(folder.path / _RESULT, result)
-        if not (options.quiet or options.json):
-            _report(sweep, result)
-    if signalled is not None:
-        say(
-            f"interrupted: {len(sweep.outcomes)} of {len(wanted.lanes)} lanes had ended; what was done is in "
-            f"{folder.path}; to go on: lrkit sweep --resume {shlex.quote(str(folder.path))}"
-        )
-        raise typer.Exit(128 + signalled)
-    if options.json:
+    if sweep.outcomes and not (options.quiet or options.json):
+        _report(sweep, result)
+    if options.json and signalled is None:
         typer.echo(json.dumps(result, allow_nan=False))
+    if sweep.outcomes:
+        _write(sweep, result, _title(task, sweep), folder)
+    if signalled is not None:
+        say(f"interrupted: {_kept(ended, sweep, folder)}")
+        raise typer.Exit(128 + signalled)
     if sweep.best is None:
         say(best_sentence(sweep))
         raise typer.Exit(3)
+
+
+def _write(sweep: Sweep, result: Mapping[str, Any], title: str, folder: LanesFolder) -> None:
+    """The files of the result; it has been shown, so what can't be written costs nothing else."""
+    try:
+        write_json(folder.path / _RESULT, result)
+        save(sweep_figure(sweep, title), folder.path / _PICTURE)
+    except InputError as error:
+        say(f"{error}; lrkit sweep --resume {shlex.quote(str(folder.path))} writes it again")
+
+
+def _kept(ended: "_Ended", sweep: Sweep, folder: LanesFolder) -> str:
+    if not ended.began:
+        return "nothing had been trained yet, so nothing is kept"
+    return (
+        f"{len(sweep.outcomes)} of {ended.lanes} lanes had ended; what was done is in {folder.path}; "
+        f"to go on: lrkit sweep --resume {shlex.quote(str(folder.path))}"
+    )
 
 
 def _train(task: Task, wanted: SweepOrder, folder: LanesFolder, observers: list[LanesObserver]) -> int | None:
@@ -111,6 +126,16 @@ class _Ended(LanesObserver):
 
     def ended(self, histories: Mapping[int, History]) -> None:
         self.histories.update(histories)
+
+    @property
+    def began(self) -> bool:
+        """Whether training had begun."""
+        return self._setup is not None
+
+    @property
+    def lanes(self) -> int:
+        """How many there are."""
+        return 0 if self._setup is None else len(self._setup.lanes)
 
     def how(self, task: Task) -> dict[str, Any]:
         """How the lanes were trained."""

@@ -1,5 +1,6 @@
 """What `lrkit sweep` is asked for, and the lanes that follow from it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -103,7 +104,7 @@ def _lanes(options: SweepOptions) -> tuple[Lane, ...]:
     decays = grid(options.weight_decay, "--weight-decay") or (None,)
     seeds = 1 if options.seeds is None else options.seeds
     counts = [len(plans), len(lrs), len(momenta), len(decays), seeds]
-    total = torch.Size(counts).numel()
+    total = math.prod(counts)
     if total > _MOST_LANES:
         arithmetic = " · ".join(str(count) for count in counts if count > 1)
         raise InputError(f"a sweep has at most {_MOST_LANES} lanes, not {arithmetic} = {total}")

@@ -212,5 +212,6 @@ def _by_name(figure: "Figure", sweep: Sweep, lines: Lines) -> None:
 def _at_the_edge(row: Row, top: float | None) -> str:
     """What a row says in words at the right edge."""
     if row.failed:
-        return f"{len(row.failed)} of {len(row.outcomes)} diverged" if len(row.outcomes) > 1 else _DIVERGED
+        how = _DIVERGED if all(each.diverged for each in row.failed) else "no finite loss"
+        return f"{len(row.failed)} of {len(row.outcomes)} {how}" if len(row.outcomes) > 1 else how
     return _WORSE if top is not None and row.mean is not None and row.mean > top else ""

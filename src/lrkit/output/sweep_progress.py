@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Mapping
+from operator import itemgetter
 from typing import Any
 
 from lrkit.schedules.shares import show_number
@@ -45,7 +46,7 @@ class SweepProgress(LanesObserver):
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._best: tuple[float, int] | None = None
+        self._losses: dict[int, float] = {}  # the last of each lane that has a finite one
         self._ended: set[int] = set()
         self._diverged = 0
 
@@ -110,14 +111,15 @@ class SweepProgress(LanesObserver):
     def _look(self, number: int, history: History) -> None:
         last = history.epochs[-1]
         loss = last.train_loss if last.valid_loss is None else last.valid_loss
-        if history.diverged is None and math.isfinite(loss) and (self._best is None or loss < self._best[0]):
-            self._best = loss, number
+        self._losses.pop(number, None)
+        if history.diverged is None and math.isfinite(loss):
+            self._losses[number] = loss
             self._measure = "training loss" if last.valid_loss is None else "validation loss"
 
     def _best_words(self) -> str:
-        if self._best is None:
+        if not self._losses:
             return "none has a finite loss yet"
-        loss, number = self._best
+        number, loss = min(self._losses.items(), key=itemgetter(1))
         return f"best {self._measure} so far {loss:.5f}: {whose(self._setup.lanes[number])}"
 
     def _say(self, line: str) -> None:

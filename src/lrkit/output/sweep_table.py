@@ -37,11 +37,17 @@ def table(sweep: Sweep) -> list[str]:
     left = shutil.get_terminal_size((120, 24)).columns - sum(len(column[0]) + 2 for column in columns)
     left -= max(map(len, notes)) + 2 if any(notes) else 0
     width = min(max(map(len, texts)), max(_LEAST_WIDTH, left))
+    if len({cut(text, width) for text in texts}) < len(set(texts)):
+        width = max(map(len, texts))  # rather too wide than not told apart
     columns += [[f"{cut(text, width):<{width}}" for text in texts], notes]
     lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
     rest = sweep.rows[_MOST_ROWS:]
     failed = sum(bool(row.failed) for row in rest)
-    return [*lines, f"and {len(rest)} more{f', of which {failed} diverged' if failed else ''}"] if rest else lines
+    return (
+        [*lines, f"and {len(rest)} more{f', of which {failed} without a finite loss' if failed else ''}"]
+        if rest
+        else lines
+    )
 
 
 def best_sentence(sweep: Sweep) -> str:

@@ -211,6 +211,11 @@ def _complete(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in _NEEDED.items() if not isinstance(config.get(name), kind)]
     if wrong:
         raise InputError(f"the sweep in {path} can't be read: its {CONFIG} lacks {', '.join(wrong)}, or has it wrong")
+    lanes, groups = config["lanes"], config["groups"]
+    numbers = [number for group in groups for number in (group if isinstance(group, list) else [group])]
+    whole = all(isinstance(each, dict) for each in lanes) and config["steps"] >= 1
+    if not whole or sorted(map(repr, numbers)) != sorted(map(repr, range(len(lanes)))):
+        raise InputError(f"the sweep in {path} can't be read: the lanes, groups or steps in its {CONFIG} are damaged")
     return config
 
 
