@@ -435,6 +435,28 @@ def test_a_signal_shows_what_had_ended_and_resume_ends_as_if_there_had_been_none
     assert resumed["lane_steps"] < whole["lane_steps"] == 8 * 500
 
 
+def test_an_interruption_before_training_began_leaves_nothing(lrkit, tmp_path):
+    broken = TASK.replace("model=lambda: torch.nn.Linear(3, 2)", "model=interrupted")
+    (tmp_path / "early.py").write_text("def interrupted():\n    raise KeyboardInterrupt\n" + broken)
+    status, out, err = lrkit("sweep", "early.py", "--lr", "0.1,0.2", "--backend", "eager", "--out", "here")
+    assert (status, out) == (130, "")
+    assert err == "lrkit: interrupted before training began; nothing was kept\n"
+    assert not (tmp_path / "here").exists()
+
+
+def test_a_picture_that_can_not_be_written_costs_only_the_picture(lrkit, tmp_path):
+    blocking = "def blocking(outputs, targets):\n    pathlib.Path('here/sweep.png').mkdir(exist_ok=True)\n"
+    blocking += "    return lrkit.accuracy(outputs, targets)\n"
+    text = TASK.replace('"accuracy": lrkit.accuracy', '"accuracy": blocking')
+    (tmp_path / "blocked.py").write_text(f"import pathlib\n{blocking}{text}")
+    status, out, err = lrkit("sweep", "blocked.py", "--lr", "0.1,0.2", "--backend", "sequential", "--out", "here")
+    assert (status, err.count("\n")) == (0, 1)
+    assert err.startswith("lrkit: the picture here/sweep.png can't be written: ")
+    assert "best: " in out
+    assert out.splitlines()[-1] == "folder here"
+    assert json.loads((tmp_path / "here" / "sweep.json").read_text())["best"]
+
+
 def test_a_sweep_that_ended_is_shown_again(lrkit, task):
     first = sweep_json(lrkit, task, "--lr", "0.1,0.2", "--out", "here")
     again = sweep_json(lrkit, "--resume", "here")

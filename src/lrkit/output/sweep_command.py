@@ -5,7 +5,6 @@ import shlex
 import signal
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -43,24 +42,43 @@ def _sweep(task: Task, wanted: SweepOrder, folder: LanesFolder, options: SweepOp
     began = time.perf_counter()
     signalled = _train(task, wanted, folder, [ended, *([] if options.quiet or options.json else [SweepProgress()])])
     seconds = time.perf_counter() - began
+    if signalled is not None and not ended.started and options.resume is None:
+        say("interrupted before training began; nothing was kept")
+        raise typer.Exit(128 + signalled)
     sweep = summarise(wanted.lanes, ended.histories)
     result = {**as_dict(sweep), **ended.how(task), **ended.cost(sweep, seconds), "run_dir": str(folder.path)}
+    if options.json and signalled is None:
+        typer.echo(json.dumps(result, allow_nan=False))
     if sweep.outcomes:
-        save(sweep_figure(sweep, _title(task, sweep)), folder.path / _PICTURE)
-        write_json(folder.path / _RESULT, result)
-        if not (options.quiet or options.json):
-            _report(sweep, result)
+        _show(task, sweep, result, folder, printed=not (options.quiet or options.json))
     if signalled is not None:
         say(
             f"interrupted: {len(sweep.outcomes)} of {len(wanted.lanes)} lanes had ended; what was done is in "
-            f"{folder.path}; to go on: lrkit sweep --resume {shlex.quote(str(folder.path))}"
+            f"{folder.path}; {_to_go_on(folder)}"
         )
         raise typer.Exit(128 + signalled)
-    if options.json:
-        typer.echo(json.dumps(result, allow_nan=False))
     if sweep.best is None:
         say(best_sentence(sweep))
         raise typer.Exit(3)
+
+
+def _to_go_on(folder: LanesFolder) -> str:
+    return f"to go on: lrkit sweep --resume {shlex.quote(str(folder.path))}"
+
+
+def _show(task: Task, sweep: Sweep, result: Mapping[str, Any], folder: LanesFolder, *, printed: bool) -> None:
+    """Print the table, then write the result, then the picture: what can fail comes after what was asked for."""
+    if printed:
+        _report(sweep, result)
+    write_json(folder.path / _RESULT, result)
+    picture = f", picture {folder.path / _PICTURE}"
+    try:
+        save(sweep_figure(sweep, _title(task, sweep)), folder.path / _PICTURE)
+    except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the numbers are there)
+        picture = ""
+        say(f"the picture {folder.path / _PICTURE} can't be written: {' '.join(str(error).split())}")
+    if printed:
+        typer.echo(f"folder {folder.path}{picture}")
 
 
 def _train(task: Task, wanted: SweepOrder, folder: LanesFolder, observers: list[LanesObserver]) -> int | None:
@@ -97,6 +115,11 @@ class _Ended(LanesObserver):
         self._folder = folder
         self._setup: LanesSetup | None = None
         self._lane_steps = 0
+
+    @property
+    def started(self) -> bool:
+        """Whether the configuration was written."""
+        return self._setup is not None
 
     def start(self, setup: LanesSetup) -> None:
         """What a sweep that went on, or was overwritten, had to show is out of date from here on."""
@@ -142,4 +165,3 @@ def _report(sweep: Sweep, result: Mapping[str, Any]) -> None:
         typer.echo(best_sentence(sweep))
     speed = f"{result['lane_steps_per_second']:.0f} lane-steps per second"
     typer.echo(f"{speed}, {result['wall_seconds']:.1f} s in all")
-    typer.echo(f"folder {result['run_dir']}, picture {Path(result['run_dir']) / _PICTURE}")
