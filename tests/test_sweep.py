@@ -179,6 +179,28 @@ def test_lanes_that_are_trained_together_have_a_line_for_each_epoch(capsys):
     ]
 
 
+def test_the_best_so_far_is_by_the_last_losses_and_never_one_that_diverged(capsys):
+    progress = SweepProgress()
+    lanes = [Lane("constant()", lr=lr, weight_decay=0) for lr in (0.1, 0.2)]
+    progress.start(LanesSetup(lanes, 10, "eager", "it was asked for", [[0, 1]], 0, {}))
+    progress.epoch({0: record(0.0001), 1: record(0.5)})
+    progress.epoch({0: record(0.75, epochs=2), 1: record(0.5, epochs=2)})
+    progress.ended({1: record(None, diverged=3)})
+    progress.epoch({0: record(0.75, epochs=3)})
+    progress.close()
+    assert [line.partition("so far ")[2] for line in capsys.readouterr().out.splitlines()[1:]] == [
+        "1.0000e-04: constant(), lr 0.1, weight decay 0, seed 0",
+        "0.50000: constant(), lr 0.2, weight decay 0, seed 0",
+        "0.75000: constant(), lr 0.1, weight decay 0, seed 0",
+    ]
+
+
+def test_small_losses_have_five_significant_digits_everywhere():
+    sweep = made(("constant()", 0.1, 0, 0.000123456))
+    assert table(sweep)[1].split()[:2] == ["1.2346e-04", "1.2346e-04"]
+    assert best_sentence(sweep).endswith("validation loss 1.2346e-04")
+
+
 def test_quiet_prints_nothing(lrkit, task):
     assert lrkit("sweep", task, "--quiet") == (0, "", "")
 

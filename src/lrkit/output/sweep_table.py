@@ -9,7 +9,7 @@ from lrkit.analysis.sweep import Outcome, Row, Sweep
 from lrkit.output.plots import cut
 from lrkit.schedules.shares import show_number
 
-__all__ = ["as_dict", "best_sentence", "table"]
+__all__ = ["as_dict", "best_sentence", "show_loss", "table"]
 
 _MOST_ROWS = 20
 _LEAST_WIDTH = 24  # of a schedule's text
@@ -19,14 +19,14 @@ def table(sweep: Sweep) -> list[str]:
     """The lines of the table, the best configuration first; how many more there are at the end."""
     rows = sweep.rows[:_MOST_ROWS]
     several = any(len(row.outcomes) > 1 for row in sweep.rows)
-    columns = [_column("valid loss" if sweep.validated else "train loss", [_number(row.mean) for row in rows])]
+    columns = [_column("valid loss" if sweep.validated else "train loss", [show_loss(row.mean) for row in rows])]
     if several:
         columns.append(_column("range of seeds", [_range(row) for row in rows]))
         columns.append(_column("seeds", [str(len(row.outcomes)) for row in rows]))
     if any("accuracy" in each.metrics for each in sweep.outcomes):
         columns.append(_column("accuracy", [_percent(row.metric("accuracy")) for row in rows]))
     if sweep.validated:
-        columns.append(_column("train loss", [_number(row.train_loss) for row in rows]))
+        columns.append(_column("train loss", [show_loss(row.train_loss) for row in rows]))
     columns.append(_column("lr", [f"{row.one.lr:.6g}" for row in rows]))
     columns += [
         _column(name.replace("_", " "), [show_number(row.one.hypers[name]) for row in rows])
@@ -51,11 +51,11 @@ def best_sentence(sweep: Sweep) -> str:
         return f"no lane ended with a finite loss: {len(sweep.diverged)} of {len(sweep.outcomes)} diverged"
     hypers = "".join(f", {name.replace('_', ' ')} {show_number(value)}" for name, value in best.one.hypers.items())
     share = best.metric("accuracy")
-    accuracy = "" if share is None else f", accuracy {100 * share:.2f} %"
+    accuracy = "" if share is None else f", accuracy {_percent(share)}"
     seeds = "" if len(best.losses) == 1 else f" (mean of {len(best.losses)} seeds, {_range(best)})"
     return (
         f"best: {best.one.schedule} at learning rate {best.one.lr:.6g}{hypers}: "
-        f"{sweep.measure} {_number(best.mean)}{seeds}{accuracy}"
+        f"{sweep.measure} {show_loss(best.mean)}{seeds}{accuracy}"
     )
 
 
@@ -107,18 +107,25 @@ def _column(header: str, cells: Sequence[str]) -> list[str]:
     return [f"{cell:>{width}}" for cell in (header, *cells)]
 
 
-def _number(value: float | None) -> str:
+def show_loss(value: float | None) -> str:
+    """A loss as text: five digits after the point, or five significant ones where that wouldn't say enough.
+
+    >>> show_loss(0.25), show_loss(0.000123456), show_loss(0.0), show_loss(None)
+    ('0.25000', '1.2346e-04', '0.00000', '-')
+    """
     if value is None:
         return "-"
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.4e}"
     return f"{value:.5f}" if abs(value) < 1e5 else f"{value:.5g}"
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f} %"
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.2f} %"
 
 
 def _range(row: Row) -> str:
-    return "-" if row.range is None else " to ".join(map(_number, row.range))
+    return "-" if row.range is None else " to ".join(map(show_loss, row.range))
 
 
 def _note(row: Row) -> str:
