@@ -236,6 +236,9 @@ def test_help_names_the_grids_and_the_backends(lrkit, monkeypatch):
         (["--schedule", "linear()", "--schedule", "linear( )"], "--schedule: linear(to=0) is given twice"),
         (["--backend", "sequentail"], "unknown backend 'sequentail', did you mean 'sequential'? Known: auto, compiled"),
         (["--lr", "0.1:1:1000", "--seeds", "1000"], "a sweep has at most 100000 lanes, not 1000 · 1000 = 1000000"),
+        (["--seeds", "100001"], "a sweep has at most 100000 lanes, not 100001\n"),
+        (["--seeds", f"1{24 * '0'}", "--lr", "1,2"], f"not 2 · 1{24 * '0'} = 2{24 * '0'}"),
+        (["--threads", "99999999999"], "--threads must be at most 1024, not 99999999999"),
         (["--schedule", "warmup(90%) >> linear(20%)"], "10.8 + 2.4 = 13.2"),
         (["--schedule", "constant()", "--schedule", "warmup(90%) >> linear(20%)"], "10.8 + 2.4 = 13.2"),
         (["--schedule", "constant()", "--schedule", "lr: linear(); beta2: linear()"], "this optimizer has no beta2"),
@@ -500,6 +503,24 @@ def test_resume_takes_the_sweep_as_it_was_made(lrkit, task, option):
     status, _, err = lrkit("sweep", "--resume", "here", *option)
     assert status == 2
     assert f"--resume goes on with the sweep as it was made, so {option[0]} can't be given with it" in err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *({"groups": groups} for groups in ([["a"]], [[99]], [[0, 1], 3], [], [[0]], [[0, 1], [1]], [[0], [], [1]])),
+        *({"lanes": [3]}, {"lanes": []}, {"threads": 0}, {"steps": -3}, {"steps": True}),
+    ],
+)
+def test_a_damaged_configuration_is_said_to_be_so(lrkit, task, tmp_path, damage):
+    library.run_lanes(
+        TaskSource(task, steps=1).load(), [Lane(), Lane(seed=1)], backend="sequential", folder=library.LanesFolder("it")
+    )
+    config = json.loads((tmp_path / "it" / "config.json").read_text())
+    (tmp_path / "it" / "config.json").write_text(json.dumps({**config, **damage}))
+    status, out, err = lrkit("sweep", "--resume", "it")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "the sweep in it can't be read: its config.json is damaged" in err
 
 
 def test_a_sweep_that_was_started_in_python_goes_on_there(lrkit, task):

@@ -211,7 +211,24 @@ def _complete(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in _NEEDED.items() if not isinstance(config.get(name), kind)]
     if wrong:
         raise InputError(f"the sweep in {path} can't be read: its {CONFIG} lacks {', '.join(wrong)}, or has it wrong")
+    if not _is_sound(config):
+        raise InputError(
+            f"the sweep in {path} can't be read: its {CONFIG} is damaged: lanes, groups, steps or threads are none"
+        )
     return config
+
+
+def _is_sound(config: Mapping[str, Any]) -> bool:
+    """Whether each lane is in one group, and counts are at least 1."""
+    lanes, groups = config["lanes"], config["groups"]
+    if not (lanes and all(isinstance(each, dict) for each in lanes)):
+        return False
+    if not all(isinstance(group, list) and group for group in groups):
+        return False
+    numbers = [number for group in groups for number in group]
+    if any(type(count) is not int for count in (*numbers, config["steps"], config.get("threads", 1))):
+        return False
+    return sorted(numbers) == list(range(len(lanes))) and config["steps"] >= 1 and config.get("threads", 1) >= 1
 
 
 def _write(history: History, file: BinaryIO) -> None:
