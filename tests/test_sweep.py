@@ -335,10 +335,30 @@ def test_a_long_table_says_how_many_more_there_are():
     assert lines[-1] == "and 10 more, of which 1 diverged"
 
 
-def test_a_table_fits_the_terminal(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "90")
+def test_a_lane_without_a_finite_loss_that_did_not_diverge_is_not_said_to_have():
+    lanes = [("constant()", 0.1, 0, 0.5), ("constant()", 0.2, 0, float("nan")), ("constant()", 0.3, 0, None)]
+    assert [line.partition("constant()")[2].strip() for line in table(made(*lanes))[1:]] == [
+        "",
+        "no finite loss",
+        "diverged at step 4, rate 0.3",
+    ]
+    assert legend(sweep_figure(made(*lanes), ""))[-2:] == ["diverged", "no finite loss"]
+    [axes] = sweep_figure(made(("constant()", 0.1, 0, 0.5), ("linear(to=0)", 0.1, 0, float("nan"))), "").axes
+    assert [text.get_text() for text in axes.texts] == ["no finite loss"]
+
+
+def test_schedules_with_the_same_beginning_are_told_apart():
+    first, second = (f"warmup(5%) >> {'constant(steps=10%) >> ' * 6}linear(to={end})" for end in (0, 0.1))
+    sweep = made((first, 0.1, 0, 0.5), (second, 0.1, 0, 0.6), (first, 0.2, 0, 0.7))
+    assert [line.split("  ")[-1] for line in table(sweep)[1:]] == [first, second, first]
+    assert table(sweep, 80)[4:] == [f"schedule 1: {first}", f"schedule 2: {second}"]
+    assert [line.split()[-1] for line in table(sweep, 80)[1:4]] == ["1", "2", "1"]
+    assert [text.replace("\n", " ") for text in legend(sweep_figure(sweep, ""))[:2]] == [first, second]
+
+
+def test_a_table_is_cut_where_it_has_a_width():
     text = "warmup(5%) >> cosine(30%, to=0.1) >> constant(steps=20%) >> linear(to=0)"
-    lines = table(made((text, 0.1, 0, 0.5), (text, 0.2, 0, None)))
+    lines = table(made((text, 0.1, 0, 0.5), (text, 0.2, 0, None)), 90)
     assert max(map(len, lines)) == 90
     assert best_sentence(made((text, 0.1, 0, 0.5))) == f"best: {text} at learning rate 0.1: validation loss 0.50000"
 

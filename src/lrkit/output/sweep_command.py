@@ -2,7 +2,9 @@
 
 import json
 import shlex
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -159,7 +161,7 @@ def _title(task: Task, sweep: Sweep) -> str:
 
 
 def _report(sweep: Sweep, result: Mapping[str, Any]) -> None:
-    for line in table(sweep):
+    for line in table(sweep, shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
         typer.echo(line)
     if sweep.best is not None:
         typer.echo(best_sentence(sweep))
