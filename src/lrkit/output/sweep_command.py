@@ -42,7 +42,7 @@ def sweep_task(options: SweepOptions) -> None:
 def _sweep(task: Task, wanted: SweepOrder, folder: LanesFolder, options: SweepOptions) -> None:
     ended = _Ended(folder)
     began = time.perf_counter()
-    signalled = _train(task, wanted, folder, [ended, *([] if options.quiet or options.json else [SweepProgress()])])
+    signalled = _train(task, wanted, folder, ended, shown=not (options.quiet or options.json))
     seconds = time.perf_counter() - began
     if signalled is not None and not ended.started and options.resume is None:
         say("interrupted before training began; nothing was kept")
@@ -83,7 +83,7 @@ def _show(task: Task, sweep: Sweep, result: Mapping[str, Any], folder: LanesFold
         typer.echo(f"folder {folder.path}{picture}")
 
 
-def _train(task: Task, wanted: SweepOrder, folder: LanesFolder, observers: list[LanesObserver]) -> int | None:
+def _train(task: Task, wanted: SweepOrder, folder: LanesFolder, ended: "_Ended", *, shown: bool) -> int | None:
     """Train; returns the number of the signal that ended it early."""
     with stop_on_signals() as request:
         try:
@@ -94,11 +94,15 @@ def _train(task: Task, wanted: SweepOrder, folder: LanesFolder, observers: list[
                 memory=wanted.memory,
                 device=wanted.place,
                 folder=folder,
-                observers=observers,
+                observers=[ended, *([SweepProgress()] if shown else [])],
                 stop=request,
             )
         except (StoppedError, KeyboardInterrupt):
             return request.signal or signal.SIGINT
+        except Exception:
+            if ended.started:
+                say(f"what was done is in {folder.path}; {_to_go_on(folder)}")
+            raise
     return None
 
 
@@ -117,6 +121,8 @@ class _Ended(LanesObserver):
         self._folder = folder
         self._setup: LanesSetup | None = None
         self._lane_steps = 0
+        self._began = time.perf_counter()
+        self._seconds = 0.0
 
     @property
     def started(self) -> bool:
@@ -125,7 +131,7 @@ class _Ended(LanesObserver):
 
     def start(self, setup: LanesSetup) -> None:
         """What a sweep that went on, or was overwritten, had to show is out of date from here on."""
-        self._setup = setup
+        self._setup, self._began = setup, time.perf_counter()
         self._lane_steps = setup.steps_done
         self.histories.update(setup.ended)
         for name in (_PICTURE, _RESULT):
@@ -137,6 +143,9 @@ class _Ended(LanesObserver):
     def ended(self, histories: Mapping[int, History]) -> None:
         self.histories.update(histories)
 
+    def close(self) -> None:
+        self._seconds = time.perf_counter() - self._began
+
     def how(self, task: Task) -> dict[str, Any]:
         """How the lanes were trained."""
         setup = self._setup
@@ -145,12 +154,16 @@ class _Ended(LanesObserver):
         return {**setup.task, "lane_count": len(setup.lanes), "backend": setup.backend, "reason": setup.reason}
 
     def cost(self, sweep: Sweep, seconds: float) -> dict[str, Any]:
-        """What it took in this process, without the updates that lanes that ended early didn't need."""
+        """What it took in this process, without the updates that lanes that ended early didn't need.
+
+        The speed is that of training: it counts from its start, without what was loaded and measured before.
+        """
         done, setup = self._lane_steps, self._setup
         if setup is not None:
             saved = (setup.steps - each.steps for each in sweep.outcomes if each.number not in setup.ended)
             done -= setup.steps_done + sum(saved)
-        return {"lane_steps": done, "lane_steps_per_second": done / seconds, "wall_seconds": seconds}
+        speed = done / self._seconds if done else None
+        return {"lane_steps": done, "lane_steps_per_second": speed, "wall_seconds": seconds}
 
 
 def _title(task: Task, sweep: Sweep) -> str:
@@ -165,5 +178,6 @@ def _report(sweep: Sweep, result: Mapping[str, Any]) -> None:
         typer.echo(line)
     if sweep.best is not None:
         typer.echo(best_sentence(sweep))
-    speed = f"{result['lane_steps_per_second']:.0f} lane-steps per second"
-    typer.echo(f"{speed}, {result['wall_seconds']:.1f} s in all")
+    if result["lane_steps"]:
+        speed = f"{result['lane_steps_per_second']:.0f} lane-steps per second"
+        typer.echo(f"{speed}, {result['wall_seconds']:.1f} s in all")
