@@ -555,6 +555,13 @@ def test_a_damaged_configuration_is_said_to_be_so(lrkit, task, tmp_path, damage)
     assert "the sweep in it can't be read: its config.json is damaged" in err
 
 
+def test_a_damaged_lane_is_said_to_be_so_without_advice_to_unpickle_it(lrkit, task, tmp_path):
+    sweep_json(lrkit, task, "--steps", 1, "--backend", "sequential", "--out", "here")
+    (tmp_path / "here" / "lanes" / "000.npz").write_bytes(b"nothing of the kind")
+    status, _, err = lrkit("sweep", "--resume", "here")
+    assert (status, err) == (2, "lrkit: error: the lane in here/lanes/000.npz can't be read: it is damaged\n")
+
+
 def test_a_sweep_that_was_started_in_python_goes_on_there(lrkit, task):
     made = TaskSource(task).load()
     library.run_lanes(dataclasses.replace(made, source=None), [Lane()], folder=library.LanesFolder("here"))

@@ -246,7 +246,12 @@ def _loaded(file: Path) -> History:
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001 (zipfile, zlib and numpy each raise their own for damaged files)
-        raise InputError(f"the lane in {file} can't be read: {error}") from None
+        raise InputError(f"the lane in {file} can't be read: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file, without numpy's advice to unpickle it."""
+    return "it is damaged" if "pickle" in str(error) else str(error)
 
 
 def _written(lane: Lane) -> dict[str, Any]:
