@@ -172,7 +172,11 @@ def sweep(
         ),
     ] = None,
     memory: Annotated[
-        str | None, typer.Option(help="What lanes that are trained at once may take, for example 4GB or 500MB.")
+        str | None,
+        typer.Option(
+            help="What lanes that are trained at once may take: 4GB, 500MB, or 50% of what is free, the default; "
+            "sequential and processes need no limit."
+        ),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The folder; by default a new one, runs/TASK-sweep-DATE-TIME.")

@@ -106,8 +106,9 @@ def _lanes(options: SweepOptions) -> tuple[Lane, ...]:
     counts = [len(plans), len(lrs), len(momenta), len(decays), seeds]
     total = math.prod(counts)
     if total > _MOST_LANES:
-        arithmetic = " · ".join(str(count) for count in counts if count > 1)
-        raise InputError(f"a sweep has at most {_MOST_LANES} lanes, not {arithmetic} = {total}")
+        factors = [str(count) for count in counts if count > 1]
+        arithmetic = f"{' · '.join(factors)} = " if len(factors) > 1 else ""
+        raise InputError(f"a sweep has at most {_MOST_LANES} lanes, not {arithmetic}{total}")
     return tuple(
         Lane(plan, lr=lr, momentum=momentum, weight_decay=decay, seed=seed)
         for plan, lr, momentum, decay, seed in product(plans, lrs, momenta, decays, range(seeds))

@@ -1,11 +1,12 @@
 """What a person sees while many lanes are trained: a bar on a terminal, else a line now and then."""
 
-import math
 import sys
 from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 
+from lrkit.analysis.sweep import loss_of
+from lrkit.output.sweep_table import show_loss
 from lrkit.schedules.shares import show_number
 from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
@@ -33,7 +34,7 @@ def whose(lane: Lane) -> str:
     'linear(to=0), lr 0.1, momentum 0.9, seed 2'
     """
     values = {"lr": lane.lr, **lane.hypers, "seed": float(lane.seed)}
-    words = (f"{name} {show_number(value)}" for name, value in values.items() if value is not None)
+    words = (f"{name.replace('_', ' ')} {show_number(value)}" for name, value in values.items() if value is not None)
     return ", ".join([str(lane.schedule), *words])
 
 
@@ -46,7 +47,7 @@ class SweepProgress(LanesObserver):
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._losses: dict[int, float] = {}  # the last of each lane that has a finite one
+        self._losses: dict[int, float | None] = {}  # by lane, of its last epoch
         self._ended: set[int] = set()
         self._diverged = 0
 
@@ -109,18 +110,15 @@ class SweepProgress(LanesObserver):
         self._look(number, history)
 
     def _look(self, number: int, history: History) -> None:
-        last = history.epochs[-1]
-        loss = last.train_loss if last.valid_loss is None else last.valid_loss
-        self._losses.pop(number, None)
-        if history.diverged is None and math.isfinite(loss):
-            self._losses[number] = loss
-            self._measure = "training loss" if last.valid_loss is None else "validation loss"
+        self._losses[number] = loss_of(history)
+        self._measure = "training loss" if history.epochs[-1].valid_loss is None else "validation loss"
 
     def _best_words(self) -> str:
-        if not self._losses:
+        found = [(loss, number) for number, loss in self._losses.items() if loss is not None]
+        if not found:
             return "none has a finite loss yet"
-        number, loss = min(self._losses.items(), key=itemgetter(1))
-        return f"best {self._measure} so far {loss:.5f}: {whose(self._setup.lanes[number])}"
+        loss, number = min(found)
+        return f"best {self._measure} so far {show_loss(loss)}: {whose(self._setup.lanes[number])}"
 
     def _say(self, line: str) -> None:
         if self._bar.disable:

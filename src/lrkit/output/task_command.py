@@ -33,6 +33,9 @@ __all__ = [
 ]
 
 
+_MOST_THREADS = 1024
+
+
 class Wanted(Protocol):
     """What options say of the task; None where it decides itself."""
 
@@ -68,7 +71,7 @@ class Origin:
 
 
 def check_counts(options: Wanted) -> None:
-    """Refuse counts below 1, and two lengths.
+    """Refuse counts below 1, more threads than any machine has, and two lengths.
 
     Raises:
         InputError: for these.
@@ -77,6 +80,8 @@ def check_counts(options: Wanted) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"{flag(name)} must be at least 1, not {value}")
+    if options.threads is not None and options.threads > _MOST_THREADS:
+        raise InputError(f"--threads must be at most {_MOST_THREADS}, not {options.threads}")
     if options.epochs is not None and options.steps is not None:
         raise InputError("a length is either --epochs or --steps, not both")
 

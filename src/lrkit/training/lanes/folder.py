@@ -211,12 +211,24 @@ def _complete(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in _NEEDED.items() if not isinstance(config.get(name), kind)]
     if wrong:
         raise InputError(f"the sweep in {path} can't be read: its {CONFIG} lacks {', '.join(wrong)}, or has it wrong")
-    lanes, groups = config["lanes"], config["groups"]
-    numbers = [number for group in groups for number in (group if isinstance(group, list) else [group])]
-    whole = all(isinstance(each, dict) for each in lanes) and config["steps"] >= 1
-    if not whole or sorted(map(repr, numbers)) != sorted(map(repr, range(len(lanes)))):
-        raise InputError(f"the sweep in {path} can't be read: the lanes, groups or steps in its {CONFIG} are damaged")
+    if not _is_sound(config):
+        raise InputError(
+            f"the sweep in {path} can't be read: its {CONFIG} is damaged: lanes, groups, steps or threads are none"
+        )
     return config
+
+
+def _is_sound(config: Mapping[str, Any]) -> bool:
+    """Whether each lane is in one group, and counts are at least 1."""
+    lanes, groups = config["lanes"], config["groups"]
+    if not (lanes and all(isinstance(each, dict) for each in lanes)):
+        return False
+    if not all(isinstance(group, list) and group for group in groups):
+        return False
+    numbers = [number for group in groups for number in group]
+    if any(type(count) is not int for count in (*numbers, config["steps"], config.get("threads", 1))):
+        return False
+    return sorted(numbers) == list(range(len(lanes))) and config["steps"] >= 1 and config.get("threads", 1) >= 1
 
 
 def _write(history: History, file: BinaryIO) -> None:
@@ -234,7 +246,12 @@ def _loaded(file: Path) -> History:
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001 (zipfile, zlib and numpy each raise their own for damaged files)
-        raise InputError(f"the lane in {file} can't be read: {error}") from None
+        raise InputError(f"the lane in {file} can't be read: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file, without numpy's advice to unpickle it."""
+    return "it is damaged" if "pickle" in str(error) else str(error)
 
 
 def _written(lane: Lane) -> dict[str, Any]:
