@@ -332,7 +332,7 @@ def test_a_long_table_says_how_many_more_there_are():
     losses = [(f"constant({number})", 0.1, 0, None if number == 30 else float(number)) for number in range(1, 31)]
     lines = table(made(*losses))
     assert len(lines) == 1 + 20 + 1
-    assert lines[-1] == "and 10 more, of which 1 without a finite loss"
+    assert lines[-1] == "and 10 more, of which 1 diverged"
 
 
 def test_a_lane_without_a_finite_loss_that_did_not_diverge_is_not_said_to_have():

@@ -19,7 +19,6 @@ from lrkit.output.sweep_plot import sweep_figure
 from lrkit.output.sweep_progress import SweepProgress
 from lrkit.output.sweep_table import as_dict, best_sentence, table
 from lrkit.output.task_command import loaded, new_folder, say
-from lrkit.schedules.errors import InputError
 from lrkit.training.held_folder import write_json
 from lrkit.training.history import History
 from lrkit.training.lanes.folder import LanesFolder

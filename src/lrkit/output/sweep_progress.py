@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Mapping
-from operator import itemgetter
 from typing import Any
 
 from lrkit.analysis.sweep import loss_of
