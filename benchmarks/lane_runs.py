@@ -211,7 +211,7 @@ def first(name: str, count: int, data: Path, backend: str) -> dict[str, Any]:
     """Seconds from the call of `run_lanes` until its third update is done."""
     task, watch = task_of(name, data), _Watch(backend)
     began = time.perf_counter()
-    with contextlib.suppress(lrkit.StoppedError):
+    with contextlib.suppress(lrkit.StoppedError):  # it is stopped after three updates
         _run(task, _lanes(name, count), backend, watch, lambda: watch.stop() or watch.updates >= 3)
     return {"seconds": time.perf_counter() - began}
 
@@ -238,7 +238,7 @@ def _forget_peak() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # where there is no glibc
         ctypes.CDLL(None).malloc_trim(0)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # not on Linux: then the peak is that of the whole process
         Path("/proc/self/clear_refs").write_text("5")
 
 

@@ -3,14 +3,13 @@
 import dataclasses
 import json
 import math
-import os
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 import lrkit
+from crashes import KilledError, crash_at
 from lrkit import InputError, Lane, LanesFolder, LanesObserver, LanesSetup, RunFolder
 from test_loop import make
 
@@ -21,10 +20,6 @@ LANES = [
 ]
 TASK = make(epochs=2)
 STEPS = 10
-
-
-class KilledError(BaseException):
-    """Stands for the death of the process: nothing handles it."""
 
 
 class DieAfter(LanesObserver):
@@ -55,28 +50,6 @@ def train(path, *observers, task=TASK, lanes=LANES, every=4, **options):
 @pytest.fixture(scope="module")
 def whole():
     return lrkit.run_lanes(TASK, LANES)
-
-
-def crash_at(patch, event):
-    """Die before or after the given call that changes the disk; returns the counter of such calls."""
-    count = [0]
-
-    def dying(function):
-        def call(*arguments, **options):
-            for after in (False, True):
-                count[0] += 1
-                if count[0] == event:
-                    raise KilledError
-                if not after:
-                    result = function(*arguments, **options)
-            return result
-
-        return call
-
-    patch.setattr(os, "fsync", dying(os.fsync))
-    for name in ("replace", "unlink", "mkdir"):
-        patch.setattr(Path, name, dying(getattr(Path, name)))
-    return count
 
 
 def test_a_crash_at_any_write_point_loses_nothing(tmp_path, monkeypatch, whole):

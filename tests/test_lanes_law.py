@@ -26,7 +26,6 @@ from lane_cases import (
 )
 from lrkit import Lane, LanesObserver
 from lrkit.training.lanes.together import train_together
-from test_compiled import without_inductor  # noqa: F401
 
 EXACT = {torch.float32: 1e-6, torch.float64: 1e-13}
 

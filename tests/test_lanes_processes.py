@@ -34,7 +34,7 @@ def nothing_left_behind():
     yield
     torch.set_num_threads(threads)
     assert multiprocessing.active_children() == []
-    with suppress(ChildProcessError):
+    with suppress(ChildProcessError):  # there is no child at all
         assert os.waitpid(-1, os.WNOHANG)[0] == 0  # no zombie either
 
 
@@ -326,7 +326,7 @@ def of_session(session):
             if int((path / "stat").read_text().rpartition(") ")[2].split()[3]) == session:
                 found.append(int(path.name))
         except OSError:
-            pass
+            continue  # it has ended meanwhile
     return found
 
 

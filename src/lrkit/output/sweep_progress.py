@@ -1,8 +1,9 @@
 """What a person sees while many lanes are trained: a bar on a terminal, else a line now and then."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
+
+import typer
 
 from lrkit.analysis.sweep import loss_of
 from lrkit.output.sweep_table import show_loss
@@ -58,10 +59,10 @@ class SweepProgress(LanesObserver):
         for number, history in setup.ended.items():
             self._count(number, history)
         self._group = {number: len(group) for group in setup.groups for number in group}
-        print(opening(setup), flush=True)  # noqa: T201 (this is the line's purpose)
+        typer.echo(opening(setup))
         if setup.steps_done:
             done = f"{setup.steps_done} of {setup.steps * len(setup.lanes)} lane-steps"
-            print(f"goes on after {done}, where {len(setup.ended)} lanes had ended", flush=True)  # noqa: T201
+            typer.echo(f"goes on after {done}, where {len(setup.ended)} lanes had ended")
         self._bar = tqdm(
             total=setup.steps * len(setup.lanes),
             initial=setup.steps_done,
@@ -121,4 +122,4 @@ class SweepProgress(LanesObserver):
 
     def _say(self, line: str) -> None:
         if self._bar.disable:
-            print(line, file=sys.stdout, flush=True)  # noqa: T201 (this is the line's purpose)
+            typer.echo(line)
