@@ -145,9 +145,9 @@ class _Watch(lrkit.LanesObserver):
         self.checks = pulse is not None
 
     def start(self, setup: lrkit.LanesSetup) -> None:
-        if setup.backend != self.backend:
-            sys.exit(f"run_lanes trains with {setup.backend} when it is asked for {self.backend}")
-        self.group = len(setup.groups[0])
+        if setup.choice.backend != self.backend:
+            sys.exit(f"run_lanes trains with {setup.choice.backend} when it is asked for {self.backend}")
+        self.group = len(setup.choice.groups[0])
 
     def stop(self) -> bool:
         self.updates += 1
@@ -195,7 +195,7 @@ def chosen(name: str, count: int, data: Path) -> dict[str, Any]:
     try:
         _run(task_of(name, data), _lanes(name, count), "auto", Asking(), lambda: False)
     except _ChosenError as chosen:
-        return {"backend": chosen.setup.backend, "reason": chosen.setup.reason}
+        return {"backend": chosen.setup.choice.backend, "reason": chosen.setup.choice.reason}
     sys.exit("run_lanes never said what it chose")
 
 
@@ -203,7 +203,7 @@ class _ChosenError(Exception):
     """All that was asked is known."""
 
     def __init__(self, setup: lrkit.LanesSetup) -> None:
-        super().__init__(setup.backend)
+        super().__init__(setup.choice.backend)
         self.setup = setup
 
 

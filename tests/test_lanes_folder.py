@@ -11,6 +11,7 @@ from torch import nn
 import lrkit
 from crashes import KilledError, crash_at
 from lrkit import InputError, Lane, LanesFolder, LanesObserver, LanesSetup, RunFolder
+from lrkit.training.lanes.choice import Choice
 from test_loop import make
 
 PLAN = "warmup(3) >> plateau(patience=0, factor=0.5, threshold=0.3)"
@@ -185,9 +186,12 @@ def test_a_lane_that_was_dropped_stays_dropped(tmp_path):
     assert [history.made["dropped"] for history in LanesFolder.load(tmp_path)] == [True, True]
 
 
+CHOICE = Choice("eager", "it was asked for", [[0, 1], [2, 3]])
+
+
 def test_the_checkpoint_of_a_group_goes_when_all_of_it_has_ended(tmp_path, whole):
     folder = LanesFolder(tmp_path)
-    folder.start(LanesSetup([*LANES, *LANES], STEPS, "eager", "it was asked for", [[0, 1], [2, 3]], 0, {}, SAMPLE))
+    folder.start(LanesSetup([*LANES, *LANES], STEPS, CHOICE, task=SAMPLE))
     for first in (0, 2):
         folder.checkpoint(first).save({"weights": torch.arange(3), "lane_steps": 12})
     folder.ended({0: whole[0]})
@@ -195,7 +199,7 @@ def test_the_checkpoint_of_a_group_goes_when_all_of_it_has_ended(tmp_path, whole
     again = LanesFolder(tmp_path, resume=True)
     assert again.lane_steps == 24
     assert again.checkpoint(0).snapshot["weights"].tolist() == [0, 1, 2]
-    again.start(LanesSetup([*LANES, *LANES], STEPS, "eager", "it was asked for", [[0, 1], [2, 3]], 0, {}, SAMPLE))
+    again.start(LanesSetup([*LANES, *LANES], STEPS, CHOICE, task=SAMPLE))
     again.ended({1: whole[1]})
     again.close()
     assert [path.name for path in (tmp_path / "under_way").iterdir()] == ["002.pt"]

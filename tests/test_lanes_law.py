@@ -193,7 +193,7 @@ def test_data_that_are_kept_but_differ_by_seed_part_seeds(default_dtype):
 
 class Groups(LanesObserver):
     def start(self, setup):
-        self.groups = [list(each) for each in setup.groups]
+        self.groups = [list(each) for each in setup.choice.groups]
 
 
 def dropping(at):

@@ -91,7 +91,7 @@ def test_it_trains_after_the_caller_used_several_threads():
 def test_observers_are_told_of_every_lane():
     class Watch(LanesObserver):
         def start(self, setup):
-            self.groups, self.epochs, self.all, self.steps = setup.groups, {}, {}, [0]
+            self.groups, self.epochs, self.all, self.steps = setup.choice.groups, {}, {}, [0]
 
         def step(self, lane_steps):
             self.steps.append(lane_steps)

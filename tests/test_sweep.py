@@ -19,6 +19,7 @@ from lrkit.analysis.sweep import summarise
 from lrkit.output.sweep_plot import sweep_figure
 from lrkit.output.sweep_progress import SweepProgress
 from lrkit.output.sweep_table import as_dict, best_sentence, table
+from lrkit.training.lanes.choice import Choice
 from lrkit.training.task_source import TaskSource
 
 TASK = """
@@ -166,7 +167,7 @@ def test_a_table_with_the_best_first_a_sentence_and_the_folder(lrkit, task, tmp_
 def test_lanes_that_are_trained_together_have_a_line_for_each_epoch(capsys):
     lanes = [Lane("constant()", lr=lr) for lr in (0.1, 0.2, 9.0)]
     progress = SweepProgress()
-    progress.start(LanesSetup(lanes, 10, "eager", "it was asked for", [[0, 1, 2]], 0, {}))
+    progress.start(LanesSetup(lanes, 10, Choice("eager", "it was asked for", [[0, 1, 2]])))
     progress.epoch({0: record(0.5), 1: record(0.25), 2: record(None, diverged=3)})
     progress.ended({2: record(None, diverged=3)})
     progress.step(20)
@@ -182,7 +183,7 @@ def test_lanes_that_are_trained_together_have_a_line_for_each_epoch(capsys):
 def test_the_best_so_far_is_by_the_last_losses_and_never_one_that_diverged(capsys):
     progress = SweepProgress()
     lanes = [Lane("constant()", lr=lr, weight_decay=0) for lr in (0.1, 0.2)]
-    progress.start(LanesSetup(lanes, 10, "eager", "it was asked for", [[0, 1]], 0, {}))
+    progress.start(LanesSetup(lanes, 10, Choice("eager", "it was asked for", [[0, 1]])))
     progress.epoch({0: record(0.0001), 1: record(0.5)})
     progress.epoch({0: record(0.75, epochs=2), 1: record(0.5, epochs=2)})
     progress.ended({1: record(None, diverged=3)})

@@ -151,7 +151,12 @@ class _Ended(LanesObserver):
         setup = self._setup
         if setup is None:
             return {"task": task.name}
-        return {**setup.task, "lane_count": len(setup.lanes), "backend": setup.backend, "reason": setup.reason}
+        return {
+            **setup.task,
+            "lane_count": len(setup.lanes),
+            "backend": setup.choice.backend,
+            "reason": setup.choice.reason,
+        }
 
     def cost(self, sweep: Sweep, seconds: float) -> dict[str, Any]:
         """What it took in this process, without the updates that lanes that ended early didn't need.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = ["name_of", "sweep_figure"]
+__all__ = ["sweep_figure"]
 
 _MOST_LINES = 2 * len(COLOURS)
 _MOST_NAMES = 20
@@ -57,7 +57,7 @@ def sweep_figure(sweep: Sweep, title: str) -> "Figure":
     return figure
 
 
-def name_of(row: Row) -> str:
+def _name_of(row: Row) -> str:
     """What a configuration is called beside its rate: the schedule, and hyper-parameters that are its own."""
     values = (f"{name.replace('_', ' ')} {show_number(value)}" for name, value in row.one.hypers.items())
     return ", ".join([row.one.schedule, *values])
@@ -67,13 +67,13 @@ def _lines(sweep: Sweep) -> Lines:
     """The rows of each schedule, by their rates; in the order of the lanes."""
     lines: dict[str, list[Row]] = {}
     for row in sorted(sweep.rows, key=lambda row: row.one.number):
-        lines.setdefault(name_of(row), []).append(row)
+        lines.setdefault(_name_of(row), []).append(row)
     return {name: sorted(rows, key=lambda row: row.one.lr) for name, rows in lines.items()}
 
 
 def _best_of(lines: Lines, sweep: Sweep, most: int) -> Lines:
     """Those with the best configurations, where they are too many."""
-    names = list(dict.fromkeys(map(name_of, sweep.rows)))[:most]
+    names = list(dict.fromkeys(map(_name_of, sweep.rows)))[:most]
     return {name: rows for name, rows in lines.items() if name in names}
 
 
@@ -217,7 +217,7 @@ def _by_name(figure: "Figure", sweep: Sweep, lines: Lines) -> None:
         if remark := _at_the_edge(row, top):
             edge = axes.get_yaxis_transform()
             axes.text(0.99, place, remark, transform=edge, ha="right", va="center", color=COLOURS[1], fontsize=9)
-    names = [textwrap.fill(name, _NAME_WIDTH) for name in _told_apart([name_of(row) for row in rows])]
+    names = [textwrap.fill(name, _NAME_WIDTH) for name in _told_apart([_name_of(row) for row in rows])]
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     rest = "" if len(rows) == len(lines) else f"\n(the best {len(rows)} of {len(lines)})"

@@ -12,25 +12,25 @@ from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 
-__all__ = ["SweepProgress", "opening", "whose"]
+__all__ = ["SweepProgress"]
 
 
-def opening(setup: LanesSetup) -> str:
+def _opening(setup: LanesSetup) -> str:
     """What is said first: how many lanes, how they are trained, and why so.
 
-    >>> print(opening(LanesSetup([Lane(), Lane(seed=1)], 500, "eager", "it was asked for", [[0, 1]], 0, {})))
+    >>> from lrkit.training.lanes.choice import Choice
+    >>> print(_opening(LanesSetup([Lane(), Lane(seed=1)], 500, Choice("eager", "it was asked for", [[0, 1]]))))
     2 lanes of 500 steps; backend eager, since it was asked for
     """
-    count = len(setup.lanes)
-    return (
-        f"{count} lane{'s' if count > 1 else ''} of {setup.steps} steps; backend {setup.backend}, since {setup.reason}"
-    )
+    count, choice = len(setup.lanes), setup.choice
+    lanes = f"{count} lane{'s' if count > 1 else ''} of {setup.steps} steps"
+    return f"{lanes}; backend {choice.backend}, since {choice.reason}"
 
 
-def whose(lane: Lane) -> str:
+def _whose(lane: Lane) -> str:
     """A lane in a few words.
 
-    >>> whose(Lane("linear(to=0)", lr=0.1, momentum=0.9, seed=2))
+    >>> _whose(Lane("linear(to=0)", lr=0.1, momentum=0.9, seed=2))
     'linear(to=0), lr 0.1, momentum 0.9, seed 2'
     """
     values = {"lr": lane.lr, **lane.hypers, "seed": float(lane.seed)}
@@ -58,8 +58,8 @@ class SweepProgress(LanesObserver):
         self._setup = setup
         for number, history in setup.ended.items():
             self._count(number, history)
-        self._group = {number: len(group) for group in setup.groups for number in group}
-        typer.echo(opening(setup))
+        self._group = {number: len(group) for group in setup.choice.groups for number in group}
+        typer.echo(_opening(setup))
         if setup.steps_done:
             done = f"{setup.steps_done} of {setup.steps * len(setup.lanes)} lane-steps"
             typer.echo(f"goes on after {done}, where {len(setup.ended)} lanes had ended")
@@ -102,7 +102,7 @@ class SweepProgress(LanesObserver):
             self._bar.close()
 
     def _lanes_beside(self, number: int) -> list[int]:
-        return next(list(group) for group in self._setup.groups if number in group)
+        return next(list(group) for group in self._setup.choice.groups if number in group)
 
     def _count(self, number: int, history: History) -> None:
         self._ended.add(number)
@@ -118,7 +118,7 @@ class SweepProgress(LanesObserver):
         if not found:
             return "none has a finite loss yet"
         loss, number = min(found)
-        return f"best {self._measure} so far {show_loss(loss)}: {whose(self._setup.lanes[number])}"
+        return f"best {self._measure} so far {show_loss(loss)}: {_whose(self._setup.lanes[number])}"
 
     def _say(self, line: str) -> None:
         if self._bar.disable:

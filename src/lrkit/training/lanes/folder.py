@@ -101,12 +101,12 @@ class LanesFolder(LanesObserver):
         ended, under_way = self.path / _ENDED, self.path / _UNDER_WAY
         if self._resume:
             clear_folder(ended, ".*.new")
-            clear_folder(under_way, ".*.new", *(f"{g[0]:03}.pt" for g in setup.groups if self._has_ended(list(g))))
+            over = (f"{group[0]:03}.pt" for group in setup.choice.groups if self._has_ended(list(group)))
+            clear_folder(under_way, ".*.new", *over)
         else:  # before the configuration: none is ever beside lanes of another
             clear_folder(ended, ".*.new", "*.npz")
             clear_folder(under_way, ".*.new", "*.pt")
-            how = {**setup.made, "backend": setup.backend, "reason": setup.reason}
-            how["groups"] = [list(each) for each in setup.groups]
+            how = {**setup.choice.made, "groups": [list(each) for each in setup.choice.groups]}
             write_json(self.path / CONFIG, {_KEY: FORMAT, **setup.task, **how, "lanes": lanes})
         make_folder(ended)
         make_folder(under_way)
@@ -137,7 +137,7 @@ class LanesFolder(LanesObserver):
         for number, history in histories.items():
             replace_file(self.path / _ENDED / f"{number:03}.npz", partial(_write, history))
             self.histories[number] = history
-        for group in self._setup.groups:
+        for group in self._setup.choice.groups:
             if self._has_ended(list(group)) and not histories.keys().isdisjoint(group):
                 (self.path / _UNDER_WAY / f"{group[0]:03}.pt").unlink(missing_ok=True)
 
