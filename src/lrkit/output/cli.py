@@ -30,6 +30,25 @@ SCHEDULE_HELP = (
 )
 
 
+# What all commands that train are asked for.
+TaskName = Annotated[
+    str | None,
+    typer.Argument(help=f"What to train: {', '.join(BUILT_IN)}, or your own: file.py:task or package.module:task."),
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes through the data; by default the task's.")]
+Steps = Annotated[int | None, typer.Option(help="Optimizer updates, instead of --epochs.")]
+BatchSize = Annotated[int | None, typer.Option(help="Samples in a batch; by default the task's.")]
+Data = Annotated[
+    Path | None, typer.Option(help="A folder in MNIST's IDX format, raw or gz, to train on instead of MNIST.")
+]
+CheckpointEvery = Annotated[
+    str, typer.Option(help="How often to save within an epoch: a number of updates, or 90s, 10min, 2h.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU if there is one.")]
+Threads = Annotated[int | None, typer.Option(help="Threads on a CPU; by default torch's choice.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback when the task fails.")]
+
+
 def _show_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"lrkit {lrkit.__version__}")
@@ -47,10 +66,7 @@ def root(
 
 @app.command()
 def train(
-    task: Annotated[
-        str | None,
-        typer.Argument(help=f"What to train: {', '.join(BUILT_IN)}, or your own: file.py:task or package.module:task."),
-    ] = None,
+    task: TaskName = None,
     schedule: Annotated[
         str | None,
         typer.Option(
@@ -59,13 +75,11 @@ def train(
         ),
     ] = None,
     lr: Annotated[float | None, typer.Option(help="The base (peak) learning rate; by default the task's.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes through the data; by default the task's.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer updates, instead of --epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch; by default the task's.")] = None,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
     seed: Annotated[int | None, typer.Option(help="Of the initial weights and the data order; by default 0.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="A folder in MNIST's IDX format, raw or gz, to train on instead of MNIST.")
-    ] = None,
+    data: Data = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; by default a new one, runs/TASK-DATE-TIME.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
     resume: Annotated[
@@ -78,11 +92,9 @@ def train(
             "stretch (the old schedule over the new horizon) or replace (the new)."
         ),
     ] = None,
-    checkpoint_every: Annotated[
-        str, typer.Option(help="How often to save within an epoch: a number of updates, or 90s, 10min, 2h.")
-    ] = "5min",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU if there is one.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads on a CPU; by default torch's choice.")] = None,
+    checkpoint_every: CheckpointEvery = "5min",
+    device: Device = None,
+    threads: Threads = None,
     compiled: Annotated[
         bool,
         typer.Option(
@@ -92,7 +104,7 @@ def train(
     ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing while training.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when the task fails.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Train a task while a schedule adjusts the learning rate.
 
@@ -129,10 +141,7 @@ def train(
 
 @app.command()
 def sweep(
-    task: Annotated[
-        str | None,
-        typer.Argument(help=f"What to train: {', '.join(BUILT_IN)}, or your own: file.py:task or package.module:task."),
-    ] = None,
+    task: TaskName = None,
     lr: Annotated[
         list[str] | None,
         typer.Option(
@@ -158,12 +167,10 @@ def sweep(
         ),
     ] = None,
     weight_decay: Annotated[list[str] | None, typer.Option(metavar="GRID", help="By default the task's.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes through the data; by default the task's.")] = None,
-    steps: Annotated[int | None, typer.Option(help="Optimizer updates, instead of --epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples in a batch; by default the task's.")] = None,
-    data: Annotated[
-        Path | None, typer.Option(help="A folder in MNIST's IDX format, raw or gz, to train on instead of MNIST.")
-    ] = None,
+    epochs: Epochs = None,
+    steps: Steps = None,
+    batch_size: BatchSize = None,
+    data: Data = None,
     backend: Annotated[
         str | None,
         typer.Option(
@@ -185,11 +192,9 @@ def sweep(
     resume: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Go on with the sweep in this folder, as it was made.")
     ] = None,
-    checkpoint_every: Annotated[
-        str, typer.Option(help="How often to save within an epoch: a number of updates, or 90s, 10min, 2h.")
-    ] = "5min",
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, ...; by default a GPU if there is one.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads on a CPU; by default torch's choice.")] = None,
+    checkpoint_every: CheckpointEvery = "5min",
+    device: Device = None,
+    threads: Threads = None,
     json: Annotated[
         bool,
         typer.Option(
@@ -198,7 +203,7 @@ def sweep(
         ),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback when the task fails.")] = False,
+    debug: Debug = False,
 ) -> None:
     """Train every combination of learning rates, schedules and seeds, and say which is best.
 

@@ -10,7 +10,15 @@ from typing import Any
 import torch
 
 from lrkit.output.grid import grid
-from lrkit.output.task_command import Origin, check_counts, flag, other_versions, recorded_source, wanted_source
+from lrkit.output.task_command import (
+    Origin,
+    TaskOptions,
+    check_counts,
+    flag,
+    other_versions,
+    recorded_source,
+    wanted_source,
+)
 from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.training.lanes.choice import BACKENDS
@@ -36,31 +44,17 @@ _CONFIG: dict[str, Any] = {  # what a sweep that goes on needs of its config.jso
 }
 
 
-@dataclass(frozen=True)
-class SweepOptions:
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(TaskOptions):
     """What a person asked for; None, or nothing in a list, where the task, or the sweep that goes on, decides."""
 
-    task: str | None
     lr: Sequence[str]
     schedule: Sequence[str]
     momentum: Sequence[str]
     weight_decay: Sequence[str]
     seeds: int | None
-    epochs: int | None
-    steps: int | None
-    batch_size: int | None
-    data: Path | None
     backend: str | None
     memory: str | None
-    out: Path | None
-    overwrite: bool
-    resume: Path | None
-    checkpoint_every: str
-    device: str | None
-    threads: int | None
-    json: bool
-    quiet: bool
-    debug: bool
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from lrkit.analysis.sweep import Row, Sweep
-from lrkit.output.plots import COLOURS, cut, legend_columns, style
+from lrkit.output.plots import COLOURS, cut, legend_above, legend_columns, style
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import show_number
 
@@ -190,15 +190,7 @@ def _legend(figure: "Figure", axes: "Axes", names: Sequence[str]) -> None:
     labels = [textwrap.fill(label, _LEGEND_WIDTH) for label in _told_apart(list(handles))]
     lines = -(-len(handles) // columns) + sum(label.count("\n") for label in labels)
     figure.set_size_inches(8, 4.4 + 0.19 * lines)
-    figure.legend(
-        list(handles.values()),
-        labels,
-        loc="outside upper left",
-        ncols=columns,
-        frameon=False,
-        fontsize=9,
-        handlelength=3,
-    )
+    legend_above(figure, list(handles.values()), labels, columns)
 
 
 # --- one learning rate ----------------------------------------------------------------------------------

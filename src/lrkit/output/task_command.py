@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +22,7 @@ from lrkit.training.task_source import TaskSource
 
 __all__ = [
     "Origin",
+    "TaskOptions",
     "check_counts",
     "flag",
     "loaded",
@@ -36,21 +37,24 @@ __all__ = [
 _MOST_THREADS = 1024
 
 
-class Wanted(Protocol):
-    """What options say of the task; None where it decides itself."""
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What a person asked every command that trains for; None where the task, or what goes on, decides."""
 
-    @property
-    def task(self) -> str | None: ...
-    @property
-    def epochs(self) -> int | None: ...
-    @property
-    def steps(self) -> int | None: ...
-    @property
-    def batch_size(self) -> int | None: ...
-    @property
-    def data(self) -> Path | None: ...
-    @property
-    def threads(self) -> int | None: ...
+    task: str | None
+    epochs: int | None
+    steps: int | None
+    batch_size: int | None
+    data: Path | None
+    out: Path | None
+    overwrite: bool
+    resume: Path | None
+    checkpoint_every: str
+    device: str | None
+    threads: int | None
+    json: bool
+    quiet: bool
+    debug: bool
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class Origin:
     versions: tuple[str, ...] = ()
 
 
-def check_counts(options: Wanted) -> None:
+def check_counts(options: TaskOptions) -> None:
     """Refuse counts below 1, more threads than any machine has, and two lengths.
 
     Raises:
@@ -91,7 +95,7 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def wanted_source(options: Wanted) -> TaskSource:
+def wanted_source(options: TaskOptions) -> TaskSource:
     """The source of a task that is trained anew.
 
     Raises:

@@ -6,7 +6,15 @@ from typing import Any, cast, get_args
 
 import torch
 
-from lrkit.output.task_command import Origin, check_counts, flag, other_versions, recorded_source, wanted_source
+from lrkit.output.task_command import (
+    Origin,
+    TaskOptions,
+    check_counts,
+    flag,
+    other_versions,
+    recorded_source,
+    wanted_source,
+)
 from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_positive
@@ -29,29 +37,15 @@ _CONFIG: dict[str, Any] = {  # what a run that goes on needs of its config.json
 }
 
 
-@dataclass(frozen=True)
-class TrainOptions:
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(TaskOptions):
     """What a person asked for; None where the task, or the run that goes on, decides."""
 
-    task: str | None
     schedule: str | None
     lr: float | None
-    epochs: int | None
-    steps: int | None
-    batch_size: int | None
     seed: int | None
-    data: Path | None
-    out: Path | None
-    overwrite: bool
-    resume: Path | None
     policy: str | None
-    device: str | None
-    threads: int | None
     compiled: bool
-    checkpoint_every: str
-    json: bool
-    quiet: bool
-    debug: bool
 
 
 @dataclass(frozen=True)
