@@ -145,9 +145,9 @@ class _Watch(lrkit.LanesObserver):
         self.checks = pulse is not None
 
     def start(self, setup: lrkit.LanesSetup) -> None:
-        if setup.backend != self.backend:
-            sys.exit(f"run_lanes trains with {setup.backend} when it is asked for {self.backend}")
-        self.group = len(setup.groups[0])
+        if setup.choice.backend != self.backend:
+            sys.exit(f"run_lanes trains with {setup.choice.backend} when it is asked for {self.backend}")
+        self.group = len(setup.choice.groups[0])
 
     def stop(self) -> bool:
         self.updates += 1
@@ -195,7 +195,7 @@ def chosen(name: str, count: int, data: Path) -> dict[str, Any]:
     try:
         _run(task_of(name, data), _lanes(name, count), "auto", Asking(), lambda: False)
     except _ChosenError as chosen:
-        return {"backend": chosen.setup.backend, "reason": chosen.setup.reason}
+        return {"backend": chosen.setup.choice.backend, "reason": chosen.setup.choice.reason}
     sys.exit("run_lanes never said what it chose")
 
 
@@ -203,7 +203,7 @@ class _ChosenError(Exception):
     """All that was asked is known."""
 
     def __init__(self, setup: lrkit.LanesSetup) -> None:
-        super().__init__(setup.backend)
+        super().__init__(setup.choice.backend)
         self.setup = setup
 
 
@@ -211,7 +211,7 @@ def first(name: str, count: int, data: Path, backend: str) -> dict[str, Any]:
     """Seconds from the call of `run_lanes` until its third update is done."""
     task, watch = task_of(name, data), _Watch(backend)
     began = time.perf_counter()
-    with contextlib.suppress(lrkit.StoppedError):
+    with contextlib.suppress(lrkit.StoppedError):  # it is stopped after three updates
         _run(task, _lanes(name, count), backend, watch, lambda: watch.stop() or watch.updates >= 3)
     return {"seconds": time.perf_counter() - began}
 
@@ -238,7 +238,7 @@ def _forget_peak() -> None:
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # where there is no glibc
         ctypes.CDLL(None).malloc_trim(0)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError):  # not on Linux: then the peak is that of the whole process
         Path("/proc/self/clear_refs").write_text("5")
 
 

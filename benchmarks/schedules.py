@@ -56,7 +56,7 @@ class Still(Optimizer):
     def __init__(self, groups: int = 1) -> None:
         super().__init__([{"params": [torch.nn.Parameter(torch.zeros(1))]} for _ in range(groups)], {"lr": BASE})
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch's returns a loss
         """Nothing."""
 
 

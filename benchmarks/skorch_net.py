@@ -18,7 +18,7 @@ __all__ = ["net"]
 def net(job: Job, clock: Clock) -> float:
     """A `NeuralNetClassifier` that fits arrays, silent and without a validation split."""
 
-    class Ticks(Callback):  # type: ignore[misc]
+    class Ticks(Callback):  # type: ignore[misc]  # skorch has no types
         def __init__(self) -> None:
             self.steps = 0
 

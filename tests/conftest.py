@@ -1,6 +1,7 @@
 """What every test shares: hypothesis without deadlines (machines are shared) and reproducible."""
 
 import pytest
+import torch
 from hypothesis import settings
 
 from lrkit.output.cli import main
@@ -25,3 +26,19 @@ def lrkit(capsys, monkeypatch, tmp_path):
         return stopped.value.code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def without_inductor(monkeypatch):
+    """The same graphs and guards, but eager operations: quick to compile, and equal to the bit."""
+    real = torch.compile
+
+    def quick(function, **given):
+        options = {"guard_filter_fn": given["options"]["guard_filter_fn"]}
+        return real(function, fullgraph=True, dynamic=False, backend=_aot_eager, options=options)
+
+    monkeypatch.setattr(torch, "compile", quick)
+
+
+def _aot_eager(graph, inputs, options=None):
+    return torch._dynamo.backends.debugging.aot_eager(graph, inputs)

@@ -19,6 +19,7 @@ from lrkit.training.lanes.together import train_together
 from lrkit.training.lanes.work import Work
 from lrkit.training.networks import CharTransformer, convolutional, perceptron
 from lrkit.training.randomness import same_random_state, seeded
+from optimizers import RULED
 
 CPU = torch.device("cpu")
 GENERATOR = torch.Generator().manual_seed(7)
@@ -112,18 +113,9 @@ def of_some(parameters):
 
 
 OPTIMIZERS = {
+    **RULED,
     "SGD": lambda p: torch.optim.SGD(p, lr=0.1),
-    "SGD, momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=0.01, dampening=0.2),
-    "SGD, Nesterov": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
     "SGD, a tensor as rate": lambda p: torch.optim.SGD(p, lr=torch.tensor(0.05), momentum=0.9),
-    "Adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
-    "AdamW": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.8, 0.95)),
-    "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.01, weight_decay=0.01),
-    "RMSprop, momentum": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9),
-    "Adagrad": lambda p: torch.optim.Adagrad(p, lr=0.1, lr_decay=0.01, initial_accumulator_value=0.1),
-    "Adamax": lambda p: torch.optim.Adamax(p, lr=0.01, weight_decay=0.01),
-    "NAdam": lambda p: torch.optim.NAdam(p, lr=0.01, weight_decay=0.01),
-    "NAdam, decoupled": lambda p: torch.optim.NAdam(p, lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
     "param groups": grouped,
     "some parameters only": of_some,
 }
@@ -140,7 +132,7 @@ class Augmented(Dataset):
         return len(X)
 
     def __getitem__(self, index):
-        noise = random.random() + float(np.random.random()) + torch.rand(())  # noqa: NPY002
+        noise = random.random() + float(np.random.random()) + torch.rand(())
         return (X[index] + noise / 4).to(torch.get_default_dtype()), Y[index]
 
 
@@ -282,7 +274,7 @@ class Last(Watched):
     """Keeps the snapshot after the last epoch only."""
 
     def step(self, steps):
-        pass
+        """Keep nothing."""
 
     def epoch(self, history):
         self.history, self.snapshots = history, [self._take()]
@@ -291,7 +283,7 @@ class Last(Watched):
 def alone(task, lane, watch=None):
     """What `run` gives for a lane, and what it went through."""
     watch = Last() if watch is None else watch
-    with suppress(DivergedError):
+    with suppress(DivergedError):  # its history is wanted all the same
         lrkit.run(lane.of(task), lane.schedule, lr=lane.lr, seed=lane.seed, observers=[watch])
     return watch
 

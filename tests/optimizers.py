@@ -25,6 +25,21 @@ HYPERS = {
 }
 RATES = [0.1, 0.3, 0.1]
 
+# Those that have a rule of lrkit's own, by what is particular about them.
+RULED = {
+    "SGD": lambda p: torch.optim.SGD(p, lr=0.05),
+    "SGD, momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=0.01, dampening=0.2),
+    "SGD, Nesterov": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
+    "Adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
+    "AdamW": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.8, 0.95)),
+    "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.01, weight_decay=0.01),
+    "RMSprop, momentum": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9),
+    "Adagrad": lambda p: torch.optim.Adagrad(p, lr=0.1, lr_decay=0.01, initial_accumulator_value=0.1),
+    "Adamax": lambda p: torch.optim.Adamax(p, lr=0.01, weight_decay=0.01),
+    "NAdam": lambda p: torch.optim.NAdam(p, lr=0.01, weight_decay=0.01),
+    "NAdam, decoupled": lambda p: torch.optim.NAdam(p, lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
+}
+
 
 def make(kind, tensor_rates=False, groups=3):
     """An optimizer with three groups, the last with the name `head`; its parameters have no gradients."""

@@ -15,15 +15,12 @@ import torch
 from torch import nn
 
 import lrkit
+from crashes import KilledError, crash_at
 from lrkit import InputError, Observer, RunFolder
 from lrkit.training.checkpoint import Pace, load_checkpoint
 from test_loop import make
 
 PLAN = "warmup(3) >> plateau(patience=0, factor=0.5, threshold=0.3)"
-
-
-class KilledError(BaseException):
-    """Stands for the death of the process: nothing handles it."""
 
 
 class StopAfter(Observer):
@@ -52,28 +49,6 @@ def whole(tmp_path_factory):
 def same_weights(one, other, which):
     first, second = (RunFolder.checkpoint(path, which)["model"] for path in (one, other))
     return all(torch.equal(first[name], second[name]) for name in first)
-
-
-def crash_at(patch, event):
-    """Die before or after the given call that changes the disk; returns the counter of such calls."""
-    count = [0]
-
-    def dying(function):
-        def call(*arguments, **options):
-            for after in (False, True):
-                count[0] += 1
-                if count[0] == event:
-                    raise KilledError
-                if not after:
-                    result = function(*arguments, **options)
-            return result
-
-        return call
-
-    patch.setattr(os, "fsync", dying(os.fsync))
-    patch.setattr(Path, "replace", dying(Path.replace))
-    patch.setattr(Path, "unlink", dying(Path.unlink))
-    return count
 
 
 def test_a_crash_at_any_write_point_loses_nothing(tmp_path, monkeypatch, whole):
@@ -265,6 +240,7 @@ import resource, signal, sys
 sys.path.insert(0, {str(Path(__file__).parent)!r})
 import lrkit
 from pathlib import Path
+from crashes import KilledError, crash_at
 from test_loop import make
 class Fill(lrkit.Observer):
     def step(self, steps):

@@ -10,30 +10,17 @@ from torch import nn
 import lrkit
 from lrkit import InputError, Observer
 from lrkit.training.rules import hyper_of, rule_of
+from optimizers import RULED
 from test_loop import make
 from test_resume import Taken
 
-OPTIMIZERS = {
-    "SGD": lambda p: torch.optim.SGD(p, lr=0.05),
-    "SGD, momentum": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=0.01, dampening=0.2),
-    "SGD, Nesterov": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, nesterov=True),
-    "Adam": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
-    "AdamW": lambda p: torch.optim.AdamW(p, lr=0.01, betas=(0.8, 0.95)),
-    "RMSprop": lambda p: torch.optim.RMSprop(p, lr=0.01, weight_decay=0.01),
-    "RMSprop, momentum": lambda p: torch.optim.RMSprop(p, lr=0.01, momentum=0.9),
-    "Adagrad": lambda p: torch.optim.Adagrad(p, lr=0.1, lr_decay=0.01, initial_accumulator_value=0.1),
-    "Adamax": lambda p: torch.optim.Adamax(p, lr=0.01, weight_decay=0.01),
-    "NAdam": lambda p: torch.optim.NAdam(p, lr=0.01, weight_decay=0.01),
-    "NAdam, decoupled": lambda p: torch.optim.NAdam(p, lr=0.01, weight_decay=0.1, decoupled_weight_decay=True),
-}
 
-
-@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("name", RULED)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_rule_does_what_torchs_optimizer_does(name, dtype):
     generator = torch.Generator().manual_seed(1)
     parameter = nn.Parameter(torch.randn(4, 3, generator=generator, dtype=dtype))
-    optimizer = OPTIMIZERS[name]([parameter])
+    optimizer = RULED[name]([parameter])
     rule, group = rule_of(optimizer), optimizer.param_groups[0]
     value, state = parameter.detach().clone(), {}
     for step in range(20):
@@ -118,22 +105,6 @@ def test_a_compiled_run_resumes_to_the_bit(tmp_path):
     assert resumed == whole
     assert resumed.made["compiled_updates"] == whole.made["compiled_updates"] == 20
     assert all(map(torch.equal, again.weights, taken.weights))
-
-
-@pytest.fixture
-def without_inductor(monkeypatch):
-    """The same graphs and guards, but eager operations: quick to compile, and equal to the bit."""
-    real = torch.compile
-
-    def quick(function, **given):
-        options = {"guard_filter_fn": given["options"]["guard_filter_fn"]}
-        return real(function, fullgraph=True, dynamic=False, backend=_aot_eager, options=options)
-
-    monkeypatch.setattr(torch, "compile", quick)
-
-
-def _aot_eager(graph, inputs, options=None):
-    return torch._dynamo.backends.debugging.aot_eager(graph, inputs)
 
 
 def adamw(parameters):

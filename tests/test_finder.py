@@ -290,7 +290,7 @@ class Loop:
         return x
 
     def state(self):
-        numpy_state = np.random.get_state()  # noqa: NPY002
+        numpy_state = np.random.get_state()
         return {
             "weights": {name: each.clone() for name, each in self.model.state_dict().items()},
             "gradients": [None if each.grad is None else each.grad.clone() for each in self.model.parameters()],
@@ -510,7 +510,7 @@ def test_data_that_is_augmented_at_random():
             return 64
 
         def __getitem__(self, index):
-            noise = self.own.normal() + random.random() + np.random.rand() + float(torch.rand(()))  # noqa: NPY002
+            noise = self.own.normal() + random.random() + np.random.rand() + float(torch.rand(()))
             return X[index] + 0.01 * noise, Y[index]
 
     data, model = Noisy(), nn.Linear(1, 1)

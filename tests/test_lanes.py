@@ -388,7 +388,7 @@ def settings():
     return {
         "torch": torch.get_rng_state().tolist(),
         "python": random.getstate(),
-        "numpy": str(np.random.get_state()),  # noqa: NPY002
+        "numpy": str(np.random.get_state()),
         "threads": torch.get_num_threads(),
         "interop": torch.get_num_interop_threads(),
         "type": torch.get_default_dtype(),

@@ -3,15 +3,15 @@
 import dataclasses
 import json
 import math
-import os
-from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
 import lrkit
+from crashes import KilledError, crash_at
 from lrkit import InputError, Lane, LanesFolder, LanesObserver, LanesSetup, RunFolder
+from lrkit.training.lanes.choice import Choice
 from test_loop import make
 
 PLAN = "warmup(3) >> plateau(patience=0, factor=0.5, threshold=0.3)"
@@ -21,10 +21,6 @@ LANES = [
 ]
 TASK = make(epochs=2)
 STEPS = 10
-
-
-class KilledError(BaseException):
-    """Stands for the death of the process: nothing handles it."""
 
 
 class DieAfter(LanesObserver):
@@ -55,28 +51,6 @@ def train(path, *observers, task=TASK, lanes=LANES, every=4, **options):
 @pytest.fixture(scope="module")
 def whole():
     return lrkit.run_lanes(TASK, LANES)
-
-
-def crash_at(patch, event):
-    """Die before or after the given call that changes the disk; returns the counter of such calls."""
-    count = [0]
-
-    def dying(function):
-        def call(*arguments, **options):
-            for after in (False, True):
-                count[0] += 1
-                if count[0] == event:
-                    raise KilledError
-                if not after:
-                    result = function(*arguments, **options)
-            return result
-
-        return call
-
-    patch.setattr(os, "fsync", dying(os.fsync))
-    for name in ("replace", "unlink", "mkdir"):
-        patch.setattr(Path, name, dying(getattr(Path, name)))
-    return count
 
 
 def test_a_crash_at_any_write_point_loses_nothing(tmp_path, monkeypatch, whole):
@@ -158,7 +132,7 @@ def test_lanes_that_have_ended_are_not_trained_again(tmp_path, whole):
 def test_a_sweep_that_is_asked_to_stop_saves_what_is_under_way(tmp_path, whole, at):
     calls = iter(range(1, 100))
     with pytest.raises(lrkit.StoppedError):
-        train(tmp_path, stop=lambda: next(calls) == at, every=None)
+        train(tmp_path, backend="sequential", stop=lambda: next(calls) == at, every=None)
     kept = LanesFolder(tmp_path, resume=True)
     kept.close()
     assert kept.lane_steps == at
@@ -212,9 +186,12 @@ def test_a_lane_that_was_dropped_stays_dropped(tmp_path):
     assert [history.made["dropped"] for history in LanesFolder.load(tmp_path)] == [True, True]
 
 
+CHOICE = Choice("eager", "it was asked for", [[0, 1], [2, 3]])
+
+
 def test_the_checkpoint_of_a_group_goes_when_all_of_it_has_ended(tmp_path, whole):
     folder = LanesFolder(tmp_path)
-    folder.start(LanesSetup([*LANES, *LANES], STEPS, "eager", "it was asked for", [[0, 1], [2, 3]], 0, {}, SAMPLE))
+    folder.start(LanesSetup([*LANES, *LANES], STEPS, CHOICE, task=SAMPLE))
     for first in (0, 2):
         folder.checkpoint(first).save({"weights": torch.arange(3), "lane_steps": 12})
     folder.ended({0: whole[0]})
@@ -222,7 +199,7 @@ def test_the_checkpoint_of_a_group_goes_when_all_of_it_has_ended(tmp_path, whole
     again = LanesFolder(tmp_path, resume=True)
     assert again.lane_steps == 24
     assert again.checkpoint(0).snapshot["weights"].tolist() == [0, 1, 2]
-    again.start(LanesSetup([*LANES, *LANES], STEPS, "eager", "it was asked for", [[0, 1], [2, 3]], 0, {}, SAMPLE))
+    again.start(LanesSetup([*LANES, *LANES], STEPS, CHOICE, task=SAMPLE))
     again.ended({1: whole[1]})
     again.close()
     assert [path.name for path in (tmp_path / "under_way").iterdir()] == ["002.pt"]

@@ -26,7 +26,6 @@ from lane_cases import (
 )
 from lrkit import Lane, LanesObserver
 from lrkit.training.lanes.together import train_together
-from test_compiled import without_inductor  # noqa: F401
 
 EXACT = {torch.float32: 1e-6, torch.float64: 1e-13}
 
@@ -194,7 +193,7 @@ def test_data_that_are_kept_but_differ_by_seed_part_seeds(default_dtype):
 
 class Groups(LanesObserver):
     def start(self, setup):
-        self.groups = [list(each) for each in setup.groups]
+        self.groups = [list(each) for each in setup.choice.groups]
 
 
 def dropping(at):
@@ -252,7 +251,8 @@ def test_compiled_lanes_are_those_of_run(name):
     watches = [alone(task, lane, Watched()) for lane in case.lanes]
     work = work_of(task, case.lanes)
     told = together(task, case.lanes, compiled=True, work=work)
-    assert len(work.graphs) == 1
+    [graphs] = work.graphs.values()
+    assert len(graphs) == 1
     agree(told, watches)
     forced = Forced(task, case.lanes, compiled=True, work=work)
     for step in range(len(watches[0].snapshots) - 1):
@@ -269,7 +269,8 @@ def test_lanes_that_are_dropped_again_and_again_need_few_graphs(monkeypatch):
     lanes = [Lane("linear(to=0)", lr=0.01 * (1 + n)) for n in range(8)]
     work = work_of(task, lanes, dropping({1 + n: [n] for n in range(7)}))
     told = together(task, lanes, compiled=True, work=work)
-    assert sorted(key[0] for key in work.graphs) == [(1, 1), (1, 2), (1, 4), (1, 8)]
+    [graphs] = work.graphs.values()  # of one model
+    assert sorted(key[0] for key in graphs) == [(1, 1), (1, 2), (1, 4), (1, 8)]
     assert [len(told.histories[n].epochs) for n in range(8)] == [1, 2, 3, 4, 5, 6, 7, 9]
     np.testing.assert_allclose(told.histories[7].losses, alone(task, lanes[7]).history.losses, rtol=1.2e-7)
 
@@ -282,7 +283,8 @@ def test_lanes_with_bases_of_their_own_share_a_graph():
     work = work_of(task, lanes)
     for group in ([0, 1], [2, 3]):
         train_together(work, group, Told(), Kept(at=()), compiled=True)
-    assert len(work.graphs) == 1
+    [graphs] = work.graphs.values()
+    assert len(graphs) == 1
 
 
 @pytest.mark.slow

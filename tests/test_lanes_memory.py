@@ -265,9 +265,9 @@ def test_an_estimate_leaves_no_trace():
     optimizer = of.optimizer(model.parameters())
     modes = [module.training for module in model.modules()]
     before = {name: each.clone() for name, each in model.state_dict().items()}
-    drawn = torch.get_rng_state(), random.getstate(), str(np.random.get_state())  # noqa: NPY002
+    drawn = torch.get_rng_state(), random.getstate(), str(np.random.get_state())
     need(of, model, optimizer=optimizer)
-    assert (random.getstate(), str(np.random.get_state())) == drawn[1:]  # noqa: NPY002
+    assert (random.getstate(), str(np.random.get_state())) == drawn[1:]
     assert torch.equal(torch.get_rng_state(), drawn[0])
     assert all(torch.equal(each, before[name]) for name, each in model.state_dict().items())
     assert [module.training for module in model.modules()] == modes

@@ -230,8 +230,8 @@ def test_the_batches_of_many_seeds_count_as_memory():
         batch_size=128,
     )
     trial = Trial(work_of(task, [Lane(lr=0.1, seed=seed) for seed in range(8)]))
-    need = trial.bytes_per_lane()
-    sizes = [len(group) for group in trial.groups(need, 8 * need + 80_000_000)]
+    tried = trial.try_out()
+    sizes = [len(group) for group in trial.groups(tried, 8 * tried.bytes_per_lane + 80_000_000)]
     assert sum(sizes) == 8
     assert max(sizes) <= 2  # a seed has 10 MB of each update ahead, and twice as much where they are stacked
 

@@ -34,7 +34,7 @@ def nothing_left_behind():
     yield
     torch.set_num_threads(threads)
     assert multiprocessing.active_children() == []
-    with suppress(ChildProcessError):
+    with suppress(ChildProcessError):  # there is no child at all
         assert os.waitpid(-1, os.WNOHANG)[0] == 0  # no zombie either
 
 
@@ -91,7 +91,7 @@ def test_it_trains_after_the_caller_used_several_threads():
 def test_observers_are_told_of_every_lane():
     class Watch(LanesObserver):
         def start(self, setup):
-            self.groups, self.epochs, self.all, self.steps = setup.groups, {}, {}, [0]
+            self.groups, self.epochs, self.all, self.steps = setup.choice.groups, {}, {}, [0]
 
         def step(self, lane_steps):
             self.steps.append(lane_steps)
@@ -326,7 +326,7 @@ def of_session(session):
             if int((path / "stat").read_text().rpartition(") ")[2].split()[3]) == session:
                 found.append(int(path.name))
         except OSError:
-            pass
+            continue  # it has ended meanwhile
     return found
 
 

@@ -25,7 +25,7 @@ class Augmented(Dataset):
         return len(X)
 
     def __getitem__(self, index):
-        return X[index] + random.random() + float(np.random.random()) + torch.rand(()), Y[index]  # noqa: NPY002
+        return X[index] + random.random() + float(np.random.random()) + torch.rand(()), Y[index]
 
 
 class Taken(Observer):

@@ -15,7 +15,7 @@ from torch import nn
 
 import lrkit as package
 from lrkit import InputError, InputTypeError, RunFolder
-from lrkit.output.cli import BUILT_IN
+from lrkit.output.cli_training import BUILT_IN
 from lrkit.training import tasks
 from test_loop import X, Y, make
 

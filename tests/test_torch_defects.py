@@ -92,7 +92,7 @@ def test_defect_one_cycle_divides_by_zero_after_a_cycle_that_only_rises():
         ("OneCycleLR", {"max_lr": 1, "total_steps": 9, "div_factor": 0}, "div_factor must be finite and above 0"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.filterwarnings("ignore:The epoch parameter")  # torch's own: it is deprecated there
 def test_defect_a_length_of_zero_is_a_bare_division_by_zero(name, arguments, sentence):
     with pytest.raises(ZeroDivisionError):  # in LinearLR and PolynomialLR only where an epoch is given
         walk(getattr(theirs, name)(sgd(), **arguments), 1, 1)
@@ -249,7 +249,7 @@ def test_defect_a_sequence_inside_a_chain_undoes_the_others(sequence_first):
     assert walk(build(ours), 5) == close([0.001, 0.004, 0.007, 0.01, 0.005, 0.025])
 
 
-@pytest.mark.filterwarnings("ignore:Detected call of")
+@pytest.mark.filterwarnings("ignore:Detected call of")  # torch's own, and no fault of the caller
 @pytest.mark.parametrize("depth", ["leaves", "nested"])
 def test_defect_a_sequence_resumed_by_last_epoch_starts_over(depth):
     def build(module, optimizer, last_epoch=-1):

@@ -163,7 +163,7 @@ def test_the_rates_and_momenta_are_torchs(name, arguments, others, make, meddle)
 
 
 @case
-@pytest.mark.filterwarnings("ignore:The epoch parameter")
+@pytest.mark.filterwarnings("ignore:The epoch parameter")  # torch's own: it is deprecated there
 def test_step_with_an_epoch_sets_the_curve_there(name, arguments, others):
     found = []
     for module in (theirs, ours):

@@ -31,6 +31,8 @@ _HOMES = {
     "lrkit.training.lanes.lane": ["Lane"],
     "lrkit.training.lanes.loop": ["run_lanes"],
     "lrkit.training.lanes.observer": ["LanesObserver", "LanesSetup"],
+    "lrkit.training.lanes.processes": ["WorkerDiedError"],
+    "lrkit.training.lanes.update": ["UnbatchableError"],
     "lrkit.training.loop": ["DivergedError", "StoppedError", "run"],
     "lrkit.training.observer": ["Observer", "Setup"],
     "lrkit.training.run_folder": ["RunFolder"],

@@ -67,6 +67,8 @@ from lrkit.training.lanes.lane import Lane as Lane
 from lrkit.training.lanes.loop import run_lanes as run_lanes
 from lrkit.training.lanes.observer import LanesObserver as LanesObserver
 from lrkit.training.lanes.observer import LanesSetup as LanesSetup
+from lrkit.training.lanes.processes import WorkerDiedError as WorkerDiedError
+from lrkit.training.lanes.update import UnbatchableError as UnbatchableError
 from lrkit.training.loop import DivergedError as DivergedError
 from lrkit.training.loop import StoppedError as StoppedError
 from lrkit.training.loop import run as run

@@ -11,7 +11,7 @@ import numpy as np
 from lrkit.training.history import Divergence, History
 from lrkit.training.lanes.lane import Lane
 
-__all__ = ["Outcome", "Row", "Sweep", "summarise"]
+__all__ = ["Outcome", "Row", "Sweep", "loss_of", "summarise"]
 
 Configuration: TypeAlias = tuple[str, float, tuple[tuple[str, float], ...]]
 
@@ -51,8 +51,7 @@ class Outcome:
     @property
     def loss(self) -> float | None:
         """What a lane is judged by: the validation loss, else the training loss; None where it diverged."""
-        loss = self.train_loss if self.valid_loss is None else self.valid_loss
-        return loss if self.diverged is None and math.isfinite(loss) else None
+        return None if self.diverged is not None else _judged(self.train_loss, self.valid_loss)
 
     @property
     def configuration(self) -> Configuration:
@@ -149,9 +148,16 @@ class Sweep:
         found = [each.first_loss for each in self.outcomes if math.isfinite(each.first_loss)]
         return float(np.median(found)) if found else None
 
-    def of(self, lane: Outcome) -> Row:
-        """The configuration that a lane belongs to."""
-        return next(row for row in self.rows if row.one.configuration == lane.configuration)
+
+def loss_of(history: History) -> float | None:
+    """What a lane would be judged by if it ended here: the rule of `Outcome.loss`."""
+    last = history.epochs[-1]
+    return None if history.diverged is not None else _judged(last.train_loss, last.valid_loss)
+
+
+def _judged(train_loss: float, valid_loss: float | None) -> float | None:
+    loss = train_loss if valid_loss is None else valid_loss
+    return loss if math.isfinite(loss) else None
 
 
 def summarise(lanes: Sequence[Lane], histories: Mapping[int, History]) -> Sweep:

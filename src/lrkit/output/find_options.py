@@ -1,12 +1,11 @@
 """What `lrkit find` is asked for."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, cast, get_args
 
 from lrkit.analysis.finder import Growth, Method, Signal
 from lrkit.output.plots import SUFFIXES
-from lrkit.output.task_command import Origin, flag
+from lrkit.output.task_command import Origin, TaskOptions, check_counts
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.training.lanes.choice import BACKENDS
 from lrkit.training.task_source import TaskSource
@@ -21,8 +20,8 @@ _NAMES: dict[Name, tuple[str, ...]] = {
 }
 
 
-@dataclass(frozen=True)
-class FindOptions:
+@dataclass(frozen=True, kw_only=True)
+class FindOptions(TaskOptions):
     """What a person asked for; None where the task, or the method, decides."""
 
     task: str
@@ -35,14 +34,6 @@ class FindOptions:
     growth: str
     backend: str
     memory: str | None
-    device: str | None
-    threads: int | None
-    batch_size: int | None
-    data: Path | None
-    out: Path | None
-    json: bool
-    quiet: bool
-    debug: bool
 
     @property
     def names(self) -> tuple[Method, Signal | None, Growth]:
@@ -62,10 +53,7 @@ def find_origin(options: FindOptions) -> Origin:
             raise unknown(name, value, known)
     if options.backend not in BACKENDS:
         raise unknown("backend", options.backend, BACKENDS)
-    for count, least in (("steps", 10), ("seeds", 1), ("batch_size", 1), ("threads", 1)):
-        value = getattr(options, count)
-        if value is not None and value < least:
-            raise InputError(f"{flag(count)} must be at least {least}, not {value}")
+    check_counts(options, {"steps": 10, "seeds": 1})
     if options.out is not None and options.out.suffix.lower() not in SUFFIXES:
         raise InputError(f"--out must end in {', '.join(SUFFIXES)}, not {str(options.out)!r}")
     data = None if options.data is None else str(options.data)

@@ -146,16 +146,21 @@ def preview_figure(preview: Preview) -> "Picture":
         panes[0].set_title(cut(preview.title), fontsize=11)
     if rows:
         lines = {str(line.get_label()): line for axes in panes for line in axes.get_lines()}
-        figure.legend(
-            [lines[label] for label in labels],
-            [cut(label) for label in labels],
-            loc="outside upper left",
-            ncols=columns,
-            frameon=False,
-            fontsize=9,
-            handlelength=3.5,
-        )
+        legend_above(figure, [lines[label] for label in labels], [cut(label) for label in labels], columns)
     return figure
+
+
+def legend_above(figure: "Figure", handles: Sequence[Any], labels: Sequence[str], columns: int) -> None:
+    """What lines and marks are called, above the axes."""
+    figure.legend(
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=columns,
+        frameon=False,
+        fontsize=9,
+        handlelength=3.5,
+    )
 
 
 def save(figure: "Figure", path: str | Path) -> None:

@@ -1,8 +1,9 @@
 """What a person sees while a run goes on: a bar, and a line for each epoch."""
 
-import sys
 from collections.abc import Iterable
 from typing import Any
+
+import typer
 
 from lrkit.schedules import Controller, Plan
 from lrkit.training.history import EpochRecord, History
@@ -92,5 +93,5 @@ class Progress(Observer):
 
     def _print(self, line: str) -> None:
         self._bar.clear()
-        print(line, file=sys.stdout, flush=True)  # noqa: T201 (this is the line's purpose)
+        typer.echo(line)
         self._bar.refresh()

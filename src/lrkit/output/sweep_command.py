@@ -2,10 +2,11 @@
 
 import json
 import shlex
+import shutil
 import signal
+import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import typer
@@ -41,29 +42,48 @@ def sweep_task(options: SweepOptions) -> None:
 def _sweep(task: Task, wanted: SweepOrder, folder: LanesFolder, options: SweepOptions) -> None:
     ended = _Ended(folder)
     began = time.perf_counter()
-    signalled = _train(task, wanted, folder, [ended, *([] if options.quiet or options.json else [SweepProgress()])])
+    signalled = _train(task, wanted, folder, ended, shown=not (options.quiet or options.json))
     seconds = time.perf_counter() - began
+    if signalled is not None and not ended.started and options.resume is None:
+        say("interrupted before training began; nothing was kept")
+        raise typer.Exit(128 + signalled)
     sweep = summarise(wanted.lanes, ended.histories)
     result = {**as_dict(sweep), **ended.how(task), **ended.cost(sweep, seconds), "run_dir": str(folder.path)}
+    if options.json and signalled is None:
+        typer.echo(json.dumps(result, allow_nan=False))
     if sweep.outcomes:
-        save(sweep_figure(sweep, _title(task, sweep)), folder.path / _PICTURE)
-        write_json(folder.path / _RESULT, result)
-        if not (options.quiet or options.json):
-            _report(sweep, result)
+        _show(task, sweep, result, folder, printed=not (options.quiet or options.json))
     if signalled is not None:
         say(
             f"interrupted: {len(sweep.outcomes)} of {len(wanted.lanes)} lanes had ended; what was done is in "
-            f"{folder.path}; to go on: lrkit sweep --resume {shlex.quote(str(folder.path))}"
+            f"{folder.path}; {_to_go_on(folder)}"
         )
         raise typer.Exit(128 + signalled)
-    if options.json:
-        typer.echo(json.dumps(result, allow_nan=False))
     if sweep.best is None:
         say(best_sentence(sweep))
         raise typer.Exit(3)
 
 
-def _train(task: Task, wanted: SweepOrder, folder: LanesFolder, observers: list[LanesObserver]) -> int | None:
+def _to_go_on(folder: LanesFolder) -> str:
+    return f"to go on: lrkit sweep --resume {shlex.quote(str(folder.path))}"
+
+
+def _show(task: Task, sweep: Sweep, result: Mapping[str, Any], folder: LanesFolder, *, printed: bool) -> None:
+    """Print the table, then write the result, then the picture: what can fail comes after what was asked for."""
+    if printed:
+        _report(sweep, result)
+    write_json(folder.path / _RESULT, result)
+    picture = f", picture {folder.path / _PICTURE}"
+    try:
+        save(sweep_figure(sweep, _title(task, sweep)), folder.path / _PICTURE)
+    except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the numbers are there)
+        picture = ""
+        say(f"the picture {folder.path / _PICTURE} can't be written: {' '.join(str(error).split())}")
+    if printed:
+        typer.echo(f"folder {folder.path}{picture}")
+
+
+def _train(task: Task, wanted: SweepOrder, folder: LanesFolder, ended: "_Ended", *, shown: bool) -> int | None:
     """Train; returns the number of the signal that ended it early."""
     with stop_on_signals() as request:
         try:
@@ -74,11 +94,15 @@ def _train(task: Task, wanted: SweepOrder, folder: LanesFolder, observers: list[
                 memory=wanted.memory,
                 device=wanted.place,
                 folder=folder,
-                observers=observers,
+                observers=[ended, *([SweepProgress()] if shown else [])],
                 stop=request,
             )
         except (StoppedError, KeyboardInterrupt):
             return request.signal or signal.SIGINT
+        except Exception:
+            if ended.started:
+                say(f"what was done is in {folder.path}; {_to_go_on(folder)}")
+            raise
     return None
 
 
@@ -97,10 +121,17 @@ class _Ended(LanesObserver):
         self._folder = folder
         self._setup: LanesSetup | None = None
         self._lane_steps = 0
+        self._began = time.perf_counter()
+        self._seconds = 0.0
+
+    @property
+    def started(self) -> bool:
+        """Whether the configuration was written."""
+        return self._setup is not None
 
     def start(self, setup: LanesSetup) -> None:
         """What a sweep that went on, or was overwritten, had to show is out of date from here on."""
-        self._setup = setup
+        self._setup, self._began = setup, time.perf_counter()
         self._lane_steps = setup.steps_done
         self.histories.update(setup.ended)
         for name in (_PICTURE, _RESULT):
@@ -112,20 +143,32 @@ class _Ended(LanesObserver):
     def ended(self, histories: Mapping[int, History]) -> None:
         self.histories.update(histories)
 
+    def close(self) -> None:
+        self._seconds = time.perf_counter() - self._began
+
     def how(self, task: Task) -> dict[str, Any]:
         """How the lanes were trained."""
         setup = self._setup
         if setup is None:
             return {"task": task.name}
-        return {**setup.task, "lane_count": len(setup.lanes), "backend": setup.backend, "reason": setup.reason}
+        return {
+            **setup.task,
+            "lane_count": len(setup.lanes),
+            "backend": setup.choice.backend,
+            "reason": setup.choice.reason,
+        }
 
     def cost(self, sweep: Sweep, seconds: float) -> dict[str, Any]:
-        """What it took in this process, without the updates that lanes that ended early didn't need."""
+        """What it took in this process, without the updates that lanes that ended early didn't need.
+
+        The speed is that of training: it counts from its start, without what was loaded and measured before.
+        """
         done, setup = self._lane_steps, self._setup
         if setup is not None:
             saved = (setup.steps - each.steps for each in sweep.outcomes if each.number not in setup.ended)
             done -= setup.steps_done + sum(saved)
-        return {"lane_steps": done, "lane_steps_per_second": done / seconds, "wall_seconds": seconds}
+        speed = done / self._seconds if done else None
+        return {"lane_steps": done, "lane_steps_per_second": speed, "wall_seconds": seconds}
 
 
 def _title(task: Task, sweep: Sweep) -> str:
@@ -136,10 +179,10 @@ def _title(task: Task, sweep: Sweep) -> str:
 
 
 def _report(sweep: Sweep, result: Mapping[str, Any]) -> None:
-    for line in table(sweep):
+    for line in table(sweep, shutil.get_terminal_size().columns if sys.stdout.isatty() else None):
         typer.echo(line)
     if sweep.best is not None:
         typer.echo(best_sentence(sweep))
-    speed = f"{result['lane_steps_per_second']:.0f} lane-steps per second"
-    typer.echo(f"{speed}, {result['wall_seconds']:.1f} s in all")
-    typer.echo(f"folder {result['run_dir']}, picture {Path(result['run_dir']) / _PICTURE}")
+    if result["lane_steps"]:
+        speed = f"{result['lane_steps_per_second']:.0f} lane-steps per second"
+        typer.echo(f"{speed}, {result['wall_seconds']:.1f} s in all")

@@ -1,5 +1,6 @@
 """What `lrkit sweep` is asked for, and the lanes that follow from it."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -9,7 +10,16 @@ from typing import Any
 import torch
 
 from lrkit.output.grid import grid
-from lrkit.output.task_command import Origin, check_counts, flag, other_versions, recorded_source, wanted_source
+from lrkit.output.task_command import (
+    FolderOptions,
+    Origin,
+    check_counts,
+    check_length,
+    flag,
+    other_versions,
+    recorded_source,
+    wanted_source,
+)
 from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.training.lanes.choice import BACKENDS
@@ -35,31 +45,17 @@ _CONFIG: dict[str, Any] = {  # what a sweep that goes on needs of its config.jso
 }
 
 
-@dataclass(frozen=True)
-class SweepOptions:
+@dataclass(frozen=True, kw_only=True)
+class SweepOptions(FolderOptions):
     """What a person asked for; None, or nothing in a list, where the task, or the sweep that goes on, decides."""
 
-    task: str | None
     lr: Sequence[str]
     schedule: Sequence[str]
     momentum: Sequence[str]
     weight_decay: Sequence[str]
     seeds: int | None
-    epochs: int | None
-    steps: int | None
-    batch_size: int | None
-    data: Path | None
     backend: str | None
     memory: str | None
-    out: Path | None
-    overwrite: bool
-    resume: Path | None
-    checkpoint_every: str
-    device: str | None
-    threads: int | None
-    json: bool
-    quiet: bool
-    debug: bool
 
 
 @dataclass(frozen=True)
@@ -79,9 +75,8 @@ def sweep_order(options: SweepOptions) -> SweepOrder:
     Raises:
         InputError: for what a person can get wrong before anything is loaded.
     """
-    check_counts(options)
-    if options.seeds is not None and options.seeds < 1:
-        raise InputError(f"--seeds must be at least 1, not {options.seeds}")
+    check_length(options)
+    check_counts(options, {"seeds": 1})
     if options.backend is not None and options.backend not in BACKENDS:
         raise unknown("backend", options.backend, BACKENDS)
     if options.resume is not None:
@@ -103,10 +98,11 @@ def _lanes(options: SweepOptions) -> tuple[Lane, ...]:
     decays = grid(options.weight_decay, "--weight-decay") or (None,)
     seeds = 1 if options.seeds is None else options.seeds
     counts = [len(plans), len(lrs), len(momenta), len(decays), seeds]
-    total = torch.Size(counts).numel()
+    total = math.prod(counts)
     if total > _MOST_LANES:
-        arithmetic = " · ".join(str(count) for count in counts if count > 1)
-        raise InputError(f"a sweep has at most {_MOST_LANES} lanes, not {arithmetic} = {total}")
+        factors = [str(count) for count in counts if count > 1]
+        arithmetic = f"{' · '.join(factors)} = " if len(factors) > 1 else ""
+        raise InputError(f"a sweep has at most {_MOST_LANES} lanes, not {arithmetic}{total}")
     return tuple(
         Lane(plan, lr=lr, momentum=momentum, weight_decay=decay, seed=seed)
         for plan, lr, momentum, decay, seed in product(plans, lrs, momenta, decays, range(seeds))

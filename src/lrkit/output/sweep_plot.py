@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from lrkit.analysis.sweep import Row, Sweep
-from lrkit.output.plots import COLOURS, cut, legend_columns, style
+from lrkit.output.plots import COLOURS, cut, legend_above, legend_columns, style
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import show_number
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = ["name_of", "sweep_figure"]
+__all__ = ["sweep_figure"]
 
 _MOST_LINES = 2 * len(COLOURS)
 _MOST_NAMES = 20
@@ -27,7 +27,8 @@ _LOSS_SPAN = 4.0
 _MARGIN = 0.06
 _ABOVE = 0.15  # how much worse than at the start is still drawn, as a share of what was learned
 _HIGHEST, _APART, _ROOM = 0.97, 0.035, 0.2  # of the marks at the top edge, as shares of the axes' height
-_DIVERGED, _WORSE = "diverged", "worse than before training"
+_DIVERGED, _NO_LOSS, _WORSE = "diverged", "no finite loss", "worse than before training"
+_LEGEND_WIDTH = 90  # in characters
 
 Lines: TypeAlias = Mapping[str, Sequence[Row]]
 
@@ -36,7 +37,8 @@ def sweep_figure(sweep: Sweep, title: str) -> "Figure":
     """Final losses over the learning rate; by schedule where only one rate was swept.
 
     A point is the mean over seeds, a band their range; a ring marks the best. At the top edge a cross marks a rate at
-    which a lane diverged, a triangle one whose loss is above that before training.
+    which a lane diverged, a plus one at which it ended without a finite loss, a triangle one whose loss is above that
+    before training.
 
     Raises:
         InputError: where no lane has ended.
@@ -55,7 +57,7 @@ def sweep_figure(sweep: Sweep, title: str) -> "Figure":
     return figure
 
 
-def name_of(row: Row) -> str:
+def _name_of(row: Row) -> str:
     """What a configuration is called beside its rate: the schedule, and hyper-parameters that are its own."""
     values = (f"{name.replace('_', ' ')} {show_number(value)}" for name, value in row.one.hypers.items())
     return ", ".join([row.one.schedule, *values])
@@ -65,13 +67,13 @@ def _lines(sweep: Sweep) -> Lines:
     """The rows of each schedule, by their rates; in the order of the lanes."""
     lines: dict[str, list[Row]] = {}
     for row in sorted(sweep.rows, key=lambda row: row.one.number):
-        lines.setdefault(name_of(row), []).append(row)
+        lines.setdefault(_name_of(row), []).append(row)
     return {name: sorted(rows, key=lambda row: row.one.lr) for name, rows in lines.items()}
 
 
 def _best_of(lines: Lines, sweep: Sweep, most: int) -> Lines:
     """Those with the best configurations, where they are too many."""
-    names = list(dict.fromkeys(map(name_of, sweep.rows)))[:most]
+    names = list(dict.fromkeys(map(_name_of, sweep.rows)))[:most]
     return {name: rows for name, rows in lines.items() if name in names}
 
 
@@ -112,12 +114,25 @@ def _line(axes: "Axes", name: str, rows: Sequence[Row], number: int) -> None:
 def _marks(axes: "Axes", rows: Sequence[Row], colour: str, height: float, top: float | None) -> None:
     """At the top edge, a row of marks for each line: what diverged, and what is too bad to be drawn to scale."""
     kinds = {
-        "x": [row.one.lr for row in rows if row.failed],
+        "x": [row.one.lr for row in rows if _counts(row)[0]],
+        "+": [row.one.lr for row in rows if _counts(row)[1]],
         "^": [row.one.lr for row in rows if top is not None and row.mean is not None and row.mean > top],
     }
     for marker, lrs in kinds.items():
         edge = axes.get_xaxis_transform()
         axes.plot(lrs, [height] * len(lrs), marker, color=colour, ms=6, mew=1.6, transform=edge, clip_on=False)
+
+
+def _counts(row: Row) -> tuple[int, int]:
+    """How many of the seeds diverged, and how many have no finite loss otherwise."""
+    diverged = sum(each.diverged is not None for each in row.failed)
+    return diverged, len(row.failed) - diverged
+
+
+def _told_apart(names: Sequence[str]) -> list[str]:
+    """Names that are cut; whole where some would be the same then."""
+    short = [cut(name) for name in names]
+    return short if len(set(short)) == len(set(names)) else list(names)
 
 
 def _top(sweep: Sweep) -> float | None:
@@ -168,20 +183,14 @@ def _legend(figure: "Figure", axes: "Axes", names: Sequence[str]) -> None:
 
     handles = {str(line.get_label()): line for line in axes.get_lines() if not str(line.get_label()).startswith("_")}
     used = {line.get_marker() for line in axes.get_lines() if len(np.atleast_1d(line.get_xdata()))}
-    for marker, label in (("x", _DIVERGED), ("^", _WORSE)):
+    for marker, label in (("x", _DIVERGED), ("+", _NO_LOSS), ("^", _WORSE)):
         if marker in used:
             handles[label] = Line2D([], [], linestyle="", marker=marker, color="#666666", mew=1.6)
     columns = legend_columns(names)
-    figure.set_size_inches(8, 4.4 + 0.19 * -(-len(handles) // columns))
-    figure.legend(
-        list(handles.values()),
-        [cut(label) for label in handles],
-        loc="outside upper left",
-        ncols=columns,
-        frameon=False,
-        fontsize=9,
-        handlelength=3,
-    )
+    labels = [textwrap.fill(label, _LEGEND_WIDTH) for label in _told_apart(list(handles))]
+    lines = -(-len(handles) // columns) + sum(label.count("\n") for label in labels)
+    figure.set_size_inches(8, 4.4 + 0.19 * lines)
+    legend_above(figure, list(handles.values()), labels, columns)
 
 
 # --- one learning rate ----------------------------------------------------------------------------------
@@ -200,7 +209,7 @@ def _by_name(figure: "Figure", sweep: Sweep, lines: Lines) -> None:
         if remark := _at_the_edge(row, top):
             edge = axes.get_yaxis_transform()
             axes.text(0.99, place, remark, transform=edge, ha="right", va="center", color=COLOURS[1], fontsize=9)
-    names = [textwrap.fill(cut(name_of(row)), _NAME_WIDTH) for row in rows]
+    names = [textwrap.fill(name, _NAME_WIDTH) for name in _told_apart([_name_of(row) for row in rows])]
     axes.set_yticks(range(len(rows)), names, fontsize=9)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     rest = "" if len(rows) == len(lines) else f"\n(the best {len(rows)} of {len(lines)})"
@@ -211,6 +220,8 @@ def _by_name(figure: "Figure", sweep: Sweep, lines: Lines) -> None:
 
 def _at_the_edge(row: Row, top: float | None) -> str:
     """What a row says in words at the right edge."""
-    if row.failed:
-        return f"{len(row.failed)} of {len(row.outcomes)} diverged" if len(row.outcomes) > 1 else _DIVERGED
+    counts = [each for each in zip(_counts(row), (_DIVERGED, _NO_LOSS), strict=True) if each[0]]
+    if counts:
+        several = len(row.outcomes) > 1
+        return ", ".join(f"{count} of {len(row.outcomes)} {what}" if several else what for count, what in counts)
     return _WORSE if top is not None and row.mean is not None and row.mean > top else ""

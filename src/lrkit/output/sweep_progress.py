@@ -1,38 +1,40 @@
 """What a person sees while many lanes are trained: a bar on a terminal, else a line now and then."""
 
-import math
-import sys
 from collections.abc import Mapping
 from typing import Any
 
+import typer
+
+from lrkit.analysis.sweep import loss_of
+from lrkit.output.sweep_table import show_loss
 from lrkit.schedules.shares import show_number
 from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 
-__all__ = ["SweepProgress", "opening", "whose"]
+__all__ = ["SweepProgress"]
 
 
-def opening(setup: LanesSetup) -> str:
+def _opening(setup: LanesSetup) -> str:
     """What is said first: how many lanes, how they are trained, and why so.
 
-    >>> print(opening(LanesSetup([Lane(), Lane(seed=1)], 500, "eager", "it was asked for", [[0, 1]], 0, {})))
+    >>> from lrkit.training.lanes.choice import Choice
+    >>> print(_opening(LanesSetup([Lane(), Lane(seed=1)], 500, Choice("eager", "it was asked for", [[0, 1]]))))
     2 lanes of 500 steps; backend eager, since it was asked for
     """
-    count = len(setup.lanes)
-    return (
-        f"{count} lane{'s' if count > 1 else ''} of {setup.steps} steps; backend {setup.backend}, since {setup.reason}"
-    )
+    count, choice = len(setup.lanes), setup.choice
+    lanes = f"{count} lane{'s' if count > 1 else ''} of {setup.steps} steps"
+    return f"{lanes}; backend {choice.backend}, since {choice.reason}"
 
 
-def whose(lane: Lane) -> str:
+def _whose(lane: Lane) -> str:
     """A lane in a few words.
 
-    >>> whose(Lane("linear(to=0)", lr=0.1, momentum=0.9, seed=2))
+    >>> _whose(Lane("linear(to=0)", lr=0.1, momentum=0.9, seed=2))
     'linear(to=0), lr 0.1, momentum 0.9, seed 2'
     """
     values = {"lr": lane.lr, **lane.hypers, "seed": float(lane.seed)}
-    words = (f"{name} {show_number(value)}" for name, value in values.items() if value is not None)
+    words = (f"{name.replace('_', ' ')} {show_number(value)}" for name, value in values.items() if value is not None)
     return ", ".join([str(lane.schedule), *words])
 
 
@@ -45,7 +47,7 @@ class SweepProgress(LanesObserver):
 
     def __init__(self) -> None:
         self._bar: Any = None
-        self._best: tuple[float, int] | None = None
+        self._losses: dict[int, float | None] = {}  # by lane, of its last epoch
         self._ended: set[int] = set()
         self._diverged = 0
 
@@ -56,11 +58,11 @@ class SweepProgress(LanesObserver):
         self._setup = setup
         for number, history in setup.ended.items():
             self._count(number, history)
-        self._group = {number: len(group) for group in setup.groups for number in group}
-        print(opening(setup), flush=True)  # noqa: T201 (this is the line's purpose)
+        self._group = {number: len(group) for group in setup.choice.groups for number in group}
+        typer.echo(_opening(setup))
         if setup.steps_done:
             done = f"{setup.steps_done} of {setup.steps * len(setup.lanes)} lane-steps"
-            print(f"goes on after {done}, where {len(setup.ended)} lanes had ended", flush=True)  # noqa: T201
+            typer.echo(f"goes on after {done}, where {len(setup.ended)} lanes had ended")
         self._bar = tqdm(
             total=setup.steps * len(setup.lanes),
             initial=setup.steps_done,
@@ -100,7 +102,7 @@ class SweepProgress(LanesObserver):
             self._bar.close()
 
     def _lanes_beside(self, number: int) -> list[int]:
-        return next(list(group) for group in self._setup.groups if number in group)
+        return next(list(group) for group in self._setup.choice.groups if number in group)
 
     def _count(self, number: int, history: History) -> None:
         self._ended.add(number)
@@ -108,18 +110,16 @@ class SweepProgress(LanesObserver):
         self._look(number, history)
 
     def _look(self, number: int, history: History) -> None:
-        last = history.epochs[-1]
-        loss = last.train_loss if last.valid_loss is None else last.valid_loss
-        if history.diverged is None and math.isfinite(loss) and (self._best is None or loss < self._best[0]):
-            self._best = loss, number
-            self._measure = "training loss" if last.valid_loss is None else "validation loss"
+        self._losses[number] = loss_of(history)
+        self._measure = "training loss" if history.epochs[-1].valid_loss is None else "validation loss"
 
     def _best_words(self) -> str:
-        if self._best is None:
+        found = [(loss, number) for number, loss in self._losses.items() if loss is not None]
+        if not found:
             return "none has a finite loss yet"
-        loss, number = self._best
-        return f"best {self._measure} so far {loss:.5f}: {whose(self._setup.lanes[number])}"
+        loss, number = min(found)
+        return f"best {self._measure} so far {show_loss(loss)}: {_whose(self._setup.lanes[number])}"
 
     def _say(self, line: str) -> None:
         if self._bar.disable:
-            print(line, file=sys.stdout, flush=True)  # noqa: T201 (this is the line's purpose)
+            typer.echo(line)

@@ -1,7 +1,6 @@
 """The table of a sweep, and the same as JSON."""
 
 import math
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,39 +8,54 @@ from lrkit.analysis.sweep import Outcome, Row, Sweep
 from lrkit.output.plots import cut
 from lrkit.schedules.shares import show_number
 
-__all__ = ["as_dict", "best_sentence", "table"]
+__all__ = ["as_dict", "best_sentence", "show_loss", "table"]
 
 _MOST_ROWS = 20
 _LEAST_WIDTH = 24  # of a schedule's text
 
 
-def table(sweep: Sweep) -> list[str]:
-    """The lines of the table, the best configuration first; how many more there are at the end."""
+def table(sweep: Sweep, width: int | None = None) -> list[str]:
+    """The lines of the table, the best configuration first; how many more there are at the end.
+
+    Schedules are cut where lines would be wider; where they couldn't be told apart then, they have numbers, and stand
+    whole beneath the table.
+    """
     rows = sweep.rows[:_MOST_ROWS]
     several = any(len(row.outcomes) > 1 for row in sweep.rows)
-    columns = [_column("valid loss" if sweep.validated else "train loss", [_number(row.mean) for row in rows])]
+    columns = [_column("valid loss" if sweep.validated else "train loss", [show_loss(row.mean) for row in rows])]
     if several:
         columns.append(_column("range of seeds", [_range(row) for row in rows]))
         columns.append(_column("seeds", [str(len(row.outcomes)) for row in rows]))
     if any("accuracy" in each.metrics for each in sweep.outcomes):
         columns.append(_column("accuracy", [_percent(row.metric("accuracy")) for row in rows]))
     if sweep.validated:
-        columns.append(_column("train loss", [_number(row.train_loss) for row in rows]))
+        columns.append(_column("train loss", [show_loss(row.train_loss) for row in rows]))
     columns.append(_column("lr", [f"{row.one.lr:.6g}" for row in rows]))
     columns += [
         _column(name.replace("_", " "), [show_number(row.one.hypers[name]) for row in rows])
         for name in sweep.outcomes[0].hypers
     ]
-    texts = ["schedule", *(row.one.schedule for row in rows)]
+    texts = [row.one.schedule for row in rows]
     notes = ["", *map(_note, rows)]
-    left = shutil.get_terminal_size((120, 24)).columns - sum(len(column[0]) + 2 for column in columns)
-    left -= max(map(len, notes)) + 2 if any(notes) else 0
-    width = min(max(map(len, texts)), max(_LEAST_WIDTH, left))
-    columns += [[f"{cut(text, width):<{width}}" for text in texts], notes]
+    beneath: list[str] = []
+    if width is not None:
+        left = width - sum(len(column[0]) + 2 for column in columns) - (max(map(len, notes)) + 2 if any(notes) else 0)
+        texts, beneath = _fitted(texts, max(_LEAST_WIDTH, left))
+    texts = ["schedule", *texts]
+    columns += [[f"{text:<{max(map(len, texts))}}" for text in texts], notes]
     lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
-    rest = sweep.rows[_MOST_ROWS:]
-    failed = sum(bool(row.failed) for row in rest)
-    return [*lines, f"and {len(rest)} more{f', of which {failed} diverged' if failed else ''}"] if rest else lines
+    if rest := sweep.rows[_MOST_ROWS:]:
+        diverged = sum(any(each.diverged is not None for each in row.outcomes) for row in rest)
+        lines.append(f"and {len(rest)} more{f', of which {diverged} diverged' if diverged else ''}")
+    return lines + beneath
+
+
+def _fitted(texts: Sequence[str], width: int) -> tuple[list[str], list[str]]:
+    """Texts that are no wider, and lines that say what they stand for where cutting them would make some the same."""
+    numbers = {text: str(number) for number, text in enumerate(dict.fromkeys(texts), 1)}
+    if len({cut(text, width) for text in numbers}) == len(numbers):
+        return [cut(text, width) for text in texts], []
+    return [numbers[text] for text in texts], [f"schedule {number}: {text}" for text, number in numbers.items()]
 
 
 def best_sentence(sweep: Sweep) -> str:
@@ -51,11 +65,11 @@ def best_sentence(sweep: Sweep) -> str:
         return f"no lane ended with a finite loss: {len(sweep.diverged)} of {len(sweep.outcomes)} diverged"
     hypers = "".join(f", {name.replace('_', ' ')} {show_number(value)}" for name, value in best.one.hypers.items())
     share = best.metric("accuracy")
-    accuracy = "" if share is None else f", accuracy {100 * share:.2f} %"
+    accuracy = "" if share is None else f", accuracy {_percent(share)}"
     seeds = "" if len(best.losses) == 1 else f" (mean of {len(best.losses)} seeds, {_range(best)})"
     return (
         f"best: {best.one.schedule} at learning rate {best.one.lr:.6g}{hypers}: "
-        f"{sweep.measure} {_number(best.mean)}{seeds}{accuracy}"
+        f"{sweep.measure} {show_loss(best.mean)}{seeds}{accuracy}"
     )
 
 
@@ -107,27 +121,31 @@ def _column(header: str, cells: Sequence[str]) -> list[str]:
     return [f"{cell:>{width}}" for cell in (header, *cells)]
 
 
-def _number(value: float | None) -> str:
+def show_loss(value: float | None) -> str:
+    """A loss as text: five digits after the point, or five significant ones where that wouldn't say enough.
+
+    >>> show_loss(0.25), show_loss(0.000123456), show_loss(0.0), show_loss(None)
+    ('0.25000', '1.2346e-04', '0.00000', '-')
+    """
     if value is None:
         return "-"
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.4e}"
     return f"{value:.5f}" if abs(value) < 1e5 else f"{value:.5g}"
 
 
 def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.2f} %"
+    return "-" if share is None or math.isnan(share) else f"{100 * share:.2f} %"
 
 
 def _range(row: Row) -> str:
-    return "-" if row.range is None else " to ".join(map(_number, row.range))
+    return "-" if row.range is None else " to ".join(map(show_loss, row.range))
 
 
 def _note(row: Row) -> str:
-    """Where a configuration's seeds diverged: the earliest of them."""
-    if not row.failed:
-        return ""
+    """How many of a configuration's seeds diverged, where the earliest of them; how many have no loss otherwise."""
     places = [each.diverged for each in row.failed if each.diverged is not None]
-    which = "" if len(row.outcomes) == 1 else f"{len(row.failed)} of {len(row.outcomes)} "
-    if not places:
-        return f"{which}ended without a finite loss"
-    first = min(places)
-    return f"{which}diverged at step {first.step}, rate {first.lr:.6g}"
+    counts = (len(places), len(row.failed) - len(places))
+    diverged, nameless = ("" if len(row.outcomes) == 1 else f"{count} of {len(row.outcomes)} " for count in counts)
+    notes = [f"{diverged}diverged at step {min(places).step}, rate {min(places).lr:.6g}"] if places else []
+    return "; ".join([*notes, *([f"{nameless}no finite loss"] if counts[1] else [])])

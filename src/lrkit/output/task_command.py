@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,8 +21,11 @@ from lrkit.training.task import Task
 from lrkit.training.task_source import TaskSource
 
 __all__ = [
+    "FolderOptions",
     "Origin",
+    "TaskOptions",
     "check_counts",
+    "check_length",
     "flag",
     "loaded",
     "new_folder",
@@ -33,21 +36,33 @@ __all__ = [
 ]
 
 
-class Wanted(Protocol):
-    """What options say of the task; None where it decides itself."""
+_MOST_THREADS = 1024
 
-    @property
-    def task(self) -> str | None: ...
-    @property
-    def epochs(self) -> int | None: ...
-    @property
-    def steps(self) -> int | None: ...
-    @property
-    def batch_size(self) -> int | None: ...
-    @property
-    def data(self) -> Path | None: ...
-    @property
-    def threads(self) -> int | None: ...
+
+@dataclass(frozen=True, kw_only=True)
+class TaskOptions:
+    """What a person asked every command that trains for; None where the task, or what goes on, decides."""
+
+    task: str | None
+    batch_size: int | None
+    data: Path | None
+    out: Path | None
+    device: str | None
+    threads: int | None
+    json: bool
+    quiet: bool
+    debug: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions(TaskOptions):
+    """What a person asked a command for that leaves a folder, which can go on."""
+
+    epochs: int | None
+    steps: int | None
+    overwrite: bool
+    resume: Path | None
+    checkpoint_every: str
 
 
 @dataclass(frozen=True)
@@ -67,16 +82,31 @@ class Origin:
     versions: tuple[str, ...] = ()
 
 
-def check_counts(options: Wanted) -> None:
-    """Refuse counts below 1, and two lengths.
+def check_counts(options: TaskOptions, least: Mapping[str, int]) -> None:
+    """Refuse counts that are too low, and more threads than any machine has.
+
+    Args:
+        options: with these counts, or None for what wasn't given.
+        least: what counts must be at least, by name, apart from those that all commands have.
 
     Raises:
         InputError: for these.
     """
-    for name in ("epochs", "steps", "batch_size", "threads"):
+    for name, low in {**least, "batch_size": 1, "threads": 1}.items():
         value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"{flag(name)} must be at least 1, not {value}")
+        if value is not None and value < low:
+            raise InputError(f"{flag(name)} must be at least {low}, not {value}")
+    if options.threads is not None and options.threads > _MOST_THREADS:
+        raise InputError(f"--threads must be at most {_MOST_THREADS}, not {options.threads}")
+
+
+def check_length(options: FolderOptions) -> None:
+    """Refuse lengths below 1, and two lengths.
+
+    Raises:
+        InputError: for these.
+    """
+    check_counts(options, {"epochs": 1, "steps": 1})
     if options.epochs is not None and options.steps is not None:
         raise InputError("a length is either --epochs or --steps, not both")
 
@@ -86,7 +116,7 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def wanted_source(options: Wanted) -> TaskSource:
+def wanted_source(options: FolderOptions) -> TaskSource:
     """The source of a task that is trained anew.
 
     Raises:

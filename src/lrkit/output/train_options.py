@@ -6,7 +6,15 @@ from typing import Any, cast, get_args
 
 import torch
 
-from lrkit.output.task_command import Origin, check_counts, flag, other_versions, recorded_source, wanted_source
+from lrkit.output.task_command import (
+    FolderOptions,
+    Origin,
+    check_length,
+    flag,
+    other_versions,
+    recorded_source,
+    wanted_source,
+)
 from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_positive
@@ -29,30 +37,16 @@ _CONFIG: dict[str, Any] = {  # what a run that goes on needs of its config.json
 }
 
 
-@dataclass(frozen=True)
-class TrainOptions:
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(FolderOptions):
     """What a person asked for; None where the task, or the run that goes on, decides; `find_lr` finds the rate."""
 
-    task: str | None
     schedule: str | None
     lr: float | None
     find_lr: bool
-    epochs: int | None
-    steps: int | None
-    batch_size: int | None
     seed: int | None
-    data: Path | None
-    out: Path | None
-    overwrite: bool
-    resume: Path | None
     policy: str | None
-    device: str | None
-    threads: int | None
     compiled: bool
-    checkpoint_every: str
-    json: bool
-    quiet: bool
-    debug: bool
 
 
 @dataclass(frozen=True)
@@ -81,7 +75,7 @@ def order(options: TrainOptions) -> Order:
 def _check(options: TrainOptions) -> None:
     if options.lr is not None:
         as_positive(options.lr, "--lr")
-    check_counts(options)
+    check_length(options)
     if options.seed is not None and not 0 <= options.seed < 2**63:
         raise InputError(f"--seed must be between 0 and 2^63 - 1, not {options.seed}")
     if options.policy is not None and options.policy not in get_args(Policy):

@@ -59,12 +59,12 @@ def _polynomial_lr(total_iters: int = 5, power: float = 1.0) -> Plan:
     return Every("1ep", Polynomial(steps, to=0.0, exponent=exponent))
 
 
-def _cosine_annealing_lr(T_max: int, eta_min: float = 0.0) -> Plan:  # noqa: N803 (torch's name)
+def _cosine_annealing_lr(T_max: int, eta_min: float = 0.0) -> Plan:
     values = 1.0, as_rate(eta_min, "eta_min")
     return Every("1ep", Piecewise(at=(0, _count(T_max, "T_max")), values=values, between="cosine"))
 
 
-def _cosine_annealing_warm_restarts(T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> Plan:  # noqa: N803
+def _cosine_annealing_warm_restarts(T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> Plan:
     growth, low = _count(T_mult, "T_mult"), as_rate(eta_min, "eta_min")
     return Every("1ep", CosineRestarts(_count(T_0, "T_0"), growth=growth, to=low))
 

@@ -100,13 +100,13 @@ class TensorBatches:
         """The batches of an epoch, without the first `skip`."""
         begin = skip * self.batch_size
         if self.seed is None:
-            parts = (tensor[begin:].split(self.batch_size) for tensor in self.tensors)  # type: ignore[no-untyped-call]
+            parts = (tensor[begin:].split(self.batch_size) for tensor in self.tensors)
             yield from zip(*parts, strict=True)
             return
         order = shuffled(len(self.tensors[0]), self.seed, number)[begin:].to(self.device)
-        for rows in order.split(self._together * self.batch_size):  # type: ignore[no-untyped-call]
+        for rows in order.split(self._together * self.batch_size):
             if len(rows):
-                parts = (tensor.index_select(0, rows).split(self.batch_size) for tensor in self.tensors)  # type: ignore[no-untyped-call]
+                parts = (tensor.index_select(0, rows).split(self.batch_size) for tensor in self.tensors)
                 yield from zip(*parts, strict=True)
 
 
@@ -132,7 +132,7 @@ class _LoaderBatches:
             options["sampler"] = order.tolist()
         batches = iter(DataLoader(self.data, **options))
         for _ in itertools.islice(batches, skip):
-            pass
+            pass  # read, since that moves the workers' streams on
         return (_to(batch, self.device) for batch in batches)
 
 
@@ -155,7 +155,7 @@ def _read_all(data: Any, name: str) -> Sequence[Tensor]:
     if not isinstance(data, Sized):
         raise InputError(f"{name} has no length, so it can't be kept in memory")
     try:
-        items = default_collate([data[index] for index in range(len(data))])  # type: ignore[index]
+        items = default_collate([data[index] for index in range(len(data))])  # type: ignore[index]  # else it raises
     except Exception as error:
         blame(error, f"{name}, being read into memory")
         raise

@@ -136,7 +136,7 @@ class _StandIn(Optimizer):
     def __init__(self, groups: list[dict[str, Any]], defaults: dict[str, Any]) -> None:
         super().__init__([_without_tensors(group) for group in groups], dict(defaults))
 
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # torch's returns a loss
         """Nothing."""
 
 

@@ -85,7 +85,7 @@ def untouched(model: nn.Module) -> Iterator[None]:
     before = [each._backward_hooks for each in parameters]
     handles = []
     try:
-        handles += [each.register_hook(refuse) for each in parameters]  # type: ignore[no-untyped-call]
+        handles += [each.register_hook(refuse) for each in parameters]
         yield
     finally:
         for handle in handles:
@@ -110,7 +110,7 @@ class _Copies:
         for each, hooks in zip(copied.parameters(), self._hooks, strict=True):
             each.grad = None
             for hook in hooks if each.requires_grad else ():  # torch doesn't copy those
-                each.register_hook(hook)  # type: ignore[no-untyped-call]
+                each.register_hook(hook)
         still = [name for name, module in copied.named_modules() if not module.training]
         if self._model.training and still:
             copied.__dict__["train"] = MethodType(_Train(still), copied)

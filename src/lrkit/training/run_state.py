@@ -132,12 +132,12 @@ class RunState:
         """Leave the gradients of the mean loss over all samples of the batches; return that loss, and their number."""
         if len(batches) == 1:
             loss, n = self._training_loss(batches[0])
-            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(loss).backward()
             return loss.detach(), n
         total, samples = torch.zeros((), device=self.place), 0
         for batch in batches:
             loss, n = self._training_loss(batch)
-            self.scaler.scale(loss * n).backward()  # type: ignore[no-untyped-call]
+            self.scaler.scale(loss * n).backward()
             total = total + loss.detach() * n
             samples += n
         for parameter in self.model.parameters():

@@ -125,8 +125,8 @@ class Scheduler(LRScheduler):
     def _attach(self) -> None:
         optimizer = self.optimizer
         # The count changes with every update: a compiled step that had seen it would be compiled anew each time.
-        self._meet_groups_uncompiled = torch.compiler.disable(self._meet_groups)  # type: ignore[no-untyped-call]
-        self._tick_uncompiled = torch.compiler.disable(self._tick)  # type: ignore[no-untyped-call]
+        self._meet_groups_uncompiled = torch.compiler.disable(self._meet_groups)
+        self._tick_uncompiled = torch.compiler.disable(self._tick)
         self._hooks = [
             optimizer.register_step_pre_hook(self._before_update),
             optimizer.register_step_post_hook(self._after_update),

@@ -175,7 +175,7 @@ def json_of(plans: Plans) -> dict[str, str]:
         except InputError:
             whole = False
         if not whole:
-            with contextlib.suppress(InputTypeError):
+            with contextlib.suppress(InputTypeError):  # a plan that holds a Python function has no JSON
                 found[str(target)] = to_json(plan)
     return found
 

@@ -31,8 +31,8 @@ class CosineAnnealingWarmRestarts(DropIn, lr_scheduler.CosineAnnealingWarmRestar
     def __init__(
         self,
         optimizer: Optimizer,
-        T_0: int,  # noqa: N803 (torch's names)
-        T_mult: int = 1,  # noqa: N803
+        T_0: int,
+        T_mult: int = 1,
         eta_min: float = 0.0,
         last_epoch: int = -1,
     ) -> None:
@@ -112,7 +112,7 @@ class CyclicLR(Curved, lr_scheduler.CyclicLR, Checked):
         with _untouched_on_error(optimizer):
             super().__init__(
                 optimizer, base_lr, max_lr, up, down, mode, gamma, scale_fn, scale_mode, cycle_momentum,
-                base_momentum, max_momentum, last_epoch,  # type: ignore[arg-type]
+                base_momentum, max_momentum, last_epoch,  # type: ignore[arg-type]  # sequences, as torch's docs say
             )  # fmt: skip
         self._update_lr(self.last_epoch)  # only now base_lrs is what was asked for, and not a stale initial_lr
 

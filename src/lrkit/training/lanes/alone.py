@@ -27,7 +27,7 @@ def train_alone(work: Work, number: int, report: Report, checkpoint: Checkpoint)
             stop=lambda: watch.dropped or work.stop(),
         )
     except DivergedError:
-        pass
+        pass  # its history says so
     except StoppedError:
         if not watch.dropped:
             raise

@@ -65,8 +65,8 @@ class Choice:
         return cls(**{name: written[name] for name in names if name in written})
 
 
-def choose(work: Work, backend: str, memory: int | str | None) -> Choice:
-    """The backend that was asked for, or with "auto" the fastest in a short measurement.
+def choose(work: Work, backend: str, memory: int | str | None) -> tuple[Choice, Length]:
+    """The backend that was asked for, or with "auto" the fastest in a short measurement; and how long lanes are.
 
     Raises:
         InputError: for an unknown name, a memory that not one lane fits in, and lanes that don't fit the task.
@@ -79,23 +79,29 @@ def choose(work: Work, backend: str, memory: int | str | None) -> Choice:
         start_method(work)
     limit = parse_memory("50%" if memory is None else memory, free_memory(work.place))
     trial = Trial(work)
+    return _chosen(work, trial, backend, limit, required=memory is not None), trial.length
+
+
+def _chosen(work: Work, trial: Trial, backend: str, limit: int, *, required: bool) -> Choice:
+    """The choice, within a limit of memory: one that a person has required, or what there is."""
     alone = [[number] for number in range(len(work.lanes))]
     if backend in ("sequential", "processes"):
         return Choice(backend, "it was asked for", alone)
     try:
-        per_lane = trial.bytes_per_lane()
-        if memory is None and per_lane > limit and backend == "auto":
-            raise UnbatchableError(f"a lane that is batched needs about {shown_bytes(per_lane)}, more than is free")
+        tried = trial.try_out()
+        need = tried.bytes_per_lane
+        if need > limit and backend == "auto" and not required:
+            raise UnbatchableError(f"a lane that is batched needs about {shown_bytes(need)}, more than is free")
     except UnbatchableError as error:
         if backend != "auto":
             raise
         chosen, reason, microseconds = _fastest_alone(work, trial.length, str(error))
         return Choice(chosen, reason, alone, microseconds)
-    groups = trial.groups(per_lane, limit)
+    groups = trial.groups(tried, limit)
     if backend != "auto":
-        return Choice(backend, "it was asked for", groups, {}, per_lane)
+        return Choice(backend, "it was asked for", groups, {}, need)
     chosen, reason, microseconds = _fastest(work, trial.length, groups)
-    return Choice(chosen, reason, groups if chosen in _BATCHED else alone, microseconds, per_lane)
+    return Choice(chosen, reason, groups if chosen in _BATCHED else alone, microseconds, need)
 
 
 # --- what is fastest ---------------------------------------------------------------------------------

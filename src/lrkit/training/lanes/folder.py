@@ -101,12 +101,12 @@ class LanesFolder(LanesObserver):
         ended, under_way = self.path / _ENDED, self.path / _UNDER_WAY
         if self._resume:
             clear_folder(ended, ".*.new")
-            clear_folder(under_way, ".*.new", *(f"{g[0]:03}.pt" for g in setup.groups if self._has_ended(list(g))))
+            over = (f"{group[0]:03}.pt" for group in setup.choice.groups if self._has_ended(list(group)))
+            clear_folder(under_way, ".*.new", *over)
         else:  # before the configuration: none is ever beside lanes of another
             clear_folder(ended, ".*.new", "*.npz")
             clear_folder(under_way, ".*.new", "*.pt")
-            how = {**setup.made, "backend": setup.backend, "reason": setup.reason}
-            how["groups"] = [list(each) for each in setup.groups]
+            how = {**setup.choice.made, "groups": [list(each) for each in setup.choice.groups]}
             write_json(self.path / CONFIG, {_KEY: FORMAT, **setup.task, **how, "lanes": lanes})
         make_folder(ended)
         make_folder(under_way)
@@ -137,7 +137,7 @@ class LanesFolder(LanesObserver):
         for number, history in histories.items():
             replace_file(self.path / _ENDED / f"{number:03}.npz", partial(_write, history))
             self.histories[number] = history
-        for group in self._setup.groups:
+        for group in self._setup.choice.groups:
             if self._has_ended(list(group)) and not histories.keys().isdisjoint(group):
                 (self.path / _UNDER_WAY / f"{group[0]:03}.pt").unlink(missing_ok=True)
 
@@ -211,7 +211,24 @@ def _complete(path: Path) -> dict[str, Any]:
     wrong = [name for name, kind in _NEEDED.items() if not isinstance(config.get(name), kind)]
     if wrong:
         raise InputError(f"the sweep in {path} can't be read: its {CONFIG} lacks {', '.join(wrong)}, or has it wrong")
+    if not _is_sound(config):
+        raise InputError(
+            f"the sweep in {path} can't be read: its {CONFIG} is damaged: lanes, groups, steps or threads are none"
+        )
     return config
+
+
+def _is_sound(config: Mapping[str, Any]) -> bool:
+    """Whether each lane is in one group, and counts are at least 1."""
+    lanes, groups = config["lanes"], config["groups"]
+    if not (lanes and all(isinstance(each, dict) for each in lanes)):
+        return False
+    if not all(isinstance(group, list) and group for group in groups):
+        return False
+    numbers = [number for group in groups for number in group]
+    if any(type(count) is not int for count in (*numbers, config["steps"], config.get("threads", 1))):
+        return False
+    return sorted(numbers) == list(range(len(lanes))) and config["steps"] >= 1 and config.get("threads", 1) >= 1
 
 
 def _write(history: History, file: BinaryIO) -> None:
@@ -229,7 +246,12 @@ def _loaded(file: Path) -> History:
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001 (zipfile, zlib and numpy each raise their own for damaged files)
-        raise InputError(f"the lane in {file} can't be read: {error}") from None
+        raise InputError(f"the lane in {file} can't be read: {_why(error)}") from None
+
+
+def _why(error: Exception) -> str:
+    """What is wrong with a file, without numpy's advice to unpickle it."""
+    return "it is damaged" if "pickle" in str(error) else str(error)
 
 
 def _written(lane: Lane) -> dict[str, Any]:

@@ -147,11 +147,11 @@ def _peak(function: Any, model: nn.Module) -> int:
     return -(-peak // _LANES)
 
 
-class _Meter(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Meter(TorchDispatchMode):
     """Counts the bytes of tensors that come to be inside the block, while they are in use."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()  # type: ignore[no-untyped-call]  # a base class of torch's
         self.peak: int = 0
         self._now = 0
         self._known: set[int] = set()

@@ -16,7 +16,8 @@ from lrkit.training.data import Batches, TensorBatches
 from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
 from lrkit.training.lanes.lane import Lane
-from lrkit.training.lanes.rates import Grid, Rates
+from lrkit.training.lanes.layout import Layout
+from lrkit.training.lanes.rates import Rates
 from lrkit.training.lanes.reference import Reference
 from lrkit.training.lanes.stack import Stack, held_outside, stack_batches
 from lrkit.training.lanes.update import BatchedUpdate, UnbatchableError
@@ -93,12 +94,13 @@ class LaneGroup:
         self._length = length_of(self._task, self._batches[seeds[0]].count)
         self.members = [self._member(number, optimizer) for number, optimizer in optimizers.items()]
         self.active = set(range(len(self.members)))
-        self._grid = self._rows(seeds)
-        self._stack = Stack.of(self._models, len(self._grid[0]))
+        lanes_of = {seed: [i for i, each in enumerate(self.members) if each.lane.seed == seed] for seed in seeds}
+        self._layout = Layout.of(list(lanes_of.values()))
+        self._stack = Stack.of(self._models, len(self._layout.rows[0]))
         self._rates = Rates(
             [each.optimizer for each in self.members],
             [each.scheduler for each in self.members],
-            self._grid,
+            self._layout,
             self._place,
         )
         self._pure = PureUpdate(self._task, self._models[0], self.members[0].optimizer)
@@ -124,12 +126,6 @@ class LaneGroup:
         made |= {"compiled": self._compiled, **lane.hypers, "lanes": dict(self._work.made)}
         scheduler = plan.bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
         return Member(number, lane, optimizer, scheduler, Record(made), made)
-
-    def _rows(self, seeds: Sequence[int]) -> Grid:
-        """Which member is where in the stack: a row for each seed, as long as the longest."""
-        rows = [[i for i in sorted(self.active) if self.members[i].lane.seed == seed] for seed in seeds]
-        width = max(map(len, rows))
-        return [row + row[:1] * (width - len(row)) for row in rows]
 
     # --- going on ---------------------------------------------------------------------------------
 
@@ -160,20 +156,20 @@ class LaneGroup:
 
     def _seeds(self) -> list[int]:
         """That of each row of the stack."""
-        return [self.members[row[0]].lane.seed for row in self._grid]
+        return [self.members[index].lane.seed for index in self._layout.firsts]
 
     def update(self, batches: Sequence[Any]) -> None:
         """One update of every lane."""
         if self._update is None:
             self._update = self._learnt(batches)
-        numbers = self._rates.next(self._length.steps - self.steps)
+        numbers = self._rates.next(self.steps_left)
         self._fresh.append(self._update(self._stack, numbers, batches))
         self.steps += 1
         self._in_epoch += 1
 
     def _learnt(self, batches: Sequence[Any]) -> BatchedUpdate:
         """The update, once it is known which parameters get gradients, and that it would do what `run` does."""
-        several = len(self._grid) > 1
+        several = len(self._layout.rows) > 1
         first = [tree_map_only(Tensor, itemgetter(0), each) for each in batches] if several else batches
         reference = Reference.of(self._task, self._models[0], first, self._place)
         if several and reference.draws:
@@ -202,18 +198,10 @@ class LaneGroup:
         samples = torch.stack([count for _, count in self._fresh]).cpu().numpy()
         self._fresh = []
         sample_count(int(samples.min()))
-        for index, (row, column) in self._places().items():
+        for index, (row, column) in self._layout.places().items():
             if index in self.active:
                 record = self.members[index].record
                 record.extend(lrs[:, index], losses[:, row, column].clone(), samples[:, row, column])
-
-    def _places(self) -> dict[int, tuple[int, int]]:
-        """Where each member is; of those that stand there twice, to fill a row, the first place."""
-        found: dict[int, tuple[int, int]] = {}
-        for row, members in enumerate(self._grid):
-            for column, index in enumerate(members):
-                found.setdefault(index, (row, column))
-        return found
 
     # --- epochs -----------------------------------------------------------------------------------
 
@@ -227,9 +215,9 @@ class LaneGroup:
             for member in self.members:
                 member.made["lanes"]["compile_seconds"] = self._update.compile_seconds
         indices = sorted(self.active) if only is None else list(only)
-        places = self._places()
+        places = self._layout.places()
         sound = {index: places[index] for index in indices if self.members[index].record.is_finite()}
-        losses, metrics = self._validate(sound.values(), aside=only is not None or len(self._grid) > 1)
+        losses, metrics = self._validate(sound.values(), aside=only is not None or len(self._layout.rows) > 1)
         found = {}
         for index in indices:
             member, at = self.members[index], places[index]
@@ -273,21 +261,15 @@ class LaneGroup:
         self.active -= set(indices)
         if not self.active:
             return
-        rows = [[index for index in dict.fromkeys(row) if index in self.active] for row in self._grid]
-        kept = [number for number, row in enumerate(rows) if row]
-        seeds = len(rows) if len(kept) == len(rows) else _power_of_two(len(kept))
-        width = _power_of_two(max(map(len, rows)))
-        now, then = self._stack.size[0] * self._stack.size[1], seeds * width
-        saved = (now - then) * (self._length.steps - self.steps)
-        if 2 * then > now or (self._compiled and saved < _COMPILE_PAYS):
+        layout = self._layout.without_others(self.active)
+        saved = (self._layout.size - layout.size) * self.steps_left
+        if 2 * layout.size > self._layout.size or (self._compiled and saved < _COMPILE_PAYS):
             return
-        kept += kept[:1] * (seeds - len(kept))
-        places = self._places()
-        grid = [rows[number] + rows[number][:1] * (width - len(rows[number])) for number in kept]
-        old = torch.tensor([[places[index] for index in row] for row in grid], device=self._place)
+        places = self._layout.places()
+        old = torch.tensor([[places[index] for index in row] for row in layout.rows], device=self._place)
         self._stack = self._stack.chosen(old[..., 0], old[..., 1])
-        self._grid = grid
-        self._rates.arrange(grid)
+        self._layout = layout
+        self._rates.arrange(layout)
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -302,7 +284,7 @@ class LaneGroup:
             for index in sorted(self.active)
         }
         return {
-            "grid": [[self.members[index].number for index in row] for row in self._grid],
+            "grid": [[self.members[index].number for index in row] for row in self._layout.rows],
             "parameters": self._stack.parameters,
             "buffers": self._stack.buffers,
             "states": self._stack.states,
@@ -316,7 +298,7 @@ class LaneGroup:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
         index_of = {member.number: index for index, member in enumerate(self.members)}
-        self._grid = [[index_of[number] for number in row] for row in state["grid"]]
+        self._layout = Layout(tuple(tuple(index_of[number] for number in row) for row in state["grid"]))
         self.active = {index_of[int(number)] for number in state["lanes"]}
         to_place = partial(tree_map_only, Tensor, lambda each: each.to(self._place))
         self._stack = Stack(*(to_place(state[name]) for name in ("parameters", "buffers", "states")))
@@ -324,7 +306,7 @@ class LaneGroup:
             member = self.members[index_of[int(number)]]
             member.scheduler.load_state_dict(dict(each["scheduler"]))
             member.record.restore(each["record"], self._place)
-        self._rates.arrange(self._grid)
+        self._rates.arrange(self._layout)
         progress = state["progress"]
         self.steps, self.epochs, self._in_epoch = progress["steps"], progress["epochs"], progress["in_epoch"]
         if state["update"] is not None:
@@ -337,12 +319,3 @@ def _all_of(batches: Batches) -> Iterator[Any]:
     found = batches.epoch(0)
     while taken := take(found, 1, "valid"):
         yield taken[0]
-
-
-def _power_of_two(count: int) -> int:
-    """The least that is at least the count.
-
-    >>> [_power_of_two(count) for count in (1, 3, 4, 5)]
-    [1, 4, 4, 8]
-    """
-    return 1 << (count - 1).bit_length()

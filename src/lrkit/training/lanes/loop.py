@@ -1,6 +1,6 @@
 """Many runs at once."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,7 @@ from lrkit.training.lanes.processes import WorkerDiedError, start_method, thread
 from lrkit.training.lanes.together import train_together
 from lrkit.training.lanes.work import Checkpoint, Drop, Histories, NoCheckpoint, Work
 from lrkit.training.loop import choose_device
-from lrkit.training.preparation import batches_of, length_of, made_of
+from lrkit.training.preparation import Length, batches_of, length_of, made_of
 from lrkit.training.randomness import seeded
 from lrkit.training.task import Task
 
@@ -88,9 +88,9 @@ def run_lanes(
         wanted, before = _checked(task, lanes), {} if folder is None else folder.before
         place = choose_device(before.get("device") if device is None else device)
         work = Work(task, wanted, place, {}, drop, stop)
-        choice = Choice.from_dict(before) if before else choose(work, backend, memory)
+        choice, length = _gone_on(work, before) if before else choose(work, backend, memory)
         work = replace(work, made=choice.made)
-        setup = _set_up(work, choice, folder)
+        setup = _set_up(work, choice, length, folder)
         telling = _Telling(watchers, setup)
         for watcher in watchers:
             watcher.start(setup)
@@ -98,27 +98,21 @@ def run_lanes(
         return [telling.histories[number] for number in range(len(wanted))]
 
 
-def _set_up(work: Work, choice: Choice, folder: LanesFolder | None) -> LanesSetup:
+def _gone_on(work: Work, before: Mapping[str, Any]) -> tuple[Choice, Length]:
+    """As it was chosen when it began; the length is that of the task now, to be held against the one recorded."""
+    with seeded(0, work.place):
+        batches = batches_of(work.task, work.task.train, "train", work.place, 0)
+    return Choice.from_dict(before), length_of(work.task, batches.count)
+
+
+def _set_up(work: Work, choice: Choice, length: Length, folder: LanesFolder | None) -> LanesSetup:
     """What is known before the first update."""
-    task, place = work.task, work.place
-    with seeded(0, place):
-        length = length_of(task, batches_of(task, task.train, "train", place, 0).count)
-    made = made_of(task, work.lanes[0].plan, length, lr=0.0, seed=0, place=place, policy=None)
+    made = made_of(work.task, work.lanes[0].plan, length, lr=0.0, seed=0, place=work.place, policy=None)
     common = {name: value for name, value in made.items() if name not in _OF_A_LANE}
     if choice.backend == "processes":
         common["threads"] = threads_each(start_method(work), len(work.lanes))
     done, ended = (0, {}) if folder is None else (folder.lane_steps, dict(folder.histories))
-    return LanesSetup(
-        work.lanes,
-        length.steps,
-        choice.backend,
-        choice.reason,
-        choice.groups,
-        done,
-        work.made,
-        task=common,
-        ended=ended,
-    )
+    return LanesSetup(work.lanes, length.steps, choice, done, task=common, ended=ended)
 
 
 def _train(work: Work, choice: Choice, telling: "_Telling", folder: LanesFolder | None) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lrkit.training.history import History
+from lrkit.training.lanes.choice import Choice
 from lrkit.training.lanes.lane import Lane
 
 __all__ = ["LanesObserver", "LanesSetup"]
@@ -17,22 +18,16 @@ class LanesSetup:
     Attributes:
         lanes: all of them.
         steps: updates of each lane.
-        backend: what trains them: "compiled", "eager", "sequential" or "processes".
-        reason: why that one.
-        groups: which lanes are trained together, by their numbers.
+        choice: what trains them, why that, and which of them together.
         steps_done: lane-steps (updates of single lanes) that were done before, where it goes on.
-        made: what each history's `made["lanes"]` says.
         task: what of a history's `made` is the same for all lanes.
         ended: the histories of lanes that had ended before, where it goes on.
     """
 
     lanes: Sequence[Lane]
     steps: int
-    backend: str
-    reason: str
-    groups: Sequence[Sequence[int]]
-    steps_done: int
-    made: Mapping[str, Any]
+    choice: Choice
+    steps_done: int = 0
     task: Mapping[str, Any] = field(default_factory=dict)
     ended: Mapping[int, History] = field(default_factory=dict)
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrkit.training.hyper import Group, place
+from lrkit.training.lanes.layout import Layout
 from lrkit.training.rules import hyper_of
 from lrkit.training.scheduler import Scheduler
 
-__all__ = ["Grid", "Numbers", "Rates"]
+__all__ = ["Numbers", "Rates"]
 
 Numbers: TypeAlias = list[dict[str, Tensor]]  # of each param group, each number of shape (seeds, lanes)
-Grid: TypeAlias = Sequence[Sequence[int]]
 
 _MOST = 256  # updates that are looked ahead
 
@@ -27,7 +27,7 @@ class Rates:
     Args:
         optimizers: of each lane, for its param groups only.
         schedulers: bound to them.
-        grid: which lane, as an index of those, is where in the stack.
+        layout: which lane, as an index of those, is where in the stack.
         device: of the stack.
 
     Attributes:
@@ -35,12 +35,12 @@ class Rates:
     """
 
     def __init__(
-        self, optimizers: Sequence[Optimizer], schedulers: Sequence[Scheduler], grid: Grid, device: torch.device
+        self, optimizers: Sequence[Optimizer], schedulers: Sequence[Scheduler], layout: Layout, device: torch.device
     ) -> None:
         self._groups: list[list[Group]] = [each.param_groups for each in optimizers]
         self._schedulers = schedulers
         self._device = device
-        self._grid = torch.tensor(grid)
+        self._places = torch.tensor(layout.rows)
         self._names = self._moving()
         self.fixed: list[dict[str, Any]] = [
             {name: value for name, value in _numbers(group).items() if name not in names}
@@ -66,10 +66,10 @@ class Rates:
             found.append(sorted(scheduled | differing))
         return found
 
-    def arrange(self, grid: Grid) -> None:
+    def arrange(self, layout: Layout) -> None:
         """Let lanes be at other places from here on, or nowhere."""
         self._settle()
-        self._grid = torch.tensor(grid)
+        self._places = torch.tensor(layout.rows)
 
     def next(self, left: int) -> Numbers:
         """The numbers of the next update, where so many are left."""
@@ -95,7 +95,7 @@ class Rates:
         self._ahead, self._used = [], 0
 
     def _look_ahead(self, count: int) -> None:
-        alive = sorted(set(self._grid.flatten().tolist()))
+        alive = sorted(set(self._places.flatten().tolist()))
         upcoming = {lane: self._values(lane, count) for lane in alive}
         lrs = np.zeros((count, len(self._groups), len(self._names)))
         for lane, values in upcoming.items():
@@ -123,7 +123,7 @@ class Rates:
         values = np.zeros((count, len(self._groups)))
         for lane, found in upcoming.items():
             values[:, lane] = found.get((index, name), hyper_of(self._groups[lane][index])[name])
-        return torch.from_numpy(values)[:, self._grid].to(self._device).unbind()
+        return torch.from_numpy(values)[:, self._places].to(self._device).unbind()
 
 
 def _numbers(group: Group) -> dict[str, Any]:

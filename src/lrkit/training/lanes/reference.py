@@ -53,7 +53,7 @@ class Reference:
                 error = InputError("the loss doesn't depend on any trainable parameter, so there is nothing to train")
                 blame(error, "the loss")
                 raise error
-            mean.backward()  # type: ignore[no-untyped-call]
+            mean.backward()
         gradients = {name: each.grad for name, each in own.named_parameters() if each.grad is not None}
         if task.clip_norm is not None:
             gradients = clipped(gradients, task.clip_norm)

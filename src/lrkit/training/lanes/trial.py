@@ -4,8 +4,9 @@ import copy
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -32,10 +33,12 @@ from lrkit.training.preparation import (
     with_rate,
 )
 from lrkit.training.pure_update import Measured
-from lrkit.training.randomness import random_state, same_random_state, seeded
+from lrkit.training.randomness import random_state, same_random_state, seeded, set_random_state
 from lrkit.training.rules import rule_of
 
-__all__ = ["Trial"]
+__all__ = ["Trial", "TriedOut"]
+
+Momentum: TypeAlias = Literal["none", "some", "to zero"]
 
 _LOOKS = 8  # updates that are looked at, and
 _CHANCES = 40  # how often, where the model draws random numbers
@@ -55,8 +58,6 @@ class Trial:
     def __init__(self, work: Work) -> None:
         task, place, first = work.task, work.place, work.lanes[0]
         self._work = work
-        self._mixes = False  # whether seeds can go together
-        self._zero: int | None = None  # a lane whose momentum becomes zero on the way
         with seeded(first.seed, place):
             self._model = make_model(task, place)
             self._optimizers = [make_optimizer(each.of(task), self._model) for each in work.lanes]
@@ -65,51 +66,57 @@ class Trial:
             self._valid = None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
             self._reading_draws = not same_random_state(before, random_state(place))
             self.length = length_of(task, self._data.count)
-            updates = updates_of(self._data, 1, accumulate=task.accumulate, done=0, place=place)
-            self._updates: list[Sequence[Any]] = list(islice(updates, _LOOKS))
-            if not self._updates:
-                error = InputError("train has no samples")
-                blame(error, "the data of train")
-                raise error
+            self._random = random_state(place)
         self._kinds = [self._kind(number) for number in range(len(work.lanes))]
 
-    def _kind(self, number: int) -> tuple[bool, ...]:
-        """For each param group whether it has a momentum: torch keeps nothing where it is zero, another computation."""
+    def _kind(self, number: int) -> tuple[Momentum, ...]:
+        """What becomes of the momentum in each param group: torch keeps nothing where there is none."""
         lane, optimizer, length = self._work.lanes[number], self._optimizers[number], self.length
-        plan = with_rate(lane.plan)
-        scheduler = plan.bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
-        scheduled = {index: ("momentum", index) for hyper, index in scheduler.upcoming(1) if hyper == "momentum"}
-        found = []
+        scheduler = with_rate(lane.plan).bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
+        scheduled = {index for hyper, index in scheduler.upcoming(1) if hyper == "momentum"}
+        found: list[Momentum] = []
         for index, group in enumerate(optimizer.param_groups):
             if index in scheduled and "momentum" in group:
-                values = scheduler.upcoming(length.steps)[scheduled[index]]
-                if 0 in values:
-                    self._zero = number
-                found.append(True)
+                found.append("to zero" if 0 in scheduler.upcoming(length.steps)["momentum", index] else "some")
             else:
-                found.append(bool(group.get("momentum", 0)))
+                found.append("some" if group.get("momentum", 0) else "none")
         scheduler.release()
         return tuple(found)
 
-    def bytes_per_lane(self) -> int:
-        """The memory that a lane needs, once it is seen that lanes can be one computation.
+    @cached_property
+    def _updates(self) -> list[Sequence[Any]]:
+        """The batches of the first updates."""
+        task, place = self._work.task, self._work.place
+        with seeded(0, place):
+            set_random_state(self._random, place)
+            found = updates_of(self._data, 1, accumulate=task.accumulate, done=0, place=place)
+            updates = list(islice(found, _LOOKS))
+        if not updates:
+            error = InputError("train has no samples")
+            blame(error, "the data of train")
+            raise error
+        return updates
+
+    def try_out(self) -> "TriedOut":
+        """Compute gradients as `run` does, and as lanes would.
 
         Raises:
-            UnbatchableError: where they can't.
+            UnbatchableError: where lanes can't be one computation.
         """
         self._refuse_what_is_left_out()
         task, place = self._work.task, self._work.place
-        most = max(range(len(self._kinds)), key=lambda number: sum(self._kinds[number]))  # a momentum is kept in memory
+        most = max(range(len(self._kinds)), key=lambda number: self._kinds[number].count("some"))  # that is kept
         with seeded(0, place):
             reference = Reference.of(task, self._model, self._updates[0], place)
             self._require_the_same_gradients(reference)
             with _as_unbatchable():
                 stack = Stack.of([self._model], 2)
                 reference.check(task, self._model, self._optimizers[0], stack, self._updates[0])
-                self._mixes = self._can_mix(reference)
+                mixes = self._can_mix(reference)
                 valid_batch = None if self._valid is None else next(iter(take(self._valid.epoch(0), 1, "valid")), None)
                 batch = self._updates[0][0]
-                return estimate(task, self._model, self._optimizers[most], batch, valid_batch, place=place).per_lane
+                need = estimate(task, self._model, self._optimizers[most], batch, valid_batch, place=place)
+        return TriedOut(need.per_lane, mixes)
 
     def _refuse_what_is_left_out(self) -> None:
         """See that all that takes part in an update would be part of the one computation."""
@@ -127,8 +134,9 @@ class Trial:
             raise UnbatchableError(
                 "lanes can't be batched: a hook of a parameter or of the optimizer would be left out"
             )
-        if self._zero is not None:
-            raise UnbatchableError(f"lanes can't be batched: the momentum of lane {self._zero} becomes zero on the way")
+        for number, kind in enumerate(self._kinds):
+            if "to zero" in kind:
+                raise UnbatchableError(f"lanes can't be batched: the momentum of lane {number} becomes zero on the way")
 
     def _require_the_same_gradients(self, reference: Reference) -> None:
         """See that the same parameters get gradients at every update: one that gets none isn't updated at all."""
@@ -176,7 +184,7 @@ class Trial:
                 digests.add(held_outside(make_model(self._work.task, self._work.place)))
         return len(digests) == 1 and None not in digests
 
-    def groups(self, per_lane: int, limit: int) -> list[list[int]]:
+    def groups(self, tried: "TriedOut", limit: int) -> list[list[int]]:
         """Which lanes go together: those that are the same computation, as many as fit.
 
         Seeds go together where each has as many lanes, the data are tensors in memory, the model draws nothing, and
@@ -191,15 +199,27 @@ class Trial:
         per_seed = min(max(TOGETHER, size), whole) + 2 * size  # batches gathered ahead, and those of an update stacked
         found: list[list[int]] = []
         for (_, count), together in _of_one_size(rows).items():
-            seeds = limit // (per_lane * count + per_seed)  # each seed has batches of its own
-            if self._mixes and seeds > 1:
+            seeds = limit // (tried.bytes_per_lane * count + per_seed)  # each seed has batches of its own
+            if tried.mixes and seeds > 1:
                 parts = -(-len(together) // seeds)
                 most = -(-len(together) // parts)
                 found += [list(chain.from_iterable(together[i : i + most])) for i in range(0, len(together), most)]
             else:
                 for row in together:
-                    found += fitting({number: lanes[number].seed for number in row}, per_lane, limit)
+                    found += fitting({number: lanes[number].seed for number in row}, tried.bytes_per_lane, limit)
         return found
+
+
+class TriedOut(NamedTuple):
+    """What is known of lanes that can be one computation.
+
+    Attributes:
+        bytes_per_lane: the memory that a lane needs.
+        mixes: whether lanes of several seeds can be one computation too, each seed with batches of its own.
+    """
+
+    bytes_per_lane: int
+    mixes: bool
 
 
 @contextmanager

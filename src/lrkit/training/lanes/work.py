@@ -27,7 +27,7 @@ class Work:
         made: what each history's `made["lanes"]` says.
         drop: is asked after each epoch of some lanes which of them end there.
         stop: is asked after every update whether all is to end there.
-        graphs: compiled updates, for groups that are the same computation.
+        graphs: compiled updates by what a model is beside its numbers, for groups that are the same computation.
     """
 
     task: Task
