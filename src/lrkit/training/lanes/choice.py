@@ -109,19 +109,19 @@ def _chosen(work: Work, trial: Trial, backend: str, limit: int, *, required: boo
 
 def _fastest_alone(work: Work, length: Length, obstacle: str) -> tuple[str, str, dict[str, float]]:
     """Of the backends that batch nothing."""
-    microseconds = _measured_alone(work, length)
+    microseconds = {"sequential": _of_one_run(work, length), **_of_processes(work, length)}
     best = min(microseconds, key=lambda name: _seconds(name, microseconds, work, length))
     return best, f"{obstacle}; {_compared(best, microseconds)}", microseconds
 
 
 def _fastest(work: Work, length: Length, groups: Sequence[Sequence[int]]) -> tuple[str, str, dict[str, float]]:
     """The backend, why, and what was measured."""
-    microseconds = _measured_alone(work, length, processes=False)
     if len(work.lanes) == 1:
-        return "sequential", "there is only one lane", microseconds
+        return "sequential", "there is only one lane", {}
+    microseconds = {"sequential": _of_one_run(work, length)}
     if (seconds := _seconds("sequential", microseconds, work, length)) < _SHORT:
         return "sequential", f"all takes about {seconds:.1f} s one after another", microseconds
-    microseconds |= _measured_alone(work, length)
+    microseconds |= _of_processes(work, length)
     microseconds["eager"] = _of_a_group(work, groups[0], length, compiled=False)
     best = min(microseconds, key=lambda name: _seconds(name, microseconds, work, length))
     left = _seconds(best, microseconds, work, length)
@@ -147,19 +147,18 @@ def _compared(chosen: str, microseconds: Mapping[str, float]) -> str:
     return f"{microseconds[chosen]:.0f} µs per lane-step{f' (others: {others})' if others else ''}"
 
 
-def _measured_alone(work: Work, length: Length, *, processes: bool = True) -> dict[str, float]:
-    """Microseconds for an update of one run, and in each of as many processes as there are cores, as an estimate."""
-    found = {"sequential": _of_one_run(work, length)}
+def _of_processes(work: Work, length: Length) -> dict[str, float]:
+    """Microseconds for an update of a lane in as many processes as there are cores, as an estimate; {} where there is none."""
     count = min(cores(), len(work.lanes))
-    if processes and count > 1 and work.place.type == "cpu" and "fork" in multiprocessing.get_all_start_methods():
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)
-        try:
-            rounds = -(-len(work.lanes) // count)
-            found["processes"] = _of_one_run(work, length) * rounds / len(work.lanes)
-        finally:
-            torch.set_num_threads(threads)
-    return found
+    if count == 1 or work.place.type != "cpu" or "fork" not in multiprocessing.get_all_start_methods():
+        return {}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        rounds = -(-len(work.lanes) // count)
+        return {"processes": _of_one_run(work, length) * rounds / len(work.lanes)}
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _of_one_run(work: Work, length: Length) -> float:
