@@ -132,6 +132,7 @@ def made_of_search(
         "steps": search.steps,
         "seeds": list(search.seeds),
         "signal": search.signal,
+        "base": rates.base,
         "ratios": [base / rates.base for base in rates.bases],
         "widened": [dict(each) for each in widened],
     }
