@@ -47,7 +47,8 @@ class Worth:
     @property
     def ratio(self) -> float:
         """The loss of what was found, by the best one."""
-        assert self.found.mean is not None and self.best.mean is not None, "a task's own rate trains it"
+        assert self.found.mean is not None
+        assert self.best.mean is not None
         return self.found.mean / self.best.mean
 
 

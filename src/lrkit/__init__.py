@@ -38,8 +38,11 @@ _HOMES = {
     "lrkit.training.run_folder": ["RunFolder"],
     "lrkit.training.scheduler": ["BoundController", "BoundSchedule", "Scheduler"],
     "lrkit.training.task": ["Task", "accuracy"],
+    "lrkit.analysis.curves": ["Curve"],
+    "lrkit.analysis.descents": ["Reason"],
     "lrkit.analysis.finder": ["find", "find_task"],
     "lrkit.analysis.finding": ["Finding"],
+    "lrkit.analysis.suggestions": ["Estimate", "Suggestion", "suggest"],
     "lrkit.analysis.summary": ["reductions"],
     "lrkit.output.plots": ["plot"],
 }  # fmt: skip

@@ -1,6 +1,11 @@
+from lrkit.analysis.curves import Curve as Curve
+from lrkit.analysis.descents import Reason as Reason
 from lrkit.analysis.finder import find as find
 from lrkit.analysis.finder import find_task as find_task
 from lrkit.analysis.finding import Finding as Finding
+from lrkit.analysis.suggestions import Estimate as Estimate
+from lrkit.analysis.suggestions import Suggestion as Suggestion
+from lrkit.analysis.suggestions import suggest as suggest
 from lrkit.analysis.summary import reductions as reductions
 from lrkit.output.plots import plot as plot
 from lrkit.schedules import Absolute as Absolute

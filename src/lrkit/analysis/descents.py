@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 
 import numpy as np
 from scipy.special import expit
@@ -20,7 +20,7 @@ FARTHEST = 1e9  # from the middle of the losses, in units of the range of its ha
 SAFE = math.log(4.0)  # how far below an explosion the middle stays
 
 
-class Reason(Enum):
+class Reason(StrEnum):
     """Why a curve supports no rate."""
 
     TOO_FEW = "too few points"
@@ -28,6 +28,8 @@ class Reason(Enum):
     NO_DESCENT = "no descent seen"
     FALLING_AT_START = "already falling at the lower edge"
     FALLING_AT_END = "still falling at the edge"
+    BEST_AT_EDGE = "the best rate is at the edge"
+    NONE_ENDED = "no rate came to the end"
 
 
 @dataclass(frozen=True)

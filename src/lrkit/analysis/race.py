@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lrkit.analysis.curves import Curve
+from lrkit.analysis.descents import Reason
 from lrkit.analysis.finding import Finding
 from lrkit.analysis.minimum import alike, best_rate, estimate_minimum
 from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search, of_different_seeds
@@ -21,8 +22,6 @@ _PER_DECADE = 2
 _BETWEEN = 3  # new rates on each side of the best one, in the last heat
 _WIDENINGS = 4  # at most
 _FARTHER = 100.0  # by how much
-_EDGE = "the best rate is at the edge"
-_NONE = "no rate came to the end"
 
 
 def race(task: Task, search: Search, train: Train, schedule: Schedule) -> Finding:
@@ -55,7 +54,7 @@ def race(task: Task, search: Search, train: Train, schedule: Schedule) -> Findin
     return _finding(heats.curve, obstacle, {**made, "seeds_differ": heats.curve.seeds == len(search.seeds)})
 
 
-def _finding(curve: Curve, obstacle: str | None, made: Mapping[str, Any]) -> Finding:
+def _finding(curve: Curve, obstacle: Reason | None, made: Mapping[str, Any]) -> Finding:
     estimate = estimate_minimum(curve)
     supported = estimate is not None and obstacle is None
     interval = None
@@ -138,12 +137,12 @@ def _around(curve: Curve) -> list[float]:
     return found
 
 
-def _obstacle(curve: Curve) -> str | None:
+def _obstacle(curve: Curve) -> Reason | None:
     """Why the lowest loss can't be found between the rates."""
     best = best_rate(curve)
     if best is None:
-        return _NONE
-    return _EDGE if best in (0, len(curve.rates) - 1) else None
+        return Reason.NONE_ENDED
+    return Reason.BEST_AT_EDGE if best in (0, len(curve.rates) - 1) else None
 
 
 def _wider(curve: Curve, search: Search) -> Search | None:

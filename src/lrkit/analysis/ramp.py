@@ -61,20 +61,11 @@ def _widening(task: Task, search: Search, rates: Rates, train: Train, group: int
         other = None if reason is None else _wider(reason, curve, search)
         if reason is None or other is None or len(widened) == _WIDENINGS:
             break
-        widened.append({"low": search.low, "high": search.high, "reason": reason.value})
+        widened.append({"low": search.low, "high": search.high, "reason": reason})
         search = other
-    suggestion = suggest(curve)
     made = {**made_of_search(search, rates, history, widened), "growth": search.growth, "group": group}
-    return Finding(
-        suggestion=suggestion.suggestion,
-        interval=suggestion.interval,
-        rules=dict(suggestion.rules),
-        default=suggestion.default,
-        curve=curve,
-        reason=None if suggestion.reason is None else suggestion.reason.value,
-        method="ramp",
-        made={**made, "seeds_differ": curve.seeds == len(search.seeds)},
-    )
+    made["seeds_differ"] = curve.seeds == len(search.seeds)
+    return Finding(**vars(suggest(curve)), method="ramp", made=made)
 
 
 def _wider(reason: Reason, curve: Curve, search: Search) -> Search | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,7 +36,7 @@ class Estimate:
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         interval = None if self.low is None else [self.low, self.high]
-        return {"value": self.value, "interval": interval, "reason": self.reason and self.reason.value}
+        return {"value": self.value, "interval": interval, "reason": self.reason}
 
 
 @dataclass(frozen=True)
@@ -65,7 +64,7 @@ class Suggestion:
         return {
             "suggestion": self.suggestion,
             "interval": self.interval and list(self.interval),
-            "reason": self.reason and self.reason.value,
+            "reason": self.reason,
             "default": self.default,
             "rules": {name: each.to_dict() for name, each in self.rules.items()},
             "curve": self.curve.to_dict(),
@@ -115,9 +114,9 @@ def suggest(
     chosen = estimates[default]
     reason = reason or chosen.reason
     if reason is not None:
-        return Suggestion(None, None, MappingProxyType(estimates), default, reason, curve)
+        return Suggestion(None, None, estimates, default, reason, curve)
     interval = None if chosen.low is None or chosen.high is None else (chosen.low, chosen.high)
-    return Suggestion(chosen.value, interval, MappingProxyType(estimates), default, None, curve)
+    return Suggestion(chosen.value, interval, estimates, default, None, curve)
 
 
 def _estimate(rule: Rule, curve: Curve, samples: Sequence[Array], reason: Reason | None) -> Estimate:

@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import typer
@@ -15,12 +16,13 @@ from lrkit.output.find_options import FindOptions, find_origin
 from lrkit.output.find_plot import drawn_range, find_figure
 from lrkit.output.plots import save
 from lrkit.output.signals import stop_on_signals
-from lrkit.output.sweep_progress import SweepProgress
+from lrkit.output.sweep_progress import lanes_bar, opening
 from lrkit.output.task_command import loaded, say
+from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 from lrkit.training.loop import StoppedError
 from lrkit.training.task import Task
 
-__all__ = ["find_command", "sentence"]
+__all__ = ["FindProgress", "find_command", "sentence"]
 
 
 def find_command(options: FindOptions) -> None:
@@ -37,6 +39,26 @@ def find_command(options: FindOptions) -> None:
     if finding.suggestion is None:
         say(sentence(finding))
         raise typer.Exit(3)
+
+
+class FindProgress(LanesObserver):
+    """A line for each time that lanes are trained, and a bar, on standard error."""
+
+    _bar: Any = None
+
+    def start(self, setup: LanesSetup) -> None:
+        """Say what is trained, and open the bar."""
+        say(opening(setup))
+        self._bar = lanes_bar(setup)
+
+    def step(self, lane_steps: int) -> None:
+        """Move the bar."""
+        self._bar.update(lane_steps - self._bar.n)
+
+    def close(self) -> None:
+        """Take the bar away; also after an interruption."""
+        if self._bar is not None:
+            self._bar.close()
 
 
 def sentence(finding: Finding) -> str:
@@ -63,7 +85,7 @@ def _find(task: Task, options: FindOptions) -> Finding:
                 backend=options.backend,
                 memory=options.memory,
                 device=options.device,
-                observers=[] if options.quiet or options.json else [SweepProgress()],
+                observers=[] if options.quiet or options.json else [FindProgress()],
                 stop=request,
             )
         except (StoppedError, KeyboardInterrupt):
@@ -95,7 +117,7 @@ def _report(finding: Finding, options: FindOptions) -> Iterator[str]:
 def _cells(each: Estimate) -> str:
     value = "none" if each.value is None else f"{each.value:.3g}"
     between = "" if each.low is None else f"{each.low:.3g} to {each.high:.3g}"
-    remark = "" if each.reason is None else f"({each.reason.value})"
+    remark = "" if each.reason is None else f"({each.reason})"
     return f"{value:>10}   {' '.join(part for part in (between, remark) if part)}".rstrip()
 
 

@@ -12,19 +12,35 @@ from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 
-__all__ = ["SweepProgress"]
+__all__ = ["SweepProgress", "lanes_bar", "opening"]
 
 
-def _opening(setup: LanesSetup) -> str:
+def opening(setup: LanesSetup) -> str:
     """What is said first: how many lanes, how they are trained, and why so.
 
     >>> from lrkit.training.lanes.choice import Choice
-    >>> print(_opening(LanesSetup([Lane(), Lane(seed=1)], 500, Choice("eager", "it was asked for", [[0, 1]]))))
+    >>> print(opening(LanesSetup([Lane(), Lane(seed=1)], 500, Choice("eager", "it was asked for", [[0, 1]]))))
     2 lanes of 500 steps; backend eager, since it was asked for
     """
     count, choice = len(setup.lanes), setup.choice
     lanes = f"{count} lane{'s' if count > 1 else ''} of {setup.steps} steps"
     return f"{lanes}; backend {choice.backend}, since {choice.reason}"
+
+
+def lanes_bar(setup: LanesSetup) -> Any:
+    """A bar of lane-steps, on standard error where that is a terminal."""
+    from tqdm.auto import tqdm
+
+    return tqdm(
+        total=setup.steps * len(setup.lanes),
+        initial=setup.steps_done,
+        unit=" lane-steps",
+        unit_scale=True,
+        leave=False,
+        disable=None,
+        dynamic_ncols=True,
+        mininterval=0.2,
+    )
 
 
 def _whose(lane: Lane) -> str:
@@ -53,26 +69,15 @@ class SweepProgress(LanesObserver):
 
     def start(self, setup: LanesSetup) -> None:
         """Say what is trained, and open the bar."""
-        from tqdm.auto import tqdm
-
         self._setup = setup
         for number, history in setup.ended.items():
             self._count(number, history)
         self._group = {number: len(group) for group in setup.choice.groups for number in group}
-        typer.echo(_opening(setup))
+        typer.echo(opening(setup))
         if setup.steps_done:
             done = f"{setup.steps_done} of {setup.steps * len(setup.lanes)} lane-steps"
             typer.echo(f"goes on after {done}, where {len(setup.ended)} lanes had ended")
-        self._bar = tqdm(
-            total=setup.steps * len(setup.lanes),
-            initial=setup.steps_done,
-            unit=" lane-steps",
-            unit_scale=True,
-            leave=False,
-            disable=None,
-            dynamic_ncols=True,
-            mininterval=0.2,
-        )
+        self._bar = lanes_bar(setup)
 
     def step(self, lane_steps: int) -> None:
         """Move the bar."""

@@ -12,13 +12,16 @@ import typer
 
 from lrkit.analysis.finder import find_task
 from lrkit.analysis.finding import Finding
+from lrkit.analysis.search import Rates
 from lrkit.analysis.summary import reductions
-from lrkit.output.find_command import sentence
+from lrkit.output.find_command import FindProgress, sentence
+from lrkit.output.find_plot import find_figure
 from lrkit.output.plots import curves_figure, save
 from lrkit.output.progress import Progress
 from lrkit.output.signals import stop_on_signals
 from lrkit.output.task_command import loaded, new_folder, say
 from lrkit.output.train_options import Order, TrainOptions, order
+from lrkit.schedules.errors import InputError
 from lrkit.training.held_folder import write_json
 from lrkit.training.history import History, best_epoch
 from lrkit.training.loop import DivergedError, StoppedError, run
@@ -42,17 +45,28 @@ def train_task(options: TrainOptions) -> None:
 
 
 def _find(task: Task, wanted: Order, options: TrainOptions) -> Finding:
-    """The rate to train with, said in one line."""
+    """The rate to train with, said in one line.
+
+    Raises:
+        InputError: for a task whose param groups have different rates, which `lr` would make the same.
+    """
+    bases = Rates.of(task, wanted.place).bases
+    if len(set(bases)) > 1:
+        raise InputError(
+            "--lr find needs a task whose param groups have one rate, since --lr sets it for all of them; they have "
+            f"{', '.join(f'{base:g}' for base in bases)}"
+        )
+    quiet = options.quiet or options.json
     with stop_on_signals() as request:
         try:
-            finding = find_task(task, device=wanted.place, stop=request)
+            finding = find_task(task, device=wanted.place, observers=[] if quiet else [FindProgress()], stop=request)
         except (StoppedError, KeyboardInterrupt):
             say("interrupted while a learning rate was looked for: nothing was trained")
             raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
     if finding.suggestion is None:
         say(f"{sentence(finding)}; nothing was trained")
         raise typer.Exit(3)
-    if not (options.quiet or options.json):
+    if not quiet:
         typer.echo(sentence(finding))
     return finding
 
@@ -65,6 +79,7 @@ class _Found(Observer):
 
     def start(self, setup: Setup) -> None:
         write_json(self._path, self._finding.to_dict())
+        save(find_figure(self._finding, sentence(self._finding)), self._path.with_suffix(".png"))
 
 
 def _train(task: Task, wanted: Order, folder: RunFolder, more: Sequence[Observer], options: TrainOptions) -> None:

@@ -148,7 +148,7 @@ def _compared(chosen: str, microseconds: Mapping[str, float]) -> str:
 
 
 def _of_processes(work: Work, length: Length) -> dict[str, float]:
-    """Microseconds for an update of a lane in as many processes as there are cores, as an estimate; {} where there is none."""
+    """Microseconds for an update of a lane in as many processes as there are cores, as an estimate; {} for one core."""
     count = min(cores(), len(work.lanes))
     if count == 1 or work.place.type != "cpu" or "fork" not in multiprocessing.get_all_start_methods():
         return {}
