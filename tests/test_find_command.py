@@ -14,6 +14,15 @@ task = lrkit.Task(
     optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1), batch_size=16, epochs=2,
 )
 
+def two_rates(parameters):
+    weight, bias = parameters
+    return torch.optim.SGD([{"params": [weight]}, {"params": [bias], "lr": 0.01}], lr=0.1)
+
+groups = lrkit.Task(
+    model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), loss=torch.nn.functional.mse_loss, optimizer=two_rates,
+    batch_size=16, epochs=2,
+)
+
 flat = lrkit.Task(
     model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), loss=lambda output, target: 0 * output.sum() + 1,
     optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1), batch_size=16, epochs=2,
@@ -83,8 +92,15 @@ def test_train_finds_its_rate_first_and_records_it_as_a_number(lrkit, task, tmp_
     assert (status, err) == (0, "")
     found = json.loads((tmp_path / "here" / "finding.json").read_text())
     made = json.loads((tmp_path / "here" / "config.json").read_text())
-    assert out.startswith(f"learning rate {found['suggestion']:.3g}")
+    assert f"\nlearning rate {found['suggestion']:.3g}" in out
     assert made["lr"] == found["suggestion"]
+    assert (tmp_path / "here" / "finding.png").stat().st_size > 5000
+
+
+def test_train_finds_no_rate_for_groups_that_have_several(lrkit, task, tmp_path):
+    status, out, err = lrkit("train", f"{task}:groups", "--lr", "find", "--out", "here")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "they have 0.1, 0.01" in err
 
 
 def test_a_run_that_goes_on_has_its_rate(lrkit, task):

@@ -42,13 +42,13 @@ def find_command(options: FindOptions) -> None:
 
 
 class FindProgress(LanesObserver):
-    """A line for each time that lanes are trained, and a bar, on standard error."""
+    """A line for each time that lanes are trained, and a bar."""
 
     _bar: Any = None
 
     def start(self, setup: LanesSetup) -> None:
         """Say what is trained, and open the bar."""
-        say(opening(setup))
+        typer.echo(opening(setup))
         self._bar = lanes_bar(setup)
 
     def step(self, lane_steps: int) -> None:
