@@ -5,6 +5,7 @@ import json
 import pytest
 
 TASK = """
+import os, signal
 import torch, lrkit
 
 x = torch.linspace(-1, 1, 128)[:, None]
@@ -21,6 +22,15 @@ def two_rates(parameters):
 groups = lrkit.Task(
     model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), loss=torch.nn.functional.mse_loss, optimizer=two_rates,
     batch_size=16, epochs=2,
+)
+
+def interrupt(output, target):
+    os.kill(os.getpid(), signal.SIGINT)
+    return torch.nn.functional.mse_loss(output, target)
+
+stopped = lrkit.Task(
+    model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), loss=interrupt,
+    optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1), batch_size=16, epochs=2,
 )
 
 flat = lrkit.Task(
@@ -101,6 +111,22 @@ def test_train_finds_no_rate_for_groups_that_have_several(lrkit, task, tmp_path)
     status, out, err = lrkit("train", f"{task}:groups", "--lr", "find", "--out", "here")
     assert (status, out, err.count("\n")) == (2, "", 1)
     assert "they have 0.1, 0.01" in err
+    assert not (tmp_path / "here").exists()
+
+
+def test_another_run_in_the_folder_has_no_finding_of_the_one_before(lrkit, task, tmp_path):
+    lrkit("train", task, "--lr", "find", "--out", "here")
+    lrkit("train", "--resume", "here")
+    assert (tmp_path / "here" / "finding.json").exists()
+    assert lrkit("train", task, "--lr", 0.1, "--out", "here", "--overwrite")[0] == 0
+    assert not list((tmp_path / "here").glob("finding*"))
+
+
+def test_ctrl_c_while_a_rate_is_looked_for_leaves_no_folder(lrkit, task, tmp_path):
+    status, _, err = lrkit("train", f"{task}:stopped", "--lr", "find", "--out", "here")
+    assert status == 130
+    assert err.endswith("nothing was trained\n")
+    assert not (tmp_path / "here").exists()
 
 
 def test_a_run_that_goes_on_has_its_rate(lrkit, task):

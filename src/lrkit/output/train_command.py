@@ -5,6 +5,7 @@ import shlex
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -35,13 +36,13 @@ __all__ = ["train_task"]
 def train_task(options: TrainOptions) -> None:
     """Check everything that a person can get wrong, train, report."""
     wanted = order(options)
-    with loaded(wanted.origin, debug=options.debug) as task:
-        folder = _open(options, task)
-        if not options.find_lr:
-            _train(task, wanted, folder, [], options)
-            return
-        finding = _find(task, wanted, options)
-        _train(task, replace(wanted, lr=finding.suggestion), folder, [_Found(folder, finding)], options)
+    with loaded(wanted.origin, debug=options.debug) as task, closing(_open(options, task)) as folder:
+        more: list[Observer] = []
+        if options.find_lr:
+            finding = _find(task, wanted, options)
+            wanted = replace(wanted, lr=finding.suggestion)
+            more = [_Found(folder, finding)]
+        _train(task, wanted, folder, more, options)
 
 
 def _find(task: Task, wanted: Order, options: TrainOptions) -> Finding:

@@ -18,7 +18,8 @@ __all__ = ["RunFolder"]
 FORMAT = 1
 _KEY = "lrkit_run"
 _RESULTS = ("last.pt", "best.pt", "history.json", "steps.npz", "curves.png")
-_LEFTOVERS = tuple(map(fresh_name, (CONFIG, *_RESULTS)))
+_FOUND = ("finding.json", "finding.png")  # where the rate of the run was found first
+_LEFTOVERS = tuple(map(fresh_name, (CONFIG, *_RESULTS, *_FOUND)))
 
 
 class RunFolder(Observer):
@@ -73,7 +74,8 @@ class RunFolder(Observer):
     def start(self, setup: Setup) -> None:
         """Write the configuration; take away what isn't of this run, or lies beyond where it goes on."""
         self._setup = setup
-        for name in _LEFTOVERS if self.snapshot else (*_LEFTOVERS, *_RESULTS):
+        results, found = () if self.snapshot else _RESULTS, () if self.resume else _FOUND
+        for name in (*_LEFTOVERS, *results, *found):
             (self.path / name).unlink(missing_ok=True)
         write_json(self.path / CONFIG, {_KEY: FORMAT, **setup.made})
         if setup.history is not None:
