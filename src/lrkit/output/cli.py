@@ -19,7 +19,7 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="The learning-rate toolkit for PyTorch: preview a schedule, train with it, sweep over many.",
+    help="The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep over many.",
 )
 
 for command in (find, train, sweep):
@@ -38,7 +38,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    """The learning-rate toolkit for PyTorch: preview a schedule, train with it, sweep over many."""
+    """The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep over many."""
 
 
 @app.command()
