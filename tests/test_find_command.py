@@ -85,7 +85,9 @@ def test_where_nothing_falls_it_says_so_with_status_3(lrkit, task):
     ("options", "words"),
     [
         (("--method", "walk"), "walk"),
-        (("--low", 1, "--high", 0.1), "low must be less than high"),
+        (("--low", 1, "--high", 0.1), "--low must be less than --high"),
+        (("--out", "nowhere/found.png"), "--out must be in a folder that exists"),
+        (("--low", -1), "--low must be"),
         (("--steps", 3), "--steps must be at least 10, not 3"),
         (("--out", "found.txt"), "--out must end in .png, .svg, .pdf"),
         (("--signal", "valid"), "needs validation data"),

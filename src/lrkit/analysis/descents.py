@@ -8,12 +8,11 @@ import numpy as np
 from scipy.special import expit
 
 from lrkit.analysis.curves import Array
-from lrkit.analysis.logistic import fit_logistic
-from lrkit.analysis.smoothing import calm, usable
+from lrkit.analysis.logistic import Logistic, fit_logistic
+from lrkit.analysis.smoothing import FEWEST, before_explosion
 
 __all__ = ["Descent", "Reason", "diagnose", "find_descent"]
 
-FEWEST = 6  # points that a descent can be seen in
 UNSEEN = 0.25  # the most of a descent that may lie beyond an edge
 LEAST = 1e-100  # range of the losses that is one
 FARTHEST = 1e9  # from the middle of the losses, in units of the range of its half: an outlier, however far
@@ -30,29 +29,20 @@ class Reason(StrEnum):
     FALLING_AT_END = "still falling at the edge"
     BEST_AT_EDGE = "the best rate is at the edge"
     NONE_ENDED = "no rate came to the end"
+    NOTHING = "the rule finds nothing"
 
 
 @dataclass(frozen=True)
 class Descent:
-    """The fall of a loss: start - drop / (1 + exp(-(ln rate - middle) / width)), until it explodes.
+    """The fall of a loss, until it explodes.
 
     Attributes:
-        start: the loss before.
-        drop: how far it falls, could it go on.
-        middle: the logarithm of the rate at which half of that is done.
-        width: of the fall, in logarithms of the rate: 76 % of it lie within 2·width.
-        noise: the deviation of the losses from it.
-        end: how many of the points come before the explosion.
-        exploded: whether there are any after it.
+        logistic: the fall, as a logistic of ln rate; 76 % of it lie within twice its width on either side.
+        exploded: whether the loss explodes within the range.
         rate: what is suggested: at the middle, but at least a factor 4 below an explosion.
     """
 
-    start: float
-    drop: float
-    middle: float
-    width: float
-    noise: float
-    end: int
+    logistic: Logistic
     exploded: bool
     rate: float
 
@@ -82,28 +72,26 @@ def find_descent(rates: Array, losses: Array) -> Descent | Reason:
     >>> round(find_descent(rates, losses).rate, 5)
     0.01
     """
-    seen = usable(losses)
+    places = before_explosion(losses)
     if len(losses) < FEWEST:
         return Reason.TOO_FEW
-    if np.count_nonzero(seen) < FEWEST:
-        return Reason.DIVERGED
-    logs, kept = np.log(rates[seen]), losses[seen]
-    end = calm(kept)
-    if end < FEWEST:
-        return Reason.DIVERGED if end < len(losses) / 4 or end < 4 else Reason.TOO_FEW
-    exploded = end < len(kept) or not seen[-1]
-    low, level, high = np.quantile(kept[:end], [0.25, 0.5, 0.75]).tolist()
-    scale = high - low or float(np.ptp(kept[:end]))
+    if len(places) < FEWEST:
+        return Reason.DIVERGED if len(places) < max(4, len(losses) / 4) else Reason.TOO_FEW
+    exploded = bool(places[-1] < len(losses) - 1)
+    logs, kept = np.log(rates), losses[places]
+    low, level, high = np.quantile(kept, [0.25, 0.5, 0.75]).tolist()
+    scale = high - low or float(np.ptp(kept))
     if scale < LEAST:
         return Reason.NO_DESCENT
-    fit = fit_logistic(logs[:end], np.clip((kept[:end] - level) / scale, -FARTHEST, FARTHEST), logs)
+    fit = fit_logistic(logs, places, np.clip((kept - level) / scale, -FARTHEST, FARTHEST))
     if fit is None or not fit.certain:
         return Reason.NO_DESCENT
     start, drop, middle, width = fit.logistic
-    before, after = expit((logs[0] - middle) / width), expit((middle - logs[end - 1]) / width)
+    first, last = logs[places[0]], logs[places[-1]]
+    before, after = expit((first - middle) / width), expit((middle - last) / width)
     if before > UNSEEN:
         return Reason.FALLING_AT_START
     if after > UNSEEN and not exploded:
         return Reason.FALLING_AT_END
-    safe = min(middle, logs[end - 1] - SAFE) if exploded else middle
-    return Descent(level + start * scale, drop * scale, middle, width, fit.noise * scale, end, exploded, math.exp(safe))
+    safe = min(middle, last - SAFE) if exploded else middle
+    return Descent(Logistic(level + start * scale, drop * scale, middle, width), exploded, math.exp(safe))

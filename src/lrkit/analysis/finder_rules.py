@@ -6,14 +6,15 @@ finds nothing to go by; whether a curve supports any rate at all is `diagnose`'s
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
 from lrkit.analysis.curves import Array
-from lrkit.analysis.descents import FEWEST, Descent, find_descent
-from lrkit.analysis.smoothing import calm, local_lines, usable
+from lrkit.analysis.descents import Descent, find_descent
+from lrkit.analysis.smoothing import FEWEST, before_explosion, local_lines
 
 __all__ = ["RULES", "Rule", "halfway", "longest_fall", "minimum_tenth", "slide", "steepest", "valley"]
 
@@ -21,6 +22,7 @@ Rule: TypeAlias = Callable[[Array, Array], float | None]
 
 QUIET = 0.02  # of the fall for each factor e in the rate: the change of slope that `slide` stops at
 VISIBLE = 100  # steps of the range of losses, less than one of which `valley` doesn't see
+ROUNDING = 1e-12  # of the losses: what moves less is flat
 WINDOW = 0.15  # of the points, between the two slopes that `slide` compares
 
 
@@ -63,7 +65,8 @@ def minimum_tenth(rates: Array, losses: Array) -> float | None:
     if curve is None:
         return None
     place = int(np.argmin(curve.levels))
-    return float(np.exp(curve.logs[place]) / 10) if 0 < place < np.count_nonzero(usable(losses)) - 1 else None
+    inside = 0 < place < np.count_nonzero(np.isfinite(losses)) - 1
+    return float(np.exp(curve.logs[place]) / 10) if inside else None
 
 
 def valley(rates: Array, losses: Array) -> float | None:
@@ -80,8 +83,7 @@ def valley(rates: Array, losses: Array) -> float | None:
     curve = _smooth(rates, losses)
     if curve is None:
         return None
-    fall = np.ptp(curve.levels)
-    found = longest_fall((curve.levels / fall * VISIBLE).round().tolist()) if fall > 0 else []
+    found = longest_fall((curve.levels / np.ptp(curve.levels) * VISIBLE).round().tolist())
     return float(np.exp(curve.logs[found[len(found) // 2]])) if len(found) > 1 else None
 
 
@@ -101,9 +103,9 @@ def slide(rates: Array, losses: Array) -> float | None:
     if curve is None:
         return None
     window = max(1, round(WINDOW * len(rates)))
-    fall = np.ptp(curve.levels)
-    quiet = np.flatnonzero(np.abs(curve.slopes[window:] - curve.slopes[:-window]) <= QUIET * fall)
-    return float(np.exp(curve.logs[quiet[-1]])) if len(quiet) and fall > 0 else None
+    change = np.abs(curve.slopes[window:] - curve.slopes[:-window])
+    quiet = np.flatnonzero(change <= QUIET * np.ptp(curve.levels))
+    return float(np.exp(curve.logs[quiet[-1]])) if len(quiet) else None
 
 
 RULES: Mapping[str, Rule] = MappingProxyType(
@@ -118,15 +120,19 @@ class _Smooth(NamedTuple):
 
 
 def _smooth(rates: Array, losses: Array) -> _Smooth | None:
-    seen = usable(losses)
-    if np.count_nonzero(seen) < FEWEST:
+    return _smoothed(np.asarray(rates, np.float64).tobytes(), np.asarray(losses, np.float64).tobytes())
+
+
+@lru_cache(maxsize=1)  # all rules read the same curve in turn
+def _smoothed(rates: bytes, losses: bytes) -> _Smooth | None:
+    values = np.frombuffer(losses)
+    places = before_explosion(values)
+    if len(places) < FEWEST:
         return None
-    logs, losses = np.log(rates[seen]), losses[seen]
-    end = calm(losses)
-    if end < FEWEST:
-        return None
-    found = local_lines(logs[:end], losses[:end])
-    return _Smooth(logs[:end], found.levels, found.slopes)
+    logs = np.log(np.frombuffer(rates)[places])
+    levels, slopes, _ = local_lines(logs, values[places])
+    flat = np.ptp(levels) <= ROUNDING * np.abs(levels).max()
+    return None if flat else _Smooth(logs, levels, slopes)
 
 
 def longest_fall(levels: Sequence[float]) -> list[int]:

@@ -1,11 +1,12 @@
 """A falling logistic, fitted so that outliers and the noise's memory don't mislead."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import expit
 
 from lrkit.analysis.curves import Array
@@ -17,8 +18,8 @@ BEND = 4.685  # Tukey's: what is so many deviations away has no weight
 FINEST = 1e-12  # of the losses' own range: what is smaller comes from rounding
 CERTAIN = 6.0  # the least drop, in its standard errors
 ROUNDS = 10  # of weighting anew
-MIDDLES = np.linspace(-0.25, 1.25, 151)  # of the range
-WIDTHS = np.geomspace(0.005, 0.2, 9)
+MIDDLES = np.linspace(-0.25, 1.25, 101)  # of the range
+WIDTHS = np.geomspace(0.007, 1.0, 11)
 LEAST = 0.01  # of the fall within the range that the noise is taken to be at least
 
 
@@ -56,7 +57,7 @@ class Fit:
         return self.certainty >= CERTAIN
 
 
-def fit_logistic(logs: Array, losses: Array, within: Array) -> Fit | None:
+def fit_logistic(logs: Array, places: NDArray[np.intp], losses: Array) -> Fit | None:
     """The falling logistic that fits best, by least squares with Tukey's bisquare weights; None where nothing falls.
 
     It is fitted three times, at first to the losses as they are, to those without the highest and lowest twentieth, and
@@ -65,16 +66,16 @@ def fit_logistic(logs: Array, losses: Array, within: Array) -> Fit | None:
     does, the one with the fewest and smallest outliers is taken.
 
     Args:
-        logs: shape (n,): logarithms of rates, increasing.
-        losses: shape (n,), in units of their own range.
-        within: the logarithms of a longer range that begins with `logs`: the grid divides it.
+        logs: shape (n,): logarithms of rates, increasing, of the whole range: the grid divides it.
+        places: shape (m,): where in it the losses are.
+        losses: shape (m,), in units of their own range.
 
     >>> logs = np.linspace(-10, 0, 100)
-    >>> fit = fit_logistic(logs, Logistic(1.0, 0.8, -5.0, 0.5).at(logs), logs)
+    >>> fit = fit_logistic(logs, np.arange(100), Logistic(1.0, 0.8, -5.0, 0.5).at(logs))
     >>> [round(each, 3) for each in fit.logistic]
     [1.0, 0.8, -5.0, 0.5]
     """
-    grid = _grid(within.tobytes(), len(logs))
+    grid, logs = _grid(logs.tobytes()).at(places), logs[places]
     even, late = np.ones_like(losses), np.where(np.arange(len(losses)) < len(losses) // 6, 0.0, 1.0)
     tame = np.clip(losses, *np.quantile(losses, [0.05, 0.95]))
     starts = [grid.best(even, losses), grid.best(even, tame), grid.best(late, losses)]
@@ -111,6 +112,12 @@ class _Grid:
     rises: Array
     squares: Array
 
+    def at(self, places: NDArray[np.intp]) -> "_Grid":
+        """The same at some of the points."""
+        gapless = places[-1] == len(places) - 1  # then a view does
+        columns = slice(len(places)) if gapless else places
+        return replace(self, rises=self.rises[:, columns], squares=self.squares[:, columns])
+
     def best(self, weights: Array, losses: Array) -> Logistic | None:
         total, level = weights.sum(), weights @ losses
         rise, both = (self.rises @ np.stack([weights, weights * losses], axis=1)).T
@@ -126,13 +133,13 @@ class _Grid:
         return Logistic(float(start), float(drop), float(self.middles[chosen]), float(self.widths[chosen]))
 
 
-@lru_cache(maxsize=8)
-def _grid(logs: bytes, end: int) -> _Grid:
-    within = np.frombuffer(logs)
-    span = within[-1] - within[0]
-    middles, widths = np.meshgrid(within[0] + MIDDLES * span, WIDTHS * span, indexing="ij")
+@lru_cache(maxsize=1)
+def _grid(written: bytes) -> _Grid:
+    logs = np.frombuffer(written)
+    span = logs[-1] - logs[0]
+    middles, widths = np.meshgrid(logs[0] + MIDDLES * span, WIDTHS * span, indexing="ij")
     middles, widths = middles.ravel(), widths.ravel()
-    rises = expit((within[:end] - middles[:, None]) / widths[:, None])
+    rises = expit((logs - middles[:, None]) / widths[:, None])
     return _Grid(middles, widths, rises, rises**2)
 
 

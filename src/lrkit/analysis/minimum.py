@@ -4,7 +4,7 @@ import numpy as np
 from scipy.stats import t as student
 
 from lrkit.analysis.curves import Array, Curve
-from lrkit.analysis.suggestions import LEVELS, Estimate
+from lrkit.analysis.suggestions import QUANTILES, Estimate
 
 __all__ = ["alike", "best_rate", "estimate_minimum"]
 
@@ -50,7 +50,7 @@ def estimate_minimum(curve: Curve) -> Estimate | None:
     fit = np.linalg.pinv(design * np.sqrt(weights)[:, None]) * np.sqrt(weights)
     deviation = _deviation(losses, design @ (fit @ means)) / np.sqrt(len(losses))
     draws = means + deviation * np.random.default_rng(0).standard_normal((_DRAWS, len(at)))
-    low, high = np.quantile(_lowest(draws, at, fit), LEVELS)
+    low, high = np.quantile(_lowest(draws, at, fit), QUANTILES)
     [value] = _lowest(means[None], at, fit)
     value, low, high = (float(curve.rates[best] * np.exp(each)) for each in (value, low, high))
     return Estimate(value, low, high)

@@ -9,8 +9,9 @@ from scipy.ndimage import median_filter
 
 from lrkit.analysis.curves import Array
 
-__all__ = ["Local", "calm", "local_lines", "noise_of", "running_median", "usable"]
+__all__ = ["FEWEST", "before_explosion", "count_calm", "local_lines"]
 
+FEWEST = 6  # points that anything can be read from
 HIGHEST = 1e100
 BANDWIDTHS = (0.02, 0.04, 0.08, 0.16)  # of the kernel, as shares of the range, among which cross-validation chooses
 DEVIATION = 1.4826  # of a normal distribution, in median absolute deviations
@@ -24,27 +25,17 @@ class Local(NamedTuple):
     own: Array
 
 
-def usable(losses: Array) -> NDArray[np.bool_]:
-    """Which losses a curve can be read from: those that are finite, with squares that are.
+def before_explosion(losses: Array) -> NDArray[np.intp]:
+    """Where the losses are that a curve can be read from, none where they are too few: finite, with finite squares.
 
-    >>> usable(np.array([1.0, np.nan, 1e200, -np.inf])).tolist()
-    [True, False, False, False]
+    >>> before_explosion(np.array([5.0, 5.0, np.nan, 4.0, 3.0, 2.0, 1.0, 1.0, 50.0, 1e3, 1e200])).tolist()
+    [0, 1, 3, 4, 5, 6, 7]
     """
-    found: NDArray[np.bool_] = np.abs(losses) < HIGHEST
-    return found
+    places = np.flatnonzero(np.abs(losses) < HIGHEST)
+    return places[: count_calm(losses[places])] if len(places) >= FEWEST else places[:0]
 
 
-def running_median(losses: Array, width: int) -> Array:
-    """The median of the `width` values around each, `width` being odd; beyond the ends it is mirrored.
-
-    >>> running_median(np.array([1.0, 9.0, 2.0, 3.0, 4.0]), 3).tolist()
-    [9.0, 2.0, 3.0, 3.0, 3.0]
-    """
-    found: Array = median_filter(losses, width, mode="mirror")
-    return found
-
-
-def noise_of(losses: Array) -> float:
+def _noise_of(losses: Array) -> float:
     """The deviation from one value to the next that isn't slope: from the median of second differences."""
     if len(losses) < 3:
         return 0.0
@@ -52,21 +43,21 @@ def noise_of(losses: Array) -> float:
     return float(DEVIATION * np.median(np.abs(bends)) / math.sqrt(6))
 
 
-def calm(losses: Array) -> int:
+def count_calm(losses: Array) -> int:
     """How many of the losses, all of them usable, come before the curve explodes for good.
 
     It has exploded if its running median ends above its lowest level by three tenths of the fall before that, and by
     five times the noise. It was calm as long as it came back to within a tenth of the fall, or three times the noise.
 
-    >>> calm(np.array([5.0] * 9 + [1.0] * 9 + [7.0, 1.0, 1.0, 9.0, 30.0, 1e3, 1e9]))
+    >>> count_calm(np.array([5.0] * 9 + [1.0] * 9 + [7.0, 1.0, 1.0, 9.0, 30.0, 1e3, 1e9]))
     21
     """
     width = 2 * (len(losses) // 60) + 3
     beyond = np.full(width // 2, np.inf)  # else an explosion of the last losses alone would go unseen
-    smooth = running_median(np.concatenate([losses, beyond]), width)[: len(losses)]
+    smooth = median_filter(np.concatenate([losses, beyond]), width, mode="mirror")[: len(losses)]
     lowest = int(np.argmin(smooth))
     fall = float(np.quantile(smooth[: lowest + 1], 0.75)) - smooth[lowest]
-    noise = noise_of(losses[: lowest + width])
+    noise = _noise_of(losses[: lowest + width])
     above = smooth - smooth[lowest]
     if above[-1] <= max(0.3 * fall, 5 * noise):
         return len(losses)

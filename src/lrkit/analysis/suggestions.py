@@ -8,14 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.analysis.curves import Array, Curve, middle
-from lrkit.analysis.descents import FEWEST, Reason, diagnose
+from lrkit.analysis.descents import Descent, Reason, diagnose, find_descent
 from lrkit.analysis.finder_rules import RULES, Rule
-from lrkit.analysis.smoothing import calm, local_lines, usable
+from lrkit.analysis.smoothing import FEWEST, before_explosion, local_lines
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 
 __all__ = ["Estimate", "Suggestion", "suggest"]
 
-LEVELS = (0.05, 0.95)  # of the bootstrap, between which the interval is
+QUANTILES = (0.05, 0.95)  # of the bootstrap, between which the interval is
+BLOCKS = 20  # of a curve, each with a sign
+FAR = 6.0  # times as far off as half of the losses: an outlier
+HIDDEN = 1.25  # times as large as what is seen of it the noise is taken to be: curves follow their own
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,7 @@ class Estimate:
     """What a rule says.
 
     Attributes:
-        value: the rate; None where the curve supports none.
+        value: the rate; None where the curve supports none, or the rule finds nothing.
         low, high: the 5–95 % interval over seeds and bootstrap; None where fewer than half of the samples have a rate.
         reason: why there is no value.
     """
@@ -46,7 +49,7 @@ class Suggestion:
     Attributes:
         suggestion: the rate of the default rule; None where the curve supports none.
         interval: its 5–95 % interval.
-        rules: an estimate for each rule, by name; there whether or not the curve supports a suggestion.
+        rules: an estimate for each rule, by name; without values where the curve supports none.
         default: the name of the rule that decides.
         reason: why there is no suggestion.
         curve: what all this was read from.
@@ -81,9 +84,11 @@ def suggest(
 ) -> Suggestion:
     """What a curve suggests: the rate of the default rule, or why there is none.
 
-    Rules read the typical losses, the median over seeds. Each sample of the bootstrap draws seeds anew, and to the
-    smoothed losses of each adds blocks of what its losses were off them; the interval is between the 5 and the 95 %
-    quantile of the rates that the samples give.
+    Rules read the typical losses, the median over seeds. Each sample of the bootstrap draws seeds anew; to the smoothed
+    losses of each it adds what the losses were off the fitted descent, in place, with a sign for each twentieth of the
+    curve that is drawn anew, so that noise stays as large and as slow as it was where it was. The interval is between
+    the 5 and the 95 % quantile of the rates that the samples give, and the rate itself. With few seeds it is too narrow
+    where noise has a memory longer than that; `docs/finding.md` has how often it holds the truth.
 
     Args:
         curve: of one or more seeds.
@@ -109,25 +114,26 @@ def suggest(
     if bootstrap < 0:
         raise InputError(f"bootstrap must be at least 0, not {bootstrap}")
     reason = diagnose(curve.rates, curve.typical)
-    samples = list(_samples(curve, bootstrap, seed))
-    estimates = {name: _estimate(rule, curve, samples, reason) for name, rule in rules.items()}
-    chosen = estimates[default]
-    reason = reason or chosen.reason
     if reason is not None:
-        return Suggestion(None, None, estimates, default, reason, curve)
+        return Suggestion(None, None, dict.fromkeys(rules, Estimate(None, reason=reason)), default, reason, curve)
+    values = {name: rule(curve.rates, curve.typical) for name, rule in rules.items()}
+    drawn: list[dict[str, float | None]] = [  # sample by sample, since what rules have in common is kept for one
+        {name: rule(curve.rates, sample) for name, rule in rules.items()} for sample in _samples(curve, bootstrap, seed)
+    ]
+    estimates = {name: _estimate(value, [each[name] for each in drawn]) for name, value in values.items()}
+    chosen = estimates[default]
     interval = None if chosen.low is None or chosen.high is None else (chosen.low, chosen.high)
-    return Suggestion(chosen.value, interval, estimates, default, None, curve)
+    return Suggestion(chosen.value, interval, estimates, default, chosen.reason, curve)
 
 
-def _estimate(rule: Rule, curve: Curve, samples: Sequence[Array], reason: Reason | None) -> Estimate:
-    value = rule(curve.rates, curve.typical)
+def _estimate(value: float | None, drawn: Sequence[float | None]) -> Estimate:
     if value is None:
-        return Estimate(None, reason=reason or Reason.NO_DESCENT)
-    found = [rate for sample in samples if (rate := rule(curve.rates, sample)) is not None]
-    if not found or 2 * len(found) < len(samples):
-        return Estimate(value, reason=reason)
-    low, high = np.exp(np.quantile(np.log(found), LEVELS)).tolist()
-    return Estimate(value, low, high, reason)
+        return Estimate(None, reason=Reason.NOTHING)
+    found = [rate for rate in drawn if rate is not None]
+    if not found or 2 * len(found) < len(drawn):
+        return Estimate(value)
+    low, high = np.exp(np.quantile(np.log(found), QUANTILES)).tolist()
+    return Estimate(value, min(low, value), max(high, value))
 
 
 def _samples(curve: Curve, count: int, seed: int) -> Iterator[Array]:
@@ -141,7 +147,7 @@ def _samples(curve: Curve, count: int, seed: int) -> Iterator[Array]:
 
 
 class _Part(NamedTuple):
-    """A seed's losses, and of those before its explosion: where they are, what they are smoothed, how far off that."""
+    """A seed's losses, and of those before its explosion: where they are, what they are smoothed, how far off it is."""
 
     losses: Array
     places: NDArray[np.intp]
@@ -150,24 +156,27 @@ class _Part(NamedTuple):
 
 
 def _part(rates: Array, losses: Array) -> _Part:
-    places = np.flatnonzero(usable(losses))
-    if len(places) >= FEWEST:
-        places = places[: calm(losses[places])]
+    places = before_explosion(losses)
     if len(places) < FEWEST:
         return _Part(losses, places[:0], losses[:0], losses[:0])
-    levels, _, own = local_lines(np.log(rates[places]), losses[places])
-    # smoothed losses follow their own noise: what is left of it is too small by this root
-    return _Part(losses, places, levels, (losses[places] - levels) / np.sqrt(1 - own))
+    logs, kept = np.log(rates[places]), losses[places]
+    descent = find_descent(rates, losses)
+    if not isinstance(descent, Descent):
+        levels = local_lines(logs, kept).levels
+        return _Part(losses, places, levels, HIDDEN * (kept - levels))
+    fitted = descent.logistic.at(logs)
+    apart = kept - fitted
+    most = FAR * float(np.median(np.abs(apart)))
+    tame = np.clip(apart, -most, most)  # outliers would spread when they are smoothed; they stay
+    return _Part(losses, places, local_lines(logs, fitted + tame).levels + apart - tame, HIDDEN * tame)
 
 
 def _redrawn(part: _Part, generator: np.random.Generator) -> Array:
-    """The losses of a seed with other noise: blocks of its own, which wrap around, so that their memory is kept."""
+    """The losses of a seed with other noise, of the same size at each place."""
     count = len(part.places)
-    if not count:
-        return part.losses
-    block = max(1, round(count ** (1 / 3)))
-    firsts = generator.integers(count, size=-(-count // block))
-    chosen = (firsts[:, None] + np.arange(block)).ravel()[:count] % count
+    block = max(1, count // BLOCKS)
+    offset = int(generator.integers(block))
+    signs = np.repeat(generator.choice([-1.0, 1.0], size=count // block + 2), block)[offset : offset + count]
     losses = part.losses.copy()
-    losses[part.places] = part.levels + part.apart[chosen]
+    losses[part.places] = part.levels + part.apart * signs
     return losses

@@ -29,13 +29,13 @@ def find_command(options: FindOptions) -> None:
     """Check everything that a person can get wrong, search, report."""
     with loaded(find_origin(options), debug=options.debug) as task:
         finding = _find(task, options)
-        if options.out is not None:
-            save(find_figure(finding, f"{task.name}: {sentence(finding)}"), options.out)
         if options.json:
             typer.echo(json.dumps({"task": task.name, **finding.to_dict()}, allow_nan=False))
         elif not options.quiet:
             for line in _report(finding, options):
                 typer.echo(line)
+        if options.out is not None:
+            save(find_figure(finding, f"{task.name}: {sentence(finding)}"), options.out)
     if finding.suggestion is None:
         say(sentence(finding))
         raise typer.Exit(3)
@@ -65,8 +65,9 @@ def sentence(finding: Finding) -> str:
     """The rate with its interval, or why there is none."""
     if finding.suggestion is None:
         return f"no learning rate found: {finding.reason}"
-    interval = "" if finding.interval is None else " (5–95 %: {:.3g} to {:.3g})".format(*finding.interval)
-    return f"learning rate {finding.suggestion:.3g}{interval}"
+    if finding.interval is None:
+        return f"learning rate {finding.suggestion:.3g} (no interval: too few samples of the noise have a rate)"
+    return "learning rate {:.3g} (5–95 %: {:.3g} to {:.3g})".format(finding.suggestion, *finding.interval)
 
 
 def _find(task: Task, options: FindOptions) -> Finding:
@@ -103,7 +104,7 @@ def _report(finding: Finding, options: FindOptions) -> Iterator[str]:
         yield f"can't be told from the best: {', '.join(f'{rate:.3g}' for rate in finding.alike)}"
     made = finding.made
     yield (
-        f"{finding.method}, {made['steps']} steps, {len(made['seeds'])} seeds, {made['signal']} loss, "
+        f"{finding.method}, {made['steps']} steps, {_seeds(finding)}, {made['signal']} loss, "
         f"rates {made['low']:.3g} to {made['high']:.3g}"
     )
     for each in made.get("widened", ()):
@@ -112,6 +113,13 @@ def _report(finding: Finding, options: FindOptions) -> Iterator[str]:
         yield f"picture {options.out}"
     elif (limits := drawn_range(finding)) is not None:
         yield _drawn(finding, *limits)
+
+
+def _seeds(finding: Finding) -> str:
+    """How many there are to see; where nothing is random in a task they are all the same."""
+    count = finding.curve.seeds
+    same = "" if finding.made["seeds_differ"] else ", as all are the same"
+    return f"{count} seed{'s' if count > 1 else ''}{same}"
 
 
 def _cells(each: Estimate) -> str:

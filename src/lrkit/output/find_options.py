@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from lrkit.analysis.finder import Growth, Method, Signal
-from lrkit.output.plots import SUFFIXES
-from lrkit.output.task_command import Origin, TaskOptions, check_counts
+from lrkit.output.plots import check_out
+from lrkit.output.task_command import Origin, TaskOptions, check_counts, flag
 from lrkit.schedules.errors import InputError, unknown
+from lrkit.schedules.shares import as_positive
 from lrkit.training.lanes.choice import BACKENDS
 from lrkit.training.task_source import TaskSource
 
@@ -54,7 +55,10 @@ def find_origin(options: FindOptions) -> Origin:
     if options.backend not in BACKENDS:
         raise unknown("backend", options.backend, BACKENDS)
     check_counts(options, {"steps": 10, "seeds": 1})
-    if options.out is not None and options.out.suffix.lower() not in SUFFIXES:
-        raise InputError(f"--out must end in {', '.join(SUFFIXES)}, not {str(options.out)!r}")
+    check_out(options.out)
+    for end in ("low", "high"):
+        as_positive(getattr(options, end), flag(end))
+    if options.low >= options.high:
+        raise InputError(f"--low must be less than --high, not {options.low:g} and {options.high:g}")
     data = None if options.data is None else str(options.data)
     return Origin(TaskSource(options.task, data=data, batch_size=options.batch_size), options.threads)

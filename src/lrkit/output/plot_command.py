@@ -11,7 +11,7 @@ from typing import Any
 import typer
 
 from lrkit.output.chart import chart
-from lrkit.output.plots import SUFFIXES, preview_figure, save
+from lrkit.output.plots import check_out, preview_figure, save
 from lrkit.output.preview import STEPS, Curve, Panel, Preview, as_plans, longest, preview
 from lrkit.schedules import Horizon, Plan, Plans, parse
 from lrkit.schedules.errors import InputError
@@ -52,8 +52,7 @@ def plot_schedules(options: PlotOptions) -> None:
     """Draw the schedules in the terminal, or print a table or JSON; and draw into a file where one is named."""
     runs = [parse(text) for text in options.texts]
     out = options.out
-    if out is not None and out.suffix.lower() not in SUFFIXES:
-        raise InputError(f"--out must end in {', '.join(SUFFIXES)}, not {str(out)!r}")
+    check_out(out)
     horizon, remarks = _horizon(options, runs)
     at = _steps_at(options.at, horizon)
     base = 1.0 if options.lr is None else options.lr

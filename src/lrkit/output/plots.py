@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "COLOURS",
-    "SUFFIXES",
+    "check_out",
     "curves_figure",
     "cut",
     "legend_columns",
@@ -34,7 +34,7 @@ __all__ = [
     "thin",
 ]
 
-SUFFIXES = (".png", ".svg", ".pdf")
+_SUFFIXES = (".png", ".svg", ".pdf")
 
 # Okabe and Ito's colours, told apart by colour-blind people too.
 _BLUE, _ORANGE, _GREEN, _GREY = "#0072B2", "#D55E00", "#009E73", "#666666"
@@ -177,12 +177,26 @@ def save(figure: "Figure", path: str | Path) -> None:
         raise InputError(f"the picture {file} can't be written: {error.strerror}") from None
 
 
+def check_out(out: Path | None) -> None:
+    """Refuse a place where a picture can't be written, before there is anything to draw.
+
+    Raises:
+        InputError: for another suffix, and a folder that doesn't exist.
+    """
+    if out is None:
+        return
+    if out.suffix.lower() not in _SUFFIXES:
+        raise InputError(f"--out must end in {', '.join(_SUFFIXES)}, not {str(out)!r}")
+    if not out.parent.is_dir():
+        raise InputError(f"--out must be in a folder that exists, not {str(out)!r}")
+
+
 def _file(path: object) -> Path:
     if not isinstance(path, str | Path):
         raise InputTypeError(f"out must be a path such as 'schedules.png', not {shown(path)} ({type(path).__name__})")
     file = Path(path)
-    if file.suffix.lower() not in SUFFIXES:
-        raise InputError(f"a picture's name must end in {', '.join(SUFFIXES)}, not {str(file)!r}")
+    if file.suffix.lower() not in _SUFFIXES:
+        raise InputError(f"a picture's name must end in {', '.join(_SUFFIXES)}, not {str(file)!r}")
     return file
 
 
