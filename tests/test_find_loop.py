@@ -307,6 +307,144 @@ print(json.dumps(finding.to_dict()["curve"]))
     assert list(tmp_path.iterdir()) == []
 
 
+SHORT = {"low": 1e-3, "high": 1.0, "steps": 10, "seeds": 1}
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning:torch")
+@pytest.mark.parametrize("wrap", [torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm])
+def test_weights_that_are_computed_by_a_hook_are_copied(wrap):
+    model = wrap(nn.Linear(1, 1))
+    before = squares(model(X), Y).item()  # leaves a weight that was computed
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-9)
+    finding = lrkit.find(model, optimizer, [(X, Y)], squares, **{**SHORT, "low": 1e-9, "high": 1e-8})
+    assert finding.curve.losses[0, 0] == pytest.approx(before, rel=1e-3)
+
+
+def test_outputs_that_a_module_keeps_are_copied():
+    class Keeping(nn.Linear):
+        def forward(self, x):
+            self.last = super().forward(x)
+            self.all = {"outputs": [self.last]}
+            return self.last
+
+    model = Keeping(1, 1)
+    kept = model(X)
+    finding = lrkit.find(model, torch.optim.SGD(model.parameters(), lr=0.1), [(X, Y)], squares, **SHORT)
+    assert np.isfinite(finding.curve.losses).all()
+    assert model.last is kept
+
+
+def test_an_optimizer_with_a_function_of_its_own():
+    class Shrinking(torch.optim.SGD):
+        def __init__(self, parameters, lr, shrink):
+            super().__init__(parameters, lr=lr)
+            self.shrink = shrink
+
+        def step(self, closure=None):
+            super().step(closure)
+            for group in self.param_groups:
+                for each in group["params"]:
+                    each.data.mul_(self.shrink(group["lr"]))
+
+    model = nn.Linear(1, 1)
+    optimizer = Shrinking(model.parameters(), 0.1, lambda rate: 0.0)
+    finding = lrkit.find(model, optimizer, [(X, Y)], squares, **SHORT)
+    assert finding.curve.losses[0, 0] == pytest.approx(float(Y.square().mean()))
+
+
+def test_lanes_of_one_seed_see_the_same_though_sampler_data_and_collate_draw_for_themselves():
+    class Own(Dataset):
+        def __init__(self):
+            self.own = np.random.default_rng(0)
+
+        def __len__(self):
+            return 64
+
+        def __getitem__(self, index):
+            return X[index] + 0.1 * self.own.normal(), Y[index]
+
+    class Order(torch.utils.data.Sampler):
+        def __init__(self):
+            self.own = np.random.default_rng(0)
+
+        def __len__(self):
+            return 64
+
+        def __iter__(self):
+            return iter(self.own.permutation(64).tolist())
+
+    class Collate:
+        def __init__(self):
+            self.own = np.random.default_rng(0)
+
+        def __call__(self, items):
+            self.own.normal()
+            return torch.utils.data.default_collate(items)
+
+    data, order, collate, seen = Own(), Order(), Collate(), []
+    states = [copy.deepcopy(each.own.bit_generator.state) for each in (data, order, collate)]
+    model = nn.Linear(1, 1)
+
+    def loss(output, target):
+        seen.append(target.sum().item())
+        return squares(output, target)
+
+    each = DataLoader(data, batch_size=8, sampler=order, collate_fn=collate)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    lrkit.find(model, optimizer, each, loss, method="race", signal="train", **{**SHORT, "steps": 20})
+    lanes = np.array(seen).reshape(-1, 20)
+    assert len(lanes) > 5
+    assert (lanes == lanes[0]).all()
+    assert [each.own.bit_generator.state for each in (data, order, collate)] == states
+
+
+def test_batches_keep_their_types():
+    class Attributes(dict):
+        __getattr__ = dict.__getitem__
+
+    class Itself(dict):
+        def __init__(self, *arguments, **items):
+            super().__init__(*arguments, **items)
+            self.__dict__ = self
+
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    for kind in (Attributes, Itself):
+        data = DataLoader(range(32), batch_size=8, collate_fn=lambda rows, kind=kind: kind(x=X[rows], y=Y[rows]))
+        lrkit.find(model, optimizer, data, forward=lambda model, batch: squares(model(batch.x), batch.y), **SHORT)
+
+
+def test_other_modules_that_a_loss_leads_to_keep_their_gradients():
+    model, critic, judge = (nn.Linear(1, 1) for _ in range(3))
+    judge(X).sum().backward()
+    before = judge.weight.grad.clone()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def forward(model, batch):
+        return squares(model(batch[0]), batch[1]) + 0.01 * (critic(model(batch[0])) + judge(batch[0])).mean()
+
+    lrkit.find(model, optimizer, loader(), forward=forward, **SHORT)
+    lrkit.find(model, optimizer, loader(), lambda output, target: squares(critic(output), target), **SHORT)
+    assert critic.weight.grad is None
+    assert torch.equal(judge.weight.grad, before)
+
+
+def test_buffers_of_the_model_itself_stay_when_forward_uses_it():
+    teacher = network()
+    optimizer = torch.optim.SGD(teacher.parameters(), lr=0.1)
+    held = teacher[1].running_mean
+    before = {name: each.clone() for name, each in teacher.named_buffers()}
+
+    def forward(model, batch):
+        with torch.no_grad():
+            wanted = teacher(batch[0])
+        return squares(model(batch[0]), wanted + batch[1])
+
+    lrkit.find(teacher, optimizer, loader(), forward=forward, **SHORT)
+    assert_same(before, dict(teacher.named_buffers()))
+    assert teacher[1].running_mean is held
+
+
 # --- what is refused -----------------------------------------------------------------------------
 
 
@@ -350,3 +488,82 @@ def test_a_loss_that_uses_the_model_itself_is_refused():
     refused(InputError, sentence, lambda: lrkit.find(model, optimizer, loader(), decayed, **QUICK))
     assert model.weight.grad is None
     assert model.weight._backward_hooks is None
+
+
+def test_a_loss_that_holds_the_model_is_refused():
+    class Decayed(nn.Module):
+        def __init__(self, model):
+            super().__init__()
+            self.model = model
+
+        def forward(self, output, target):
+            return squares(output, target) + sum(each.square().sum() for each in self.model.parameters())
+
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sentence = "the loss uses the model itself, not the copy that is trained; forward(model, batch) gets that"
+    refused(InputError, sentence, lambda: lrkit.find(model, optimizer, loader(), Decayed(model), **QUICK))
+
+
+def test_a_model_that_cannot_be_trained_as_it_is_is_refused():
+    def find(model, optimizer=None):
+        optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
+        return lambda: lrkit.find(model, optimizer, loader(), squares, **QUICK)
+
+    sentence = "the model has lazy modules that haven't seen a batch yet; pass one through it first"
+    refused(InputError, sentence, find(nn.LazyLinear(1)))
+    model = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1, device="meta"))
+    refused(InputError, "the model must be on one device, not on cpu and meta", find(model))
+    model = nn.Linear(1, 1)
+    sentence = "the optimizer must make an update without a closure, which LBFGS needs"
+    refused(InputError, sentence, find(model, torch.optim.LBFGS(model.parameters())))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.jit")
+def test_a_scripted_model_is_refused():
+    model = torch.jit.trace(nn.Linear(1, 1), X)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sentence = "model must not be scripted or traced, which can't be copied; give what it is made of"
+    refused(InputTypeError, sentence, lambda: lrkit.find(model, optimizer, loader(), squares, **QUICK))
+
+
+def test_a_loss_or_forward_that_is_none_is_refused():
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    sentence = "loss must be a function, not the class MSELoss; make one of it first"
+    refused(InputTypeError, sentence, lambda: lrkit.find(model, optimizer, loader(), nn.MSELoss, **QUICK))
+    sentence = "forward must return the mean loss alone, or (mean loss, samples, metrics), not float"
+    refused(
+        InputTypeError,
+        sentence,
+        lambda: lrkit.find(model, optimizer, loader(), forward=lambda model, batch: 1.5, **QUICK),
+    )
+
+
+def test_loaders_without_a_batch_are_refused():
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    refused(InputError, "loader has no batches", lambda: lrkit.find(model, optimizer, [], squares, **QUICK))
+    refused(
+        InputError,
+        "valid has no batches",
+        lambda: lrkit.find(model, optimizer, loader(), squares, valid=[], signal="valid", **QUICK),
+    )
+
+
+def test_a_loader_that_holds_an_iterator_is_refused():
+    class Infinite(DataLoader):
+        def __init__(self, *arguments, **options):
+            super().__init__(*arguments, **options)
+            object.__setattr__(self, "iterator", super().__iter__())
+
+        def __iter__(self):
+            for _ in range(len(self)):
+                yield next(self.iterator)
+
+    model = nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    infinite = Infinite(loader().dataset, batch_size=16)
+    sentence = "loader keeps an iterator in 'iterator', whose batches it would take; give a DataLoader"
+    refused(InputError, sentence, lambda: lrkit.find(model, optimizer, infinite, squares, **QUICK))
+    assert torch.equal(next(infinite.iterator)[0], X[:16])

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import lrkit
-from find_cases import QUICK, X, Y, refused, task
+from find_cases import QUICK, X, Y, refused, squares, task
 from lrkit import InputError, InputTypeError
 
 # --- the ramp ------------------------------------------------------------------------------------
@@ -40,7 +40,10 @@ def test_a_rate_is_found_where_descent_by_hand_has_it():
     assert finding.reason is None
     low, high = finding.interval
     assert low <= finding.suggestion <= high
-    assert 0.02 < finding.suggestion < 3  # the loss's curvature is 2/3: it is stable below 3
+    rates = finding.curve.rates
+    left = np.cumprod((1 - rates * 2 / 3) ** 2)  # of the loss, whose curvature is 2/3 by the weight
+    halfway = rates[np.flatnonzero(left < 0.5)[0]]
+    assert halfway / 1.5 < finding.suggestion < 1.5 * halfway
 
 
 def test_the_same_search_finds_the_same_and_another_range_of_seeds_another_curve():
@@ -116,9 +119,11 @@ def test_a_curve_for_each_group_moves_that_group_alone():
         assert not np.array_equal(each.curve.losses, finding.curve.losses)
 
 
-def test_adam_finds_a_rate_too():
-    adam = task(optimizer=torch.optim.Adam)
-    assert 1e-4 < lrkit.find_task(adam, low=1e-5, high=100.0).suggestion < 10
+def test_with_adam_a_rate_is_found_where_steps_of_its_size_by_hand_have_it():
+    finding = lrkit.find_task(task(optimizer=torch.optim.Adam), low=1e-5, high=100.0)
+    way = np.cumsum(finding.curve.rates)  # each step is as long as the rate; the weight has 1 to 3 to go
+    first, last = (finding.curve.rates[np.flatnonzero(way > (1 - 0.5**0.5) * each)[0]] for each in (1, 3))
+    assert first / 1.2 < finding.suggestion < 1.2 * last
 
 
 # --- the range -----------------------------------------------------------------------------------
@@ -137,6 +142,19 @@ def test_the_range_widens_downwards_where_it_diverges_at_once():
     finding = lrkit.find_task(steep, low=1e-2, high=1.0)
     assert finding.made["widened"][0]["reason"] == "diverged at once"
     assert finding.suggestion < 1e-7
+
+
+def test_a_range_that_widens_takes_at_most_four_times_the_steps():
+    finding = lrkit.find_task(task(), low=1.0, high=1.0001, steps=40, seeds=1)
+    assert finding.made["widened"]
+    assert len(finding.curve.rates) <= 160
+
+
+def test_a_linear_range_that_widens_moves_up():
+    finding = lrkit.find_task(task(), low=1e-4, high=1e-3, growth="linear", seeds=1)
+    assert finding.made["widened"]
+    assert finding.made["high"] / finding.made["low"] <= 1000.1
+    np.testing.assert_allclose(np.diff(finding.curve.rates, 2), 0, atol=1e-12)
 
 
 def test_where_there_is_no_descent_it_says_so():
@@ -161,6 +179,9 @@ def test_a_finding_says_how_it_was_made():
     assert (made["seeds"], made["steps"], made["low"], made["high"]) == ([0, 1], 40, 1e-4, 100.0)
     assert made["torch"] == torch.__version__
     assert made["lanes"]["backend"] == "sequential"
+    assert finding == lrkit.find_task(task(), **QUICK)  # but for the time
+    assert finding != lrkit.find_task(task(), **{**QUICK, "seeds": 1})
+    assert finding.__hash__ is None
     written = json.loads(json.dumps(finding.to_dict(), allow_nan=False))
     assert {"suggestion", "interval", "rules", "curve", "reason", "method", "made"} <= written.keys()
 
@@ -198,6 +219,32 @@ def test_a_race_says_which_rates_cannot_be_told_apart():
     assert lrkit.find_task(task(), **{**RACE, "seeds": 1}).alike == ()
 
 
+def test_a_race_takes_a_rate_that_every_seed_survives():
+    class Uneven(nn.Linear):
+        """Four times as steep for the one seed of three whose weight begins below 0."""
+
+        def __init__(self):
+            super().__init__(1, 1)
+            self.scale = 4.0 if self.weight < 0 else 1.0
+
+        def forward(self, x):
+            return self.scale * super().forward(x)
+
+    def loss(output, target):
+        found = squares(output, target)
+        return torch.where(found > 1e3, torch.nan, found)
+
+    uneven = task(model=Uneven, train=(X, 2 * X), loss=loss)
+    finding = lrkit.find_task(uneven, **RACE)
+    ended = np.isfinite(finding.curve.losses)
+    assert (ended.sum(axis=0) == 2).any()
+    assert finding.curve.typical[~ended.all(axis=0)].min() < finding.curve.typical[ended.all(axis=0)].min()
+    assert finding.made["seeds_diverged"] == 0
+    assert finding.alike
+    assert all(ended[:, finding.curve.rates == rate].all() for rate in finding.alike)
+    assert finding.suggestion < finding.curve.rates[~ended.all(axis=0)].min()
+
+
 def test_a_race_without_held_out_data_takes_the_last_tenth_of_training_losses():
     bare = task(valid=None)
     finding = lrkit.find_task(bare, **RACE)
@@ -232,9 +279,17 @@ def test_a_race_with_a_schedule_and_groups():
         ({"method": "rmap"}, "unknown method 'rmap', did you mean 'ramp'? Known: race, ramp"),
         ({"low": 0.0}, "low must be finite and above 0, not 0.0"),
         ({"low": 1.0, "high": 0.1}, "low must be less than high, not 1 and 0.1"),
+        ({"high": 1e308}, "high must be between 1e-30 and 1e+30, not 1e+308"),
+        ({"low": 1e-40}, "low must be between 1e-30 and 1e+30, not 1e-40"),
+        (
+            {"growth": "linear"},
+            "growth='linear' needs a range of at most 3 decades, not 1e-07 to 10, of which it would see the last one "
+            "alone: set low to 0.01 or more, or use growth='exponential'",
+        ),
         ({"steps": 5}, "steps must be at least 10, not 5"),
         ({"seeds": 0}, "seeds must be at least 1, not 0"),
         ({"signal": "valid"}, "signal='valid' needs validation data, and the task has none"),
+        ({"signal": ""}, "unknown signal ''. Known: train, valid"),
         ({"growth": "fast"}, "unknown growth 'fast'. Known: exponential, linear"),
         ({"method": "race", "groups": "each"}, "groups='each' is for a ramp; a race moves all param groups together"),
         ({"schedule": "linear(to=0)"}, "schedule is for a race; in a ramp the rate grows"),
@@ -247,3 +302,9 @@ def test_bad_arguments_are_refused_before_anything_is_trained(changes, sentence)
     refused(
         (InputError, InputTypeError), sentence, lambda: lrkit.find_task(task(model=untrained, valid=None), **changes)
     )
+
+
+def test_a_search_needs_gradients_and_data():
+    with torch.inference_mode():
+        sentence = "a learning rate can't be found under torch.inference_mode(), which allows no gradients"
+        refused(InputError, sentence, lambda: lrkit.find_task(task(), **QUICK))

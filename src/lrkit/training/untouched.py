@@ -74,19 +74,16 @@ class _Buffer:
     def __init__(self, module: nn.Module, name: str) -> None:
         self._module, self._name, self._tensor = module, name, module._buffers[name]
         self._value = None if self._tensor is None else self._tensor.detach().clone()
-        self._version = _version(self._tensor)
 
     def put_back(self) -> None:
         """Give the module the same tensor with the same values; one that didn't change isn't written to."""
         self._module._buffers[self._name] = self._tensor
-        if self._tensor is not None and self._value is not None and _version(self._tensor) != self._version:
+        if self._tensor is None or self._value is None:
+            return
+        # compared, since torch's count of changes leaves out those that a batch norm makes
+        if self._tensor.layout is not torch.strided or not torch.equal(self._tensor, self._value):
             with torch.no_grad():
                 self._tensor.copy_(self._value)
-
-
-def _version(tensor: Tensor | None) -> int | None:
-    """How often it was written to, where torch counts that."""
-    return None if tensor is None or tensor.is_inference() else tensor._version
 
 
 def _leaves(loss: Tensor) -> Iterator[Tensor]:
