@@ -242,7 +242,7 @@ def test_the_model_trains_in_train_mode_and_is_measured_in_eval_mode():
     [
         ({"epochs": None}, "either epochs or steps, not neither"),
         ({"steps": 3}, "either epochs or steps, not both"),
-        ({"epochs": 0}, "epochs must be positive, not 0"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
         ({"epochs": 1.5}, "epochs must be a whole number"),
         ({"batch_size": -1}, "batch_size must be positive"),
         ({"batch_size": None}, "batch_size must be a whole number"),

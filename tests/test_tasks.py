@@ -177,7 +177,7 @@ FAILURES = [  # what stands there, what is put in its place, the line that is na
         "in the metric .accuracy., given output",
     ),
     ("lrkit.accuracy", "lambda *_: torch.ones(9)", TASK_LINE, "the metric 'accuracy' must be one number"),
-    ("batch_size=32", "batch_size=0", TASK_LINE, "batch_size must be positive, not 0"),
+    ("batch_size=32", "batch_size=0", TASK_LINE, "batch_size must be at least 1, not 0"),
     ("epochs=10,", "", TASK_LINE, "a task's length is either epochs or steps, not neither"),
     ("lrkit.accuracy", "lambda *_: sys.exit(1)", "sys.exit", r"^the task ended the program, with sys.exit\(1\)$"),
     ("epochs=10,", "epochs=sys.exit('no'),", "sys.exit", r"^the task ended the program, with sys.exit\('no'\)$"),
