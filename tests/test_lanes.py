@@ -4,6 +4,7 @@ import copy
 import math
 import random
 import re
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -445,3 +446,18 @@ def test_gradients_may_be_off_where_lanes_are_called(backend):
     with torch.no_grad():
         assert lrkit.run_lanes(task, LANES, backend=backend) == whole
         assert not torch.is_grad_enabled()
+
+
+def test_an_optimizer_is_kept_only_while_its_lane_is_trained():
+    alive, counts = weakref.WeakSet(), []
+
+    def optimizer(parameters):
+        made = torch.optim.SGD(parameters, lr=0.1)
+        alive.add(made)
+        counts.append(len(alive))
+        return made
+
+    task = make(optimizer=optimizer, epochs=1)
+    lrkit.run_lanes(task, [Lane(lr=0.01 * (1 + number)) for number in range(12)], backend="sequential")
+    assert len(counts) >= 24
+    assert max(counts) <= 4

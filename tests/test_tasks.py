@@ -177,7 +177,7 @@ FAILURES = [  # what stands there, what is put in its place, the line that is na
         "in the metric .accuracy., given output",
     ),
     ("lrkit.accuracy", "lambda *_: torch.ones(9)", TASK_LINE, "the metric 'accuracy' must be one number"),
-    ("batch_size=32", "batch_size=0", TASK_LINE, "batch_size must be positive, not 0"),
+    ("batch_size=32", "batch_size=0", TASK_LINE, "batch_size must be at least 1, not 0"),
     ("epochs=10,", "", TASK_LINE, "a task's length is either epochs or steps, not neither"),
     ("lrkit.accuracy", "lambda *_: sys.exit(1)", "sys.exit", r"^the task ended the program, with sys.exit\(1\)$"),
     ("epochs=10,", "epochs=sys.exit('no'),", "sys.exit", r"^the task ended the program, with sys.exit\('no'\)$"),
@@ -333,6 +333,45 @@ def test_batches_of_any_type(collate):
 
     own = make(train=rows, valid=rows[:33], loss=None, metrics={}, forward=forward, collate=collate)
     assert package.run(own, "linear()") == package.run(make(), "linear()")
+
+
+class Named(nn.Sequential):
+    """A model whose input has names."""
+
+    def forward(self, inputs):
+        return super().forward(inputs["x"] if isinstance(inputs, dict) else inputs.x)
+
+
+class Sample:
+    """An input without a length."""
+
+    def __init__(self, x):
+        self.x = x
+
+
+def test_an_input_of_several_tensors_has_as_many_samples_as_the_first():
+    def model():
+        return Named(*make().model())
+
+    rows = [({"x": x, "more": [0, 0]}, y) for x, y in zip(X, Y, strict=True)]
+    assert package.run(make(train=rows, valid=rows[:33], model=model), "linear()") == package.run(make(), "linear()")
+
+
+def test_an_input_without_a_length_counts_once():
+    def collate(items):
+        return Sample(torch.stack([each[0] for each in items])), torch.stack([each[1] for each in items])
+
+    rows = list(zip(X, Y, strict=True))
+    own = make(train=rows, valid=None, model=lambda: Named(*make().model()), collate=collate)
+    history = package.run(own, "linear()")
+    steps = history.epochs[0].step
+    assert history.epochs[0].train_loss == pytest.approx(history.losses[:steps].mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("value", [2.5, "2", "5%", True])
+def test_counts_are_whole_numbers(value):
+    with pytest.raises(InputTypeError, match="accumulate must be a whole number, not"):
+        make(accumulate=value)
 
 
 def test_several_losses_are_summed_and_each_is_measured():

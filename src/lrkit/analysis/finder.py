@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrkit.analysis.finding import Finding
-from lrkit.analysis.race import race
-from lrkit.analysis.ramp import ramp
+from lrkit.analysis.race import run_race
+from lrkit.analysis.ramp import run_ramp
 from lrkit.analysis.search import Search
 from lrkit.schedules import Schedule, parse
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
@@ -19,8 +19,9 @@ from lrkit.training.lanes.choice import BACKENDS
 from lrkit.training.lanes.loop import run_lanes
 from lrkit.training.lanes.observer import LanesObserver
 from lrkit.training.loop import choose_device
-from lrkit.training.loop_task import OwnForward, loop_task, untouched
+from lrkit.training.loop_task import OwnForward, loop_task
 from lrkit.training.task import Task
+from lrkit.training.untouched import Bystanders, untouched
 
 __all__ = ["find", "find_task"]
 
@@ -59,12 +60,12 @@ def find_task(
         method: "ramp", the range test: the rate grows during one short training; or "race": each rate trains by itself
             from the same start, slower, and measures what the ramp only suggests.
         low: the lowest rate, of the first param group that has one; the other groups keep their ratios to it.
-        high: the highest.
+        high: the highest; with `growth="linear"` at most 1000 times low, since nearly all rates are in the last decade.
         steps: updates of a ramp, or of each rate in a race.
         seeds: how many, each with its own initial weights and data order.
         signal: "train" or "valid", the loss that rates are judged by: in a ramp, of a held-out batch that is the same
-            after every update; in a race, of all validation data at the end. By default "valid" in a race with
-            validation data, else "train".
+            after every update; in a race, of all validation data at the end (it is measured after each pass, so keep
+            it short where passes are). By default "valid" in a race with validation data, else "train".
         growth: of the rate in a ramp, "exponential" or "linear".
         groups: "each" gives a curve for each param group too, while the others keep their rates; ramps only.
         schedule: of each rate in a race, as a multiple of it.
@@ -88,23 +89,27 @@ def find_task(
     """
     if not isinstance(task, Task):
         raise InputTypeError(f"task must be an lrkit.Task, not {shown(task)}; lrkit.find takes a model")
+    if torch.is_inference_mode_enabled():
+        raise InputError("a learning rate can't be found under torch.inference_mode(), which allows no gradients")
     for name, value, known in (
-        ("method", method, ("ramp", "race")),
-        ("groups", groups, ("together", "each")),
+        ("method", method, get_args(Method)),
+        ("signal", signal, (None, *get_args(Signal))),
+        ("growth", growth, get_args(Growth)),
+        ("groups", groups, get_args(Groups)),
         ("backend", backend, BACKENDS),
     ):
         if value not in known:
-            raise unknown(name, str(value), known)
+            raise unknown(name, str(value), filter(None, known))
     if method == "race" and groups == "each":
         raise InputError("groups='each' is for a ramp; a race moves all param groups together")
-    wanted = signal or ("valid" if method == "race" and task.valid is not None else "train")
+    by_default = "valid" if method == "race" and task.valid is not None else "train"
     search = Search.of(
         task,
         low=low,
         high=high,
         steps=steps,
         seeds=seeds,
-        signal=wanted,
+        signal=by_default if signal is None else signal,
         growth=growth,
         place=choose_device(device),
     )
@@ -112,8 +117,8 @@ def find_task(
     watchers: Sequence[LanesObserver] = tuple(observers)
     train = partial(run_lanes, backend=backend, memory=memory, device=search.place, observers=watchers, stop=stop)
     if method == "race":
-        return race(_in_float32(task), search, train, plan)
-    return ramp(_in_float32(task), search, train, each_group=groups == "each")
+        return run_race(_in_float32(task), search, train, plan)
+    return run_ramp(_in_float32(task), search, train, each_group=groups == "each")
 
 
 def find(
@@ -143,8 +148,8 @@ def find(
 
     It trains copies of the model and the optimizer, with the weights and the state that they have now, on batches of a
     fresh pass through a copy of the loader; scheduler and gradient scaler needn't be named. Seeds differ in the order
-    of the data and in what the model draws; where they don't differ in anything, one counts. Lanes are trained one
-    after another.
+    of the data and in what the model draws; where they don't differ in anything, all are trained and one counts. Lanes
+    are trained one after another.
 
     What functions of yours write down, such as forward hooks that keep what they see, they write down here too.
 
@@ -183,6 +188,7 @@ def find(
     >>> 0.01 < finding.suggestion < 1, optimizer.param_groups[0]["lr"]
     (True, 0.1)
     """
+    bystanders = Bystanders()
     task = loop_task(
         model,
         optimizer,
@@ -194,8 +200,9 @@ def find(
         clip_norm=clip_norm,
         precision=precision,
         steps=steps,
+        bystanders=bystanders,
     )
-    with untouched(model):
+    with untouched(model, bystanders):
         return find_task(
             task,
             method=method,

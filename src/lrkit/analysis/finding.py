@@ -1,7 +1,7 @@
 """What a search for a learning rate found, and how."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lrkit.analysis.suggestions import Suggestion
@@ -13,10 +13,12 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Finding(Suggestion):
-    """A learning rate, how sure it is, what it was read from, and how that was made.
+    """A learning rate, how sure it is, what it was read from, and how that was made; `made` aside, they compare equal.
 
     Rates are those of the first param group that has one; other groups keep their ratios to it (`made["ratios"]`).
-    Of a race there is one rule only, "race".
+    Of a race there is one rule only, "race". There may be a suggestion without an interval: in a ramp, where fewer than
+    half of the samples of the bootstrap have a rate; in a race, where fewer than 4 rates that all seeds have come
+    through are within half a decade of the best.
 
     Attributes:
         method: "ramp" or "race".
@@ -26,9 +28,11 @@ class Finding(Suggestion):
     """
 
     method: str
-    made: Mapping[str, Any]
+    made: Mapping[str, Any] = field(compare=False)
     alike: tuple[float, ...] = ()
     groups: tuple["Finding", ...] = ()
+
+    __hash__ = None  # type: ignore[assignment]  # mappings have no hash
 
     def to_dict(self) -> dict[str, Any]:
         """What fits into JSON; what isn't finite becomes null."""

@@ -6,7 +6,7 @@ from scipy.stats import t as student
 from lrkit.analysis.curves import Array, Curve
 from lrkit.analysis.suggestions import QUANTILES, Estimate
 
-__all__ = ["alike", "best_rate", "estimate_minimum"]
+__all__ = ["best_rate", "estimate_minimum", "find_alike"]
 
 _NEAR = np.log(10) / 2 + 1e-9  # how far from the best rate, in its logarithm, a parabola is fitted
 _FEWEST = 4  # points that a parabola is fitted to
@@ -16,10 +16,14 @@ _DRAWS = 1000
 def best_rate(curve: Curve) -> int | None:
     """The index of the rate with the lowest loss, in the median over seeds; None where all have diverged.
 
-    >>> best_rate(Curve([0.1, 1.0, 10.0], [2.0, 1.0, float("nan")]))
+    It is one that no seed has diverged at, where there is any.
+
+    >>> best_rate(Curve([0.1, 1.0, 10.0], [[2.0, 1.0, 0.5], [2.0, 1.1, float("nan")], [2.0, 1.2, 0.4]]))
     1
     """
-    return int(np.argmin(curve.typical)) if np.isfinite(curve.typical).any() else None
+    survived = np.isfinite(curve.losses).all(axis=0)
+    losses = np.where(survived, curve.typical, np.inf) if survived.any() else curve.typical
+    return int(np.argmin(losses)) if np.isfinite(losses).any() else None
 
 
 def estimate_minimum(curve: Curve) -> Estimate | None:
@@ -56,18 +60,23 @@ def estimate_minimum(curve: Curve) -> Estimate | None:
     return Estimate(value, low, high)
 
 
-def alike(curve: Curve) -> tuple[float, ...]:
+def find_alike(curve: Curve) -> tuple[float, ...]:
     """The rates whose losses can't be told apart from the best one's: t test at 5 % of the differences within seeds.
 
-    Empty for one seed, which can't tell rates apart from chance.
+    Seeds that have diverged at the best rate don't count. Empty for one seed, which can't tell rates apart from chance.
 
-    >>> alike(Curve([0.1, 1.0, 10.0], [[2.0, 1.1, 1.0], [2.2, 1.0, 1.1], [2.1, 1.3, 1.2]]))
+    >>> find_alike(Curve([0.1, 1.0, 10.0], [[2.0, 1.1, 1.0], [2.2, 1.0, 1.1], [2.1, 1.3, 1.2]]))
     (1.0, 10.0)
     """
-    best, seeds = best_rate(curve), curve.seeds
-    if best is None or seeds == 1:
+    best = best_rate(curve)
+    if best is None:
         return ()
-    above = curve.losses - curve.losses[:, best : best + 1]
+    losses = np.where(np.isfinite(curve.losses), curve.losses, np.nan)
+    losses = losses[np.isfinite(losses[:, best])]
+    seeds = len(losses)
+    if seeds == 1:
+        return ()
+    above = losses - losses[:, best : best + 1]
     bound = student.ppf(0.95, seeds - 1) * above.std(axis=0, ddof=1) / np.sqrt(seeds)
     return tuple(curve.rates[above.mean(axis=0) <= bound].tolist())
 

@@ -9,14 +9,14 @@ import numpy as np
 from lrkit.analysis.curves import Curve
 from lrkit.analysis.descents import Reason
 from lrkit.analysis.finding import Finding
-from lrkit.analysis.minimum import alike, best_rate, estimate_minimum
+from lrkit.analysis.minimum import best_rate, estimate_minimum, find_alike
 from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search, of_different_seeds
 from lrkit.schedules import Schedule, constant
 from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.task import Task
 
-__all__ = ["race"]
+__all__ = ["run_race"]
 
 _PER_DECADE = 2
 _BETWEEN = 3  # new rates on each side of the best one, in the last heat
@@ -24,7 +24,7 @@ _WIDENINGS = 4  # at most
 _FARTHER = 100.0  # by how much
 
 
-def race(task: Task, search: Search, train: Train, schedule: Schedule) -> Finding:
+def run_race(task: Task, search: Search, train: Train, schedule: Schedule) -> Finding:
     """Train at each rate of a grid, then at rates around the best, and fit where the loss is lowest.
 
     The grid has two rates for each decade; the last heat has three on each side of the best, up to its neighbours.
@@ -51,7 +51,8 @@ def race(task: Task, search: Search, train: Train, schedule: Schedule) -> Findin
     if obstacle is None:
         heats.run(_around(heats.curve))
     made = {**made_of_search(search, rates, heats.history, widened), "schedule": str(schedule)}
-    return _finding(heats.curve, obstacle, {**made, "seeds_differ": heats.curve.seeds == len(search.seeds)})
+    made |= {"seeds_differ": heats.curve.seeds == len(search.seeds), "seeds_diverged": _diverged(heats.curve)}
+    return _finding(heats.curve, obstacle, made)
 
 
 def _finding(curve: Curve, obstacle: Reason | None, made: Mapping[str, Any]) -> Finding:
@@ -69,7 +70,7 @@ def _finding(curve: Curve, obstacle: Reason | None, made: Mapping[str, Any]) -> 
         reason=obstacle,
         method="race",
         made=made,
-        alike=alike(curve),
+        alike=find_alike(curve),
     )
 
 
@@ -143,6 +144,12 @@ def _obstacle(curve: Curve) -> Reason | None:
     if best is None:
         return Reason.NONE_ENDED
     return Reason.BEST_AT_EDGE if best in (0, len(curve.rates) - 1) else None
+
+
+def _diverged(curve: Curve) -> int:
+    """How many seeds didn't come to the end at the best rate."""
+    best = best_rate(curve)
+    return curve.seeds if best is None else int(np.count_nonzero(~np.isfinite(curve.losses[:, best])))
 
 
 def _wider(curve: Curve, search: Search) -> Search | None:

@@ -15,6 +15,7 @@ from lrkit.analysis.finding import Finding
 from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search, of_different_seeds, padded
 from lrkit.analysis.suggestions import suggest
 from lrkit.schedules import Plans, Schedule, absolute, constant, exponential, linear
+from lrkit.schedules.errors import InputError
 from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.work import Histories
@@ -22,16 +23,18 @@ from lrkit.training.preparation import batches_of, take
 from lrkit.training.randomness import seeded
 from lrkit.training.task import Task
 
-__all__ = ["ramp"]
+__all__ = ["run_ramp"]
 
 _WIDENINGS = 4  # at most
 _FARTHER = 100.0  # by how much
+_LEAST_DECADES = 2.0  # that steps are spread over when it is told how many a wider range needs, and
+_MOST_STEPS = 4  # times those that were asked for
 _HELD_OUT = 4  # training batches that the held-out one is as long as, at most
 _EXPLODED = 50.0  # times what the loss has fallen by, above where it began
 _GROWN = 10.0  # times what it began with, at least
 
 
-def ramp(task: Task, search: Search, train: Train, *, each_group: bool = False) -> Finding:
+def run_ramp(task: Task, search: Search, train: Train, *, each_group: bool = False) -> Finding:
     """Let the rate grow from low to high, for each seed, and read a rate off the losses.
 
     rate(t) = low · (high / low)^(t / (steps - 1)), or low + (high - low) · t / (steps - 1); its loss is that of the
@@ -55,6 +58,7 @@ def ramp(task: Task, search: Search, train: Train, *, each_group: bool = False) 
 def _widening(task: Task, search: Search, rates: Rates, train: Train, group: int | None) -> Finding:
     """The finding, in a range that becomes wider as long as the curve doesn't support a rate."""
     widened: list[Mapping[str, Any]] = []
+    first = search
     while True:
         curve, history = _curve(task, search, rates, train, group)
         reason = diagnose(curve.rates, curve.typical)
@@ -62,7 +66,7 @@ def _widening(task: Task, search: Search, rates: Rates, train: Train, group: int
         if reason is None or other is None or len(widened) == _WIDENINGS:
             break
         widened.append({"low": search.low, "high": search.high, "reason": reason})
-        search = other
+        search = replace(other, steps=_steps(first, other))
     made = {**made_of_search(search, rates, history, widened), "growth": search.growth, "group": group}
     made["seeds_differ"] = curve.seeds == len(search.seeds)
     return Finding(**vars(suggest(curve)), method="ramp", made=made)
@@ -84,8 +88,13 @@ def _wider(reason: Reason, curve: Curve, search: Search) -> Search | None:
             return None
     if (low >= search.low and search.high >= HIGHEST) or (high <= search.high and search.low <= LOWEST):
         return None
-    other = search.between(low, high)
-    return replace(other, steps=max(search.steps, round(search.steps * other.decades / search.decades)))
+    return search.between(low, high, up=high > search.high)
+
+
+def _steps(first: Search, other: Search) -> int:
+    """Of a wider range: as many for each decade as were asked for, within bounds."""
+    wanted = round(first.steps * other.decades / max(first.decades, _LEAST_DECADES))
+    return min(max(first.steps, wanted), _MOST_STEPS * first.steps)
 
 
 def _curve(task: Task, search: Search, rates: Rates, train: Train, group: int | None) -> tuple[Curve, History]:
@@ -128,8 +137,10 @@ def _measured(task: Task, search: Search) -> Task:
     size = min(task.valid_batch_size, _HELD_OUT * task.batch_size)
     with seeded(0, search.place):
         batches = batches_of(replace(task, batch_size=size), task.valid, "valid", search.place, 0).epoch(1)
-        [batch] = take(batches, 1, "valid") or [None]
-    return replace(bare, loss=None, metrics={}, forward=_HeldOut(bare, batch))
+        taken = take(batches, 1, "valid")
+    if not taken:
+        raise InputError("valid has no samples")
+    return replace(bare, loss=None, metrics={}, forward=_HeldOut(bare, taken[0]))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from lrkit.analysis.curves import Array
-from lrkit.schedules.errors import InputError, unknown
+from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_count, as_positive
 from lrkit.training.history import History
 from lrkit.training.hyper import read
@@ -23,6 +23,8 @@ from lrkit.training.task import Task
 __all__ = ["HIGHEST", "LOWEST", "Rates", "Search", "Train", "made_of_search", "of_different_seeds", "padded"]
 
 LOWEST, HIGHEST = 1e-12, 1e4  # how far a range is widened
+_LONGEST_LINEAR = 1e3  # high / low where rates grow in even steps, nearly all of which are in the last decade
+_LEAST, _MOST = 1e-30, 1e30  # what a range may be: beyond, float32 has no room for weights
 _OF_A_LANE = ("schedule", "policy", "lr", "seed", "epochs", "dropped")  # of what `History.made` says
 
 
@@ -62,25 +64,30 @@ class Search:
         """The search, checked.
 
         Raises:
-            InputError, InputTypeError: for a range that is none, too few steps, and unknown names.
+            InputError, InputTypeError: for a range that is none, and too few steps.
         """
         low, high = as_positive(low, "low"), as_positive(high, "high")
         if not low < high:
             raise InputError(f"low must be less than high, not {low:g} and {high:g}")
-        for name, value, known in (
-            ("signal", signal, ("train", "valid")),
-            ("growth", growth, ("exponential", "linear")),
-        ):
-            if value not in known:
-                raise unknown(name, value, known)
+        for name, rate in (("low", low), ("high", high)):
+            if not _LEAST <= rate <= _MOST:
+                raise InputError(f"{name} must be between {_LEAST:g} and {_MOST:g}, not {rate:g}")
+        if growth == "linear" and high / low > _LONGEST_LINEAR:
+            raise InputError(
+                f"growth='linear' needs a range of at most 3 decades, not {low:g} to {high:g}, of which it would see "
+                f"the last one alone: set low to {high / _LONGEST_LINEAR:g} or more, or use growth='exponential'"
+            )
         if signal == "valid" and task.valid is None:
             raise InputError("signal='valid' needs validation data, and the task has none")
         count = as_count(seeds, "seeds", low=1)
         return cls(low, high, as_count(steps, "steps", low=10), tuple(range(count)), signal, growth, place)
 
-    def between(self, low: float, high: float) -> "Search":
-        """The same in another range, as far as a range is widened."""
-        return replace(self, low=max(low, min(LOWEST, self.low)), high=min(high, max(HIGHEST, self.high)))
+    def between(self, low: float, high: float, *, up: bool = False) -> "Search":
+        """The same in another range, as far as a range is widened; one in even steps moves, up or down."""
+        low, high = max(low, min(LOWEST, self.low)), min(high, max(HIGHEST, self.high))
+        if self.growth == "linear" and high / low > _LONGEST_LINEAR:
+            low, high = (high / _LONGEST_LINEAR, high) if up else (low, low * _LONGEST_LINEAR)
+        return replace(self, low=low, high=high)
 
     @property
     def decades(self) -> float:

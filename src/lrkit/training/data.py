@@ -172,11 +172,23 @@ def _leave_interrupts_to_the_run(_: int) -> None:
 
 def _to(batch: Any, device: torch.device) -> Any:
     """The batch with all its tensors on the device."""
-    if callable(getattr(batch, "to", None)):
+    if hasattr(type(batch), "to"):  # not of the batch itself: dicts with items as attributes are common
         return batch.to(device)
     if isinstance(batch, dict):
-        return {name: _to(each, device) for name, each in batch.items()}
+        return _moved(batch, device)
     if isinstance(batch, tuple | list):
         moved = [_to(each, device) for each in batch]
         return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
     return batch
+
+
+def _moved(batch: dict[Any, Any], device: torch.device) -> dict[Any, Any]:
+    """A dict of the same type."""
+    if type(batch) is dict:
+        return {name: _to(each, device) for name, each in batch.items()}
+    found = copy.copy(batch)
+    if getattr(batch, "__dict__", None) is batch:  # one whose items are its attributes
+        found.__dict__ = found
+    for name, each in batch.items():
+        found[name] = _to(each, device)
+    return found

@@ -1,7 +1,7 @@
 """The training loop."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, NoReturn
 
 import torch
@@ -76,8 +76,11 @@ def run(
     check_seed(seed)
     place = choose_device(device)
     watchers = tuple(observers)
-    with seeded(seed, place), _closing(watchers):
-        state = RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy, compiled=compiled)
+    with (
+        seeded(seed, place),
+        _closing(watchers),
+        closing(RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy, compiled=compiled)) as state,
+    ):
         if resume is not None:
             state.restore(resume)
         for watcher in watchers:

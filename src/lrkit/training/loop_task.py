@@ -1,21 +1,24 @@
 """A task of what somebody's own loop has: it trains copies, and leaves what it copies alone."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MethodType
+from itertools import chain
 from typing import Any, Literal, TypeAlias
 
+import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
-from lrkit.training.hyper import place, read, write
+from lrkit.training.blame import describe
+from lrkit.training.loop_copies import Copies, first_line
 from lrkit.training.passes import Passes
 from lrkit.training.task import Task
+from lrkit.training.untouched import USES_THE_MODEL, Bystanders
 
-__all__ = ["OwnForward", "loop_task", "untouched"]
+__all__ = ["OwnForward", "loop_task"]
 
 OwnForward: TypeAlias = Callable[[nn.Module, Any], Tensor | tuple[Tensor, int, Mapping[str, Tensor | float]]]
 
@@ -32,10 +35,12 @@ def loop_task(
     clip_norm: float | None,
     precision: Literal["float32", "bfloat16", "float16"],
     steps: int,
+    bystanders: Bystanders,
 ) -> Task:
-    """The task; each of its runs begins with copies of the model and the optimizer as they are then.
+    """The task; each of its runs begins with copies of model, optimizer and loaders as they are then.
 
-    Its optimizer begins with a state, which lanes that are batched wouldn't have: train it with `run`.
+    Its optimizer begins with a state, which lanes that are batched wouldn't have: train it with `run`. Bystanders are
+    told each loss before its gradients are computed.
 
     Raises:
         InputError, InputTypeError: for what can't be copied, and for what isn't a model, an optimizer, a loader.
@@ -43,20 +48,25 @@ def loop_task(
     if not isinstance(model, nn.Module):
         raise InputTypeError(f"model must be a torch.nn.Module, not {shown(model)}; lrkit.find_task takes a task")
     original: nn.Module = getattr(model, "_orig_mod", model)  # of a compiled one: same parameters
+    _check_model(original)
     optimizers = _checked(original, optimizer)
     if (loss is None) == (forward is None):
         raise InputError(f"give either loss or forward, not {'neither' if loss is None else 'both'}")
     for name, function in (("loss", loss), ("forward", forward)):
+        if isinstance(function, type):
+            raise InputTypeError(f"{name} must be a function, not the class {function.__name__}; make one of it first")
         if function is not None and not callable(function):
             raise InputTypeError(f"{name} must be a function, not {shown(function)}")
-    copies = _Copies(original, optimizers)
+    copies = Copies(original, optimizers)
+    passes = [Passes(data, name) for name, data in (("loader", loader), ("valid", valid)) if data is not None]
+    watch = _Watch(copies, bystanders)
     return Task(
-        model=copies.model,
+        model=_Start(copies, passes),
         optimizer=copies.optimizer,
-        loss=_frozen(loss) if isinstance(loss, nn.Module) else loss,
-        forward=None if forward is None else _Forward(forward),
-        train=Passes(loader, "loader"),
-        valid=None if valid is None else Passes(valid, "valid"),
+        loss=None if loss is None else _Loss(_frozen(loss, original) if isinstance(loss, nn.Module) else loss, watch),
+        forward=None if forward is None else _Forward(forward, watch),
+        train=passes[0],
+        valid=None if valid is None else passes[1],
         batch_size=1,
         valid_batch_size=1,
         collate=_the_only_one,
@@ -68,120 +78,72 @@ def loop_task(
     )
 
 
-@contextmanager
-def untouched(model: nn.Module) -> Iterator[None]:
-    """Refuse gradients of the model's own parameters inside the block, before they get there.
-
-    Raises:
-        InputError: when a loss leads to them.
-    """
-
-    def refuse(gradient: Tensor) -> None:
-        raise InputError(
-            "the loss uses the model itself, not the copy that is trained; forward(model, batch) gets that"
-        )
-
-    parameters = [each for each in model.parameters() if each.requires_grad]
-    before = [each._backward_hooks for each in parameters]
-    handles = []
-    try:
-        handles += [each.register_hook(refuse) for each in parameters]
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-        for each, hooks in zip(parameters, before, strict=True):
-            each._backward_hooks = hooks
-
-
-class _Copies:
-    """Makes copies of a model and its optimizers, as they are when it is asked."""
-
-    def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-        self._model, self._optimizers = model, optimizers
-        self._hooks = [tuple((each._backward_hooks or {}).values()) for each in model.parameters()]
-
-    def model(self) -> nn.Module:
-        """With hooks, without gradients; in training each module is as it is now, unless the whole is in evaluation."""
-        try:
-            copied = copy.deepcopy(self._model)
-        except Exception as error:
-            raise InputError(f"the model can't be copied: {_first_line(error)}") from error
-        for each, hooks in zip(copied.parameters(), self._hooks, strict=True):
-            each.grad = None
-            for hook in hooks if each.requires_grad else ():  # torch doesn't copy those
-                each.register_hook(hook)
-        still = [name for name, module in copied.named_modules() if not module.training]
-        if self._model.training and still:
-            copied.__dict__["train"] = MethodType(_Train(still), copied)
-        return copied
-
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> Optimizer:
-        """Of the same class, with the same groups and state, of a copy's parameters."""
-        memo: dict[int, Any] = {id(own): other for own, other in zip(self._model.parameters(), parameters, strict=True)}
-        try:
-            copied = [_copied_optimizer(each, memo) for each in self._optimizers]
-        except Exception as error:
-            raise InputError(f"the optimizer can't be copied: {_first_line(error)}") from error
-        _settle_rates([group for each in copied for group in each.param_groups])
-        return copied[0] if len(copied) == 1 else _Several(copied)
-
-
-@dataclass(frozen=True)
-class _Train:
-    """`Module.train` that leaves some modules in evaluation, such as frozen batch norms."""
-
-    still: Sequence[str]
-
-    def __call__(self, model: nn.Module, mode: bool = True) -> nn.Module:
-        type(model).train(model, mode)
-        for name in self.still:
-            model.get_submodule(name).training = False
-        return model
-
-
-class _Several(Optimizer):
-    """Several optimizers that make their updates together: its param groups are theirs."""
-
-    def __init__(self, optimizers: Sequence[Optimizer]) -> None:
-        super().__init__([{"params": list(group["params"])} for each in optimizers for group in each.param_groups], {})
-        self.param_groups = [group for each in optimizers for group in each.param_groups]
-        self._optimizers = optimizers
-
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]  # an update without a closure gives nothing
-        """One update of each."""
-        for each in self._optimizers:
-            each.step()
-
-
 @dataclass(frozen=True)
 class _Forward:
     """A task's forward from one that may give the loss alone: then batches count alike."""
 
     function: OwnForward
+    watch: "_Watch"
 
     def __call__(self, model: nn.Module, batch: Any) -> Any:
-        found = self.function(model, batch)
-        return (found, 1, {}) if isinstance(found, Tensor) else found
+        found: object = self.function(model, batch)
+        made = (found, 1, {}) if isinstance(found, Tensor) else found
+        if not isinstance(made, tuple) or len(made) != 3 or not isinstance(made[2], Mapping):
+            raise InputTypeError(
+                f"forward must return the mean loss alone, or (mean loss, samples, metrics), not {describe(found)}"
+            )
+        self.watch(made[0])
+        return made
 
 
-def _copied_optimizer(optimizer: Optimizer, memo: dict[int, Any]) -> Optimizer:
-    """Without its hooks, and without what others have put in the place of its methods."""
-    copied = copy.deepcopy(optimizer, memo)
-    for name, value in vars(optimizer).items():  # torch copies its own attributes only
-        if name not in vars(copied) and not callable(value):
-            setattr(copied, name, copy.deepcopy(value, memo))
-    return copied
+@dataclass(frozen=True)
+class _Loss:
+    """A loss that is watched."""
+
+    function: Callable[[Any, Any], Tensor]
+    watch: "_Watch"
+
+    def __call__(self, output: Any, target: Any) -> Tensor:
+        found = self.function(output, target)
+        self.watch(found)
+        return found
 
 
-def _settle_rates(groups: Sequence[dict[str, Any]]) -> None:
-    """Rates as they are now, or as they began where one is 0 now; without the notes of schedulers."""
-    now = [read(group, "lr") for group in groups]
-    initial = [float(group.get("initial_lr", rate)) for group, rate in zip(groups, now, strict=True)]
-    for group, rate in zip(groups, now if all(now) else initial, strict=True):
-        write(group, place(group, "lr"), rate)
-        for name in [name for name in group if name.startswith("initial_") or name == "lrkit"]:
-            del group[name]
+@dataclass(frozen=True)
+class _Watch:
+    """Tells the bystanders of each loss what is being trained."""
+
+    copies: Copies
+    bystanders: Bystanders
+
+    def __call__(self, loss: object) -> None:
+        if isinstance(loss, Tensor):
+            self.bystanders.look(loss, self.copies.trained)
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The factory that each run begins with: a copy of the model, and loaders as they are now."""
+
+    copies: Copies
+    passes: Sequence[Passes]
+
+    def __call__(self) -> nn.Module:
+        for each in self.passes:
+            each.begin()
+        return self.copies.model()
+
+
+def _check_model(model: nn.Module) -> None:
+    """See that it can be copied and trained as it is."""
+    if any(isinstance(each, torch.jit.ScriptModule) for each in model.modules()):
+        raise InputTypeError("model must not be scripted or traced, which can't be copied; give what it is made of")
+    tensors = list(chain(model.parameters(), model.buffers()))
+    if any(nn.parameter.is_lazy(each) for each in tensors):
+        raise InputError("the model has lazy modules that haven't seen a batch yet; pass one through it first")
+    devices = sorted({str(each.device) for each in tensors})
+    if len(devices) > 1:
+        raise InputError(f"the model must be on one device, not on {' and '.join(devices)}")
 
 
 def _checked(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -> Sequence[Optimizer]:
@@ -193,6 +155,10 @@ def _checked(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -> Sequen
         or not all(isinstance(o, Optimizer) for o in optimizers)
     ):
         raise InputTypeError(f"optimizer must be a torch optimizer or a list of them, not {shown(given)}")
+    for each in optimizers:
+        closure = inspect.signature(type(each).step).parameters.get("closure")
+        if closure is not None and closure.default is inspect.Parameter.empty:
+            raise InputError(f"the optimizer must make an update without a closure, which {type(each).__name__} needs")
     own = {id(each) for each in model.parameters()}
     if not any(each.requires_grad for each in model.parameters()):
         raise InputError("the model has no trainable parameter")
@@ -206,14 +172,17 @@ def _checked(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -> Sequen
     return optimizers
 
 
-def _frozen(loss: nn.Module) -> nn.Module:
+def _frozen(loss: nn.Module, model: nn.Module) -> nn.Module:
     """A copy, so that its buffers and gradients stay as they are."""
-    return copy.deepcopy(loss).requires_grad_(False)
+    memo: dict[int, Any] = {}
+    try:
+        copied = copy.deepcopy(loss, memo)
+    except Exception as error:
+        raise InputError(f"the loss can't be copied: {first_line(error)}") from error
+    if any(id(each) in memo for each in model.parameters()):  # those would be copied, and stay as they are
+        raise InputError(USES_THE_MODEL)
+    return copied.requires_grad_(False)
 
 
 def _the_only_one(batches: list[Any]) -> Any:
     return batches[0]
-
-
-def _first_line(error: Exception) -> str:
-    return " ".join((str(error).splitlines() or [type(error).__name__])[0].split()).rstrip(".")

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from types import FunctionType, ModuleType
 from typing import Any
 
@@ -13,6 +14,9 @@ from torch.utils.data import DataLoader, IterableDataset
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
 __all__ = ["Passes"]
+
+
+_COPIED = ("dataset", "sampler", "batch_sampler", "generator", "_iterator")  # or left out, of what a DataLoader holds
 
 
 class Passes(IterableDataset[Any]):
@@ -41,30 +45,51 @@ class Passes(IterableDataset[Any]):
             )
         if not hasattr(loader, "__iter__") or isinstance(loader, Tensor | dict | str):
             raise InputTypeError(f"{name} must be a DataLoader or a list of batches, not {shown(loader)}")
-        self._loader = _twin(loader) if isinstance(loader, DataLoader) else _copied(loader, name)
+        self._given, self._name = loader, name
+        self._loader, self._fresh = self._twin(), True
+
+    def begin(self) -> None:
+        """Copy the loader anew for another run: what its sampler or dataset draws for itself is then the same again."""
+        if not self._fresh:
+            self._loader, self._fresh = self._twin(), True
+
+    def _twin(self) -> Any:
+        loader = self._given
+        return _twin(loader, self._name) if isinstance(loader, DataLoader) else _copied(loader, self._name)
 
     def __iter__(self) -> Iterator[Any]:
+        self._fresh = False
         loader = self._loader
         if isinstance(loader, DataLoader):
             for each in _with_orders(loader):
                 if isinstance(getattr(each, "generator", None), torch.Generator):
                     each.generator.manual_seed(_drawn())
-        return iter(loader)
+        batches = iter(loader)
+        try:
+            first = next(batches)
+        except StopIteration:
+            raise InputError(f"{self._name} has no batches") from None
+        return chain([first], batches)
 
 
-def _twin(loader: DataLoader[Any]) -> DataLoader[Any]:
+def _twin(loader: DataLoader[Any], name: str) -> DataLoader[Any]:
     """A loader of the same data without the iterator, samplers and generators of the first."""
+    held = [each for each, value in vars(loader).items() if each not in _COPIED and isinstance(value, Iterator)]
+    if held:
+        raise InputError(f"{name} keeps an iterator in {held[0]!r}, whose batches it would take; give a DataLoader")
     found = copy.copy(loader)
     memo = {id(loader.dataset): loader.dataset}
     if not loader.num_workers:  # workers read copies in any case
         memo[id(loader.dataset)] = _copied_data(loader.dataset)
     own: dict[str, Any] = {"dataset": memo[id(loader.dataset)], "_iterator": None, "persistent_workers": False}
-    for name in ("sampler", "batch_sampler", "generator"):
-        _share(vars(loader).get(name), memo)
+    for part in ("sampler", "batch_sampler", "generator"):
+        _share(vars(loader).get(part), memo)
         try:
-            own[name] = copy.deepcopy(vars(loader).get(name), memo)
+            own[part] = copy.deepcopy(vars(loader).get(part), memo)
         except Exception as error:
-            raise InputError(f"the loader's {name} can't be copied: {error}") from error
+            raise InputError(f"{name}'s {part} can't be copied: {error}") from error
+    if not loader.num_workers:
+        own["collate_fn"] = _copied_or_itself(loader.collate_fn, memo)
     vars(found).update(own)  # a loader refuses to be given some of them in any other way
     return found
 
@@ -94,6 +119,15 @@ def _copied_data(dataset: Any) -> Any:
         if isinstance(dataset, IterableDataset):  # to read it may be to take its items from whoever has it
             raise InputError(f"the loader's dataset can't be copied: {error}") from error
         return dataset  # with an open file, say: to read its items by number is to leave them there
+
+
+def _copied_or_itself(collate: Any, memo: dict[int, Any]) -> Any:
+    """A copy, since a generator of its own moves; itself where it can't be copied."""
+    _share(collate, memo)
+    try:
+        return copy.deepcopy(collate, memo)
+    except Exception:  # noqa: BLE001 (a foreign object may raise anything)
+        return collate
 
 
 def _share(value: Any, memo: dict[int, Any]) -> None:

@@ -202,6 +202,14 @@ class RunState:
             blame(error, "a batch", batch=batch)
             raise
 
+    def close(self) -> None:
+        """Let go of what is large, since the snapshot in the setup keeps this object until the next garbage collection.
+
+        There is no snapshot afterwards.
+        """
+        self.scheduler.release()
+        del self.model, self._parameters, self.optimizer, self.scheduler, self.compiled, self.train, self.valid
+
     # --- state ------------------------------------------------------------------------------------
 
     def snapshot(self) -> dict[str, Any]:

@@ -111,7 +111,14 @@ class Scheduler(LRScheduler):
             for hyper, i, base in slots(self._bases)
             if (target := target_for(hyper, i, groups[i], self._resolved)) is not None
         ]
-        self._outlook = Outlook(self._values, found)
+        own = weakref.WeakMethod(self._values)  # or a scheduler that is let go would wait for the garbage collector
+
+        def values(target: Target, t: Array, bases: Array) -> Any:
+            method = own()
+            assert method is not None
+            return method(target, t, bases)
+
+        self._outlook = Outlook(values, found)
 
     def _values(self, target: Target, t: Array, bases: Array) -> Any:
         plan = self._resolved[target]
@@ -142,6 +149,8 @@ class Scheduler(LRScheduler):
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
+        for name in ("_meet_groups_uncompiled", "_tick_uncompiled"):  # they hold on to this, and so to the optimizer
+            self.__dict__.pop(name, None)
         if _scheduler_of(self.optimizer) is self:
             del _bound[self.optimizer]
             _left[self.optimizer] = self._written()

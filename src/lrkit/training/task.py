@@ -1,6 +1,6 @@
 """A task: all that a run needs but the schedule."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any, Literal, TypeAlias, get_args
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
-from lrkit.schedules.lengths import as_length
-from lrkit.schedules.shares import as_positive
+from lrkit.schedules.shares import as_count, as_positive
 from lrkit.training.blame import blame, describe
 
 __all__ = ["Forward", "Metric", "Task", "accuracy", "sample_count"]
@@ -93,7 +92,7 @@ class Task:
         for name in ("batch_size", "accumulate", "valid_batch_size", "epochs", "steps", "early_stopping"):
             value = getattr(self, name)
             if value is not None or name in ("batch_size", "accumulate", "valid_batch_size"):
-                _whole(value, name)
+                as_count(value, name, low=1)
         if self.clip_norm is not None:
             as_positive(self.clip_norm, "clip_norm")
         if self.precision not in get_args(Task.__annotations__["precision"]):
@@ -141,7 +140,7 @@ class Task:
         except Exception as error:
             blame(error, part, output=output, target=target)
             raise
-        return loss, len(inputs), metrics
+        return loss, _length(inputs), metrics
 
     def _loss(self, output: Any, target: Any) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss, and the several that it is the sum of."""
@@ -196,6 +195,21 @@ def _pair(batch: Any) -> tuple[Any, Any]:
     return batch[0], batch[1]
 
 
+def _length(inputs: Any) -> int:
+    """How many samples there are: as many as the first tensor has, else as its length says, else one."""
+    tensor = _first_tensor(inputs)
+    if tensor is not None:
+        return len(tensor) if tensor.ndim else 1
+    return len(inputs) if isinstance(inputs, Sized) else 1
+
+
+def _first_tensor(inputs: Any) -> Tensor | None:
+    if isinstance(inputs, Tensor):
+        return inputs
+    parts = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple | list) else ()
+    return next((found for each in parts if (found := _first_tensor(each)) is not None), None)
+
+
 def _scalar(loss: Any, name: str) -> Tensor:
     if not isinstance(loss, Tensor) or loss.numel() != 1:
         raise InputTypeError(f"{name} must be one number in a tensor, the mean over the batch, not {describe(loss)}")
@@ -208,8 +222,3 @@ def _number(value: Any, name: str) -> Tensor:
     if not isinstance(value, Real):
         raise InputTypeError(f"{name} must be one number, the mean over the batch, not {describe(value)}")
     return torch.tensor(value, dtype=torch.float64)
-
-
-def _whole(value: object, name: str) -> None:
-    if isinstance(value, str) or not isinstance(as_length(value, name), int):
-        raise InputTypeError(f"{name} must be a whole number, not {value!r}")

@@ -18,6 +18,7 @@ from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
 from lrkit.training.data import TOGETHER, TensorBatches
 from lrkit.training.lanes.footprint import estimate
+from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.memory import fitting
 from lrkit.training.lanes.reference import Reference
 from lrkit.training.lanes.stack import Stack, held_outside, stack_batches
@@ -60,18 +61,19 @@ class Trial:
         self._work = work
         with seeded(first.seed, place):
             self._model = make_model(task, place)
-            self._optimizers = [make_optimizer(each.of(task), self._model) for each in work.lanes]
+            self._optimizer = make_optimizer(first.of(task), self._model)
             before = random_state(place)
             self._data = batches_of(task, task.train, "train", place, first.seed)
             self._valid = None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
             self._reading_draws = not same_random_state(before, random_state(place))
             self.length = length_of(task, self._data.count)
             self._random = random_state(place)
-        self._kinds = [self._kind(number) for number in range(len(work.lanes))]
+            self._kinds = [self._kind(lane) for lane in work.lanes]
 
-    def _kind(self, number: int) -> tuple[Momentum, ...]:
+    def _kind(self, lane: Lane) -> tuple[Momentum, ...]:
         """What becomes of the momentum in each param group: torch keeps nothing where there is none."""
-        lane, optimizer, length = self._work.lanes[number], self._optimizers[number], self.length
+        length = self.length
+        optimizer = make_optimizer(lane.of(self._work.task), self._model)  # not kept, since it may be large
         scheduler = with_rate(lane.plan).bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
         scheduled = {index for hyper, index in scheduler.upcoming(1) if hyper == "momentum"}
         found: list[Momentum] = []
@@ -111,16 +113,17 @@ class Trial:
             self._require_the_same_gradients(reference)
             with _as_unbatchable():
                 stack = Stack.of([self._model], 2)
-                reference.check(task, self._model, self._optimizers[0], stack, self._updates[0])
+                reference.check(task, self._model, self._optimizer, stack, self._updates[0])
                 mixes = self._can_mix(reference)
                 valid_batch = None if self._valid is None else next(iter(take(self._valid.epoch(0), 1, "valid")), None)
                 batch = self._updates[0][0]
-                need = estimate(task, self._model, self._optimizers[most], batch, valid_batch, place=place)
+                optimizer = make_optimizer(self._work.lanes[most].of(task), self._model)
+                need = estimate(task, self._model, optimizer, batch, valid_batch, place=place)
         return TriedOut(need.per_lane, mixes)
 
     def _refuse_what_is_left_out(self) -> None:
         """See that all that takes part in an update would be part of the one computation."""
-        task, optimizer = self._work.task, self._optimizers[0]
+        task, optimizer = self._work.task, self._optimizer
         if task.precision == "float16":
             raise UnbatchableError("lanes in float16 can't be batched, since each needs a gradient scaler of its own")
         try:
@@ -162,7 +165,7 @@ class Trial:
             return False
         stack, batches = Stack.of([self._model, self._model], 2), stack_batches([self._updates[0], self._updates[0]])
         try:
-            reference.check(self._work.task, self._model, self._optimizers[0], stack, batches)
+            reference.check(self._work.task, self._model, self._optimizer, stack, batches)
         except UnbatchableError:  # torch has losses that it can't batch twice over
             return False
         return True
