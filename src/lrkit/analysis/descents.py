@@ -9,14 +9,15 @@ from scipy.special import expit
 
 from lrkit.analysis.curves import Array
 from lrkit.analysis.logistic import Logistic, fit_logistic
-from lrkit.analysis.smoothing import FEWEST, before_explosion
+from lrkit.analysis.smoothing import FEWEST, before_explosion, rises_above
 
 __all__ = ["Descent", "Reason", "diagnose", "find_descent"]
 
 UNSEEN = 0.25  # the most of a descent that may lie beyond an edge
 LEAST = 1e-100  # range of the losses that is one
 FARTHEST = 1e9  # from the middle of the losses, in units of the range of its half: an outlier, however far
-SAFE = math.log(4.0)  # how far below an explosion the middle stays
+SAFE = math.log(4.0)  # how far below an explosion the rate stays
+TIMID = math.log(140.0)  # and how far below the rate at which the loss is back at its start
 
 
 class Reason(StrEnum):
@@ -39,7 +40,8 @@ class Descent:
     Attributes:
         logistic: the fall, as a logistic of ln rate; 76 % of it lie within twice its width on either side.
         exploded: whether the loss explodes within the range.
-        rate: what is suggested: at the middle, but at least a factor 4 below an explosion.
+        rate: what is suggested: at the middle, but at least a factor 4 below an explosion, and at most a factor 140
+            below the rate at which that has brought the loss back to its start.
     """
 
     logistic: Logistic
@@ -93,5 +95,8 @@ def find_descent(rates: Array, losses: Array) -> Descent | Reason:
         return Reason.FALLING_AT_START
     if after > UNSEEN and not exploded:
         return Reason.FALLING_AT_END
-    safe = min(middle, last - SAFE) if exploded else middle
-    return Descent(Logistic(level + start * scale, drop * scale, middle, width), exploded, math.exp(safe))
+    found = Logistic(level + start * scale, drop * scale, middle, width)
+    if exploded:
+        back = rises_above(logs[places[-1] :], losses[places[-1] :], found.start)
+        middle = min(middle if back is None else max(middle, back - TIMID), last - SAFE)
+    return Descent(found, exploded, math.exp(middle))

@@ -27,10 +27,12 @@ WINDOW = 0.15  # of the points, between the two slopes that `slide` compares
 
 
 def halfway(rates: Array, losses: Array) -> float | None:
-    """The rate at which half of the descent is done, and at least a factor 4 below an explosion: lrkit's default.
+    """The rate at which half of the descent is done, kept within bounds that an explosion sets: lrkit's default.
 
     The descent is a logistic of the log rate, fitted to what comes before the explosion (`find_descent`), so that every
-    point counts, and neither noise nor smoothing shifts it.
+    point counts, and neither noise nor smoothing shifts it. The rate is at least a factor 4 below the explosion, and at
+    most a factor 140 below the rate at which that has brought the loss back to its start: updates that small learn
+    fast in a ramp, but are too careful in a training.
 
     >>> rates = np.geomspace(1e-5, 10, 100)
     >>> round(halfway(rates, 2.3 - 2 / (1 + 0.01 / rates)), 4)

@@ -9,7 +9,7 @@ from scipy.ndimage import median_filter
 
 from lrkit.analysis.curves import Array
 
-__all__ = ["FEWEST", "before_explosion", "count_calm", "local_lines"]
+__all__ = ["FEWEST", "before_explosion", "count_calm", "local_lines", "rises_above"]
 
 FEWEST = 6  # points that anything can be read from
 HIGHEST = 1e100
@@ -35,6 +35,33 @@ def before_explosion(losses: Array) -> NDArray[np.intp]:
     return places[: count_calm(losses[places])] if len(places) >= FEWEST else places[:0]
 
 
+def rises_above(logs: Array, losses: Array, level: float) -> float | None:
+    """Where the running median first rises above a level, between points by a straight line; None where it never does.
+
+    >>> rises_above(np.arange(7.0), np.array([1.0, 9.0, 1.0, 1.0, 5.0, 7.0, np.nan]), 4.0)
+    3.75
+    """
+    smooth, _ = _running_median(np.where(np.isfinite(losses), losses, np.inf))
+    above = np.flatnonzero(smooth > level)
+    if not len(above):
+        return None
+    last = int(above[0])
+    if last == 0 or not np.isfinite(smooth[last]):
+        return float(logs[last])
+    share = (level - smooth[last - 1]) / (smooth[last] - smooth[last - 1])
+    return float(logs[last - 1] + share * (logs[last] - logs[last - 1]))
+
+
+def _running_median(losses: Array) -> tuple[Array, int]:
+    """The medians of as many losses around each as a 30th of all, and three more; and how many that is.
+
+    Beyond the end all are infinite: else an explosion of the last losses alone would go unseen.
+    """
+    width = 2 * (len(losses) // 60) + 3
+    beyond = np.full(width // 2, np.inf)
+    return median_filter(np.concatenate([losses, beyond]), width, mode="mirror")[: len(losses)], width
+
+
 def _noise_of(losses: Array) -> float:
     """The deviation from one value to the next that isn't slope: from the median of second differences."""
     if len(losses) < 3:
@@ -52,9 +79,7 @@ def count_calm(losses: Array) -> int:
     >>> count_calm(np.array([5.0] * 9 + [1.0] * 9 + [7.0, 1.0, 1.0, 9.0, 30.0, 1e3, 1e9]))
     21
     """
-    width = 2 * (len(losses) // 60) + 3
-    beyond = np.full(width // 2, np.inf)  # else an explosion of the last losses alone would go unseen
-    smooth = median_filter(np.concatenate([losses, beyond]), width, mode="mirror")[: len(losses)]
+    smooth, width = _running_median(losses)
     lowest = int(np.argmin(smooth))
     fall = float(np.quantile(smooth[: lowest + 1], 0.75)) - smooth[lowest]
     noise = _noise_of(losses[: lowest + width])
