@@ -120,7 +120,7 @@ def test_a_curve_for_each_group_moves_that_group_alone():
 
 
 def test_with_adam_a_rate_is_found_where_steps_of_its_size_by_hand_have_it():
-    finding = lrkit.find_task(task(optimizer=torch.optim.Adam), low=1e-5, high=100.0)
+    finding = lrkit.find_task(task(optimizer=torch.optim.Adam), low=1e-5, high=3.0)
     way = np.cumsum(finding.curve.rates)  # each step is as long as the rate; the weight has 1 to 3 to go
     first, last = (finding.curve.rates[np.flatnonzero(way > (1 - 0.5**0.5) * each)[0]] for each in (1, 3))
     assert first / 1.2 < finding.suggestion < 1.2 * last

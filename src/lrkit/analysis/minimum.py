@@ -32,7 +32,7 @@ def estimate_minimum(curve: Curve) -> Estimate | None:
     A parabola in the logarithm of the rate is fitted to the mean losses within half a decade of the best rate, by least
     squares with weights 1 / (1 + (above the lowest / typical height)²), so that the cliff before divergence bends it
     little. The interval is over draws of those means, whose deviation is that of seeds from each other once each seed's
-    level is taken out; with one seed, that of losses from the parabola.
+    level is taken out; with one seed, that of losses from the parabola. It ends where rates can be told from the best.
 
     >>> rates = np.geomspace(0.01, 1, 17)
     >>> found = estimate_minimum(Curve(rates, np.log10(rates / 0.08) ** 2))
@@ -57,6 +57,8 @@ def estimate_minimum(curve: Curve) -> Estimate | None:
     low, high = np.quantile(_lowest(draws, at, fit), QUANTILES)
     [value] = _lowest(means[None], at, fit)
     value, low, high = (float(curve.rates[best] * np.exp(each)) for each in (value, low, high))
+    if alike := find_alike(curve):
+        low, high = max(low, min(*alike, value)), min(high, max(*alike, value))
     return Estimate(value, low, high)
 
 

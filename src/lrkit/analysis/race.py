@@ -11,6 +11,7 @@ from lrkit.analysis.descents import Reason
 from lrkit.analysis.finding import Finding
 from lrkit.analysis.minimum import best_rate, estimate_minimum, find_alike
 from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search, of_different_seeds
+from lrkit.analysis.suggestions import Estimate
 from lrkit.schedules import Schedule, constant
 from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane
@@ -56,15 +57,13 @@ def run_race(task: Task, search: Search, train: Train, schedule: Schedule) -> Fi
 
 
 def _finding(curve: Curve, obstacle: Reason | None, made: Mapping[str, Any]) -> Finding:
-    estimate = estimate_minimum(curve)
-    supported = estimate is not None and obstacle is None
-    interval = None
-    if supported and estimate is not None and estimate.low is not None and estimate.high is not None:
-        interval = estimate.low, estimate.high
+    estimate = Estimate(None, reason=obstacle) if obstacle is not None else estimate_minimum(curve)
+    assert estimate is not None, "a curve without any loss is an obstacle"
+    interval = None if estimate.low is None or estimate.high is None else (estimate.low, estimate.high)
     return Finding(
-        suggestion=estimate.value if supported and estimate is not None else None,
+        suggestion=estimate.value,
         interval=interval,
-        rules={} if estimate is None else {"race": estimate},
+        rules={"race": estimate},
         default="race",
         curve=curve,
         reason=obstacle,

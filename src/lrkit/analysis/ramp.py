@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lrkit.analysis.curves import Array, Curve
 from lrkit.analysis.descents import Reason, diagnose
 from lrkit.analysis.finding import Finding
-from lrkit.analysis.search import HIGHEST, LOWEST, Rates, Search, Train, made_of_search, of_different_seeds, padded
+from lrkit.analysis.search import Rates, Search, Train, made_of_search, of_different_seeds, padded
 from lrkit.analysis.suggestions import suggest
 from lrkit.schedules import Plans, Schedule, absolute, constant, exponential, linear
 from lrkit.schedules.errors import InputError
@@ -86,9 +86,8 @@ def _wider(reason: Reason, curve: Curve, search: Search) -> Search | None:
             low, high = low / _FARTHER, high * (_FARTHER if np.isfinite(curve.typical[-1]) else 1.0)
         case _:
             return None
-    if (low >= search.low and search.high >= HIGHEST) or (high <= search.high and search.low <= LOWEST):
-        return None
-    return search.between(low, high, up=high > search.high)
+    other = search.between(low, high, up=high > search.high)
+    return None if (other.low, other.high) == (search.low, search.high) else other
 
 
 def _steps(first: Search, other: Search) -> int:

@@ -107,7 +107,9 @@ def _report(finding: Finding, options: FindOptions) -> Iterator[str]:
         f"{finding.method}, {made['steps']} steps, {_seeds(finding)}, {made['signal']} loss, "
         f"rates {made['low']:.3g} to {made['high']:.3g}"
     )
-    for each in made.get("widened", ()):
+    if made.get("seeds_diverged"):
+        yield f"{made['seeds_diverged']} of the seeds diverged at the best rate"
+    for each in made["widened"]:
         yield f"widened from {each['low']:.3g} to {each['high']:.3g}, since: {each['reason']}"
     if options.out is not None:
         yield f"picture {options.out}"
