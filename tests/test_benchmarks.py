@@ -8,13 +8,16 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 import contenders
 import first_job
+import found_rates
 import job
 import lane_report
 import lane_runs
 import lanes
+import lrkit
 import pairs
 import pulse
 import races
@@ -167,3 +170,22 @@ def test_the_report_of_lanes_compares_within_rounds():
     assert "| small CNN, batch 128 | 8 | 0.5 | 20.0 | refused |" in text
     assert "| small CNN, batch 128 | eager | 2.00 | 3.00 |" in text
     assert "- jax 32: no such thing" in text
+
+
+def test_what_a_found_rate_is_worth_is_held_against_a_sweep():
+    x = torch.linspace(-1, 1, 256)[:, None]
+    task = lrkit.Task(
+        model=lambda: torch.nn.Linear(1, 1),
+        train=(x, 2 * x),
+        valid=(x[::3], 2 * x[::3] + 0.1),  # of which 0.01 can't be learned
+        loss=torch.nn.functional.mse_loss,
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.1),
+        batch_size=16,
+        epochs=5,
+        name="line",
+    )
+    worth = found_rates.measure(task, "ramp", seeds=2)
+    assert [row.one.lr for row in worth.swept] == pytest.approx([0.1 * factor for factor in found_rates.FACTORS])
+    assert worth.best.one.lr > 0.1
+    assert worth.ratio == pytest.approx(worth.found.mean / 0.01, rel=1e-3)
+    assert f"| line | {worth.finding.suggestion:.3g} (" in found_rates.report({"line": worth})

@@ -238,7 +238,9 @@ def find(
     signal: Annotated[
         str | None, typer.Option(help="train or valid: the loss that rates are judged by; by default train in a ramp.")
     ] = None,
-    growth: Annotated[str, typer.Option(help="Of the rate in a ramp: exponential, or linear, within a factor 1000.")] = "exponential",
+    growth: Annotated[
+        str, typer.Option(help="Of the rate in a ramp: exponential, or linear, within a factor 1000.")
+    ] = "exponential",
     batch_size: BatchSize = None,
     data: Data = None,
     backend: Annotated[
