@@ -17,7 +17,7 @@ UNSEEN = 0.25  # the most of a descent that may lie beyond an edge
 LEAST = 1e-100  # range of the losses that is one
 FARTHEST = 1e9  # from the middle of the losses, in units of the range of its half: an outlier, however far
 SAFE = math.log(4.0)  # how far below an explosion the rate stays
-TIMID = math.log(140.0)  # and how far below the rate at which the loss is back at its start
+TIMID = math.log(150.0)  # and how far below the rate at which the loss is back at its start
 
 
 class Reason(StrEnum):
@@ -40,7 +40,7 @@ class Descent:
     Attributes:
         logistic: the fall, as a logistic of ln rate; 76 % of it lie within twice its width on either side.
         exploded: whether the loss explodes within the range.
-        rate: what is suggested: at the middle, but at least a factor 4 below an explosion, and at most a factor 140
+        rate: what is suggested: at the middle, but at least a factor 4 below an explosion, and at most a factor 150
             below the rate at which that has brought the loss back to its start.
     """
 

@@ -31,7 +31,7 @@ def halfway(rates: Array, losses: Array) -> float | None:
 
     The descent is a logistic of the log rate, fitted to what comes before the explosion (`find_descent`), so that every
     point counts, and neither noise nor smoothing shifts it. The rate is at least a factor 4 below the explosion, and at
-    most a factor 140 below the rate at which that has brought the loss back to its start: updates that small learn
+    most a factor 150 below the rate at which that has brought the loss back to its start: updates that small learn
     fast in a ramp, but are too careful in a training.
 
     >>> rates = np.geomspace(1e-5, 10, 100)
