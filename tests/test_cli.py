@@ -135,7 +135,7 @@ def test_ctrl_c_keeps_what_was_recorded(tmp_path):
         (["plot", "linear()", "--total", "10000000000"], "at most 20000000 steps"),
         (["plot", "StepLR(3)"], "say how long an epoch is with --epochs and --epoch-steps"),
         (["plot", "linear()", "--out", "x.gif"], "--out must end in .png, .svg, .pdf, not 'x.gif'"),
-        (["plot", "linear()", "--out", "no/such/x.png"], "the picture no/such/x.png can't be written"),
+        (["plot", "linear()", "--out", "no/such/x.png"], "--out must be in a folder that exists, not 'no/such/x.png'"),
         (["plot", "linear()", "--lr", "-3"], "--lr must be finite and above 0"),
         (["plot"], "Missing argument 'SCHEDULE'"),
         (["plot", "linear()", "--at", "soon"], "--at must be a whole number of steps, or text such as '5%'"),

@@ -70,7 +70,7 @@ def find_descent(rates: Array, losses: Array) -> Descent | Reason:
         losses: shape (n,): not finite where the seed has diverged.
 
     >>> rates = np.geomspace(1e-5, 1e3, 100)
-    >>> losses = 2.3 - 2 / (1 + 0.01 / rates) + np.where(rates > 1, rates, 0)
+    >>> losses = 2.3 - 2 / (1 + 0.01 / rates) + np.where(rates > 1, 10 * rates, 0)
     >>> round(find_descent(rates, losses).rate, 5)
     0.01
     """
@@ -97,6 +97,6 @@ def find_descent(rates: Array, losses: Array) -> Descent | Reason:
         return Reason.FALLING_AT_END
     found = Logistic(level + start * scale, drop * scale, middle, width)
     if exploded:
-        back = rises_above(logs[places[-1] :], losses[places[-1] :], found.start)
+        back = rises_above(logs, losses, found.start, after=int(places[-1]))
         middle = min(middle if back is None else max(middle, back - TIMID), last - SAFE)
     return Descent(found, exploded, math.exp(middle))

@@ -35,21 +35,23 @@ def before_explosion(losses: Array) -> NDArray[np.intp]:
     return places[: count_calm(losses[places])] if len(places) >= FEWEST else places[:0]
 
 
-def rises_above(logs: Array, losses: Array, level: float) -> float | None:
-    """Where the running median first rises above a level, between points by a straight line; None where it never does.
+def rises_above(logs: Array, losses: Array, level: float, *, after: int) -> float | None:
+    """Where the running median rises above a level, after a place at which it is below; None where it never does.
 
-    >>> rises_above(np.arange(7.0), np.array([1.0, 9.0, 1.0, 1.0, 5.0, 7.0, np.nan]), 4.0)
+    Between points it is a straight line.
+
+    >>> rises_above(np.arange(7.0), np.array([1.0, 9.0, 1.0, 1.0, 5.0, 7.0, np.nan]), 4.0, after=2)
     3.75
     """
     smooth, _ = _running_median(np.where(np.isfinite(losses), losses, np.inf))
-    above = np.flatnonzero(smooth > level)
+    above = np.flatnonzero(smooth[after + 1 :] > level)
     if not len(above):
         return None
-    last = int(above[0])
-    if last == 0 or not np.isfinite(smooth[last]):
-        return float(logs[last])
-    share = (level - smooth[last - 1]) / (smooth[last] - smooth[last - 1])
-    return float(logs[last - 1] + share * (logs[last] - logs[last - 1]))
+    place = after + 1 + int(above[0])
+    if not np.isfinite(smooth[place]):
+        return float(logs[place])
+    share = (level - smooth[place - 1]) / (smooth[place] - smooth[place - 1])
+    return float(logs[place - 1] + max(0.0, share) * (logs[place] - logs[place - 1]))
 
 
 def _running_median(losses: Array) -> tuple[Array, int]:
