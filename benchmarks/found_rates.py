@@ -5,7 +5,7 @@ own, each by a factor 2 from the next, are trained to the end with the task's le
 uses, with each of the seeds. What is compared is the mean over seeds of the last epoch's validation loss.
 
     python benchmarks/found_rates.py                        # mnist, mnist-cnn, chars: about an hour on two cores
-    python benchmarks/found_rates.py mnist --seeds 2 --method race
+    python benchmarks/found_rates.py examples/spirals.py:task --method race
 """
 
 import argparse
@@ -18,6 +18,7 @@ from lrkit.analysis.finding import Finding
 from lrkit.analysis.sweep import Row, summarise
 from lrkit.training import tasks
 from lrkit.training.task import Task
+from lrkit.training.task_source import TaskSource
 from timing import machine, markdown, say
 
 TASKS = ("mnist", "mnist-cnn", "chars")
@@ -97,11 +98,11 @@ def _share(row: Row, best: Row) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tasks", nargs="*", default=TASKS)
+    parser.add_argument("tasks", nargs="*", default=TASKS, help="built in, or file.py:task")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--method", choices=("ramp", "race"), default="ramp")
     options = parser.parse_args()
-    found = {name: measure(tasks.get(name), options.method, options.seeds) for name in options.tasks}
+    found = {name: measure(TaskSource(name).load(), options.method, options.seeds) for name in options.tasks}
     print(report(found))
     print(machine(PACKAGES))
 
