@@ -22,6 +22,14 @@ def test_a_ramps_rates_go_from_low_to_high_in_even_factors():
     np.testing.assert_allclose(np.diff(np.log(curve.rates)), np.log(1e6) / 39)
 
 
+def test_who_stops_it_while_rules_read_the_curve_gets_no_finding():
+    asked = []
+    lrkit.find_task(task(), **QUICK, backend="sequential", stop=lambda: bool(asked.append(None)))
+    count = iter(range(len(asked)))
+    with pytest.raises(lrkit.StoppedError):
+        lrkit.find_task(task(), **QUICK, backend="sequential", stop=lambda: next(count) == len(asked) - 1)
+
+
 def test_a_linear_ramps_rates_go_in_even_steps():
     curve = lrkit.find_task(task(), **{**QUICK, "low": 0.01, "high": 10.0}, growth="linear").curve
     np.testing.assert_allclose(curve.rates, np.linspace(0.01, 10, 40))

@@ -18,7 +18,7 @@ from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.lanes.choice import BACKENDS
 from lrkit.training.lanes.loop import run_lanes
 from lrkit.training.lanes.observer import LanesObserver
-from lrkit.training.loop import choose_device
+from lrkit.training.loop import StoppedError, choose_device
 from lrkit.training.loop_task import OwnForward, loop_task
 from lrkit.training.task import Task
 from lrkit.training.untouched import Bystanders, untouched
@@ -117,8 +117,12 @@ def find_task(
     watchers: Sequence[LanesObserver] = tuple(observers)
     train = partial(run_lanes, backend=backend, memory=memory, device=search.place, observers=watchers, stop=stop)
     if method == "race":
-        return run_race(_in_float32(task), search, train, plan)
-    return run_ramp(_in_float32(task), search, train, each_group=groups == "each")
+        finding = run_race(_in_float32(task), search, train, plan)
+    else:
+        finding = run_ramp(_in_float32(task), search, train, each_group=groups == "each")
+    if stop():  # while rules read the curve
+        raise StoppedError("the search was stopped")
+    return finding
 
 
 def find(

@@ -258,10 +258,10 @@ def find(
     debug: Debug = False,
 ) -> None:
     """Find a learning rate for a task, with its interval, or say why the losses support none (exit status 3)."""
-    from lrkit.output.find_command import find_command
+    from lrkit.output.find_command import find_rate
     from lrkit.output.find_options import FindOptions
 
-    find_command(
+    find_rate(
         FindOptions(
             task=task,
             method=method,

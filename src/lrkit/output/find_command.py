@@ -2,72 +2,37 @@
 
 import json
 import signal
-from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
 import typer
 
 from lrkit.analysis.finder import find_task
 from lrkit.analysis.finding import Finding
-from lrkit.analysis.suggestions import Estimate
-from lrkit.output.chart import chart
 from lrkit.output.find_options import FindOptions, find_origin
-from lrkit.output.find_plot import drawn_range, find_figure
+from lrkit.output.find_plot import find_figure
+from lrkit.output.find_report import FindProgress, report, sentence
 from lrkit.output.plots import save
 from lrkit.output.signals import stop_on_signals
-from lrkit.output.sweep_progress import lanes_bar, opening
 from lrkit.output.task_command import loaded, say
-from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 from lrkit.training.loop import StoppedError
 from lrkit.training.task import Task
 
-__all__ = ["FindProgress", "find_command", "sentence"]
+__all__ = ["find_rate"]
 
 
-def find_command(options: FindOptions) -> None:
+def find_rate(options: FindOptions) -> None:
     """Check everything that a person can get wrong, search, report."""
     with loaded(find_origin(options), debug=options.debug) as task:
         finding = _find(task, options)
         if options.json:
             typer.echo(json.dumps({"task": task.name, **finding.to_dict()}, allow_nan=False))
         elif not options.quiet:
-            for line in _report(finding, options):
+            for line in report(finding, options.out):
                 typer.echo(line)
         if options.out is not None:
             save(find_figure(finding, f"{task.name}: {sentence(finding)}"), options.out)
     if finding.suggestion is None:
         say(sentence(finding))
         raise typer.Exit(3)
-
-
-class FindProgress(LanesObserver):
-    """A line for each time that lanes are trained, and a bar."""
-
-    _bar: Any = None
-
-    def start(self, setup: LanesSetup) -> None:
-        """Say what is trained, and open the bar."""
-        typer.echo(opening(setup))
-        self._bar = lanes_bar(setup)
-
-    def step(self, lane_steps: int) -> None:
-        """Move the bar."""
-        self._bar.update(lane_steps - self._bar.n)
-
-    def close(self) -> None:
-        """Take the bar away; also after an interruption."""
-        if self._bar is not None:
-            self._bar.close()
-
-
-def sentence(finding: Finding) -> str:
-    """The rate with its interval, or why there is none."""
-    if finding.suggestion is None:
-        return f"no learning rate found: {finding.reason}"
-    if finding.interval is None:
-        return f"learning rate {finding.suggestion:.3g} (no interval: too few samples of the noise have a rate)"
-    return "learning rate {:.3g} (5–95 %: {:.3g} to {:.3g})".format(finding.suggestion, *finding.interval)
 
 
 def _find(task: Task, options: FindOptions) -> Finding:
@@ -92,48 +57,3 @@ def _find(task: Task, options: FindOptions) -> Finding:
         except (StoppedError, KeyboardInterrupt):
             say("interrupted: nothing is kept of a search that hasn't ended")
             raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
-
-
-def _report(finding: Finding, options: FindOptions) -> Iterator[str]:
-    if finding.suggestion is not None:
-        yield f"{sentence(finding)}, by the rule {finding.default}"
-    yield f"{'rule':<16}{'rate':>10}   5–95 %"
-    for name, each in finding.rules.items():
-        yield f"{name:<16}{_cells(each)}"
-    if finding.alike:
-        yield f"can't be told from the best: {', '.join(f'{rate:.3g}' for rate in finding.alike)}"
-    made = finding.made
-    yield (
-        f"{finding.method}, {made['steps']} steps, {_seeds(finding)}, {made['signal']} loss, "
-        f"rates {made['low']:.3g} to {made['high']:.3g}"
-    )
-    if made.get("seeds_diverged"):
-        yield f"{made['seeds_diverged']} of the seeds diverged at the best rate"
-    for each in made["widened"]:
-        yield f"widened from {each['low']:.3g} to {each['high']:.3g}, since: {each['reason']}"
-    if options.out is not None:
-        yield f"picture {options.out}"
-    elif (limits := drawn_range(finding)) is not None:
-        yield _drawn(finding, *limits)
-
-
-def _seeds(finding: Finding) -> str:
-    """How many there are to see; where nothing is random in a task they are all the same."""
-    count = finding.curve.seeds
-    same = "" if finding.made["seeds_differ"] else ", as all are the same"
-    return f"{count} seed{'s' if count > 1 else ''}{same}"
-
-
-def _cells(each: Estimate) -> str:
-    value = "none" if each.value is None else f"{each.value:.3g}"
-    between = "" if each.low is None else f"{each.low:.3g} to {each.high:.3g}"
-    remark = "" if each.reason is None else f"({each.reason})"
-    return f"{value:>10}   {' '.join(part for part in (between, remark) if part)}".rstrip()
-
-
-def _drawn(finding: Finding, bottom: float, top: float) -> str:
-    """Loss over the logarithm of the rate."""
-    logs, losses = np.log(finding.curve.rates), finding.curve.typical
-    even = np.interp(np.linspace(logs[0], logs[-1], 200), logs, np.where(np.isfinite(losses), losses, top))
-    ends = f"loss over rates {finding.curve.rates[0]:.3g} to {finding.curve.rates[-1]:.3g} (log)"
-    return chart(np.clip(even, bottom, top), bottom=bottom, top=top, height=8, x_label=ends)

@@ -15,8 +15,8 @@ from lrkit.analysis.finder import find_task
 from lrkit.analysis.finding import Finding
 from lrkit.analysis.search import Rates
 from lrkit.analysis.summary import reductions
-from lrkit.output.find_command import FindProgress, sentence
 from lrkit.output.find_plot import find_figure
+from lrkit.output.find_report import FindProgress, sentence
 from lrkit.output.plots import curves_figure, save
 from lrkit.output.progress import Progress
 from lrkit.output.signals import stop_on_signals
