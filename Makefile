@@ -38,7 +38,7 @@ docs: install  ## Write docs/schedules.md, its pictures, and that of lanes from 
 soak: install  ## Kill a run 200 times at random moments; takes about ten minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s tests/test_kills.py -k random_moments --kills 200
 
-bench: install  ## Compare with other libraries, and what is found with what is best; two hours on a quiet machine with two cores
+bench: install  ## Compare with other libraries, and what is found with what is best; takes hours, on a quiet machine with two cores
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,bench]'
 	$(BIN)/python benchmarks/schedules.py
 	$(BIN)/python benchmarks/first_job.py

@@ -13,7 +13,7 @@ suggestion isn't. The aim is a median within a factor 1.3 and 95 % within a fact
 In a variant one thing of the formula is another; it is there for lrkit's default, which mustn't depend on the formula.
 At last it is counted how often the 5–95 % interval of the default holds the truth, over trials with seeds of their own.
 
-    python benchmarks/finder.py                  # all tables, about ten minutes
+    python benchmarks/finder.py                  # all tables, about half an hour
     python benchmarks/finder.py --seeds 20 --noise 0.03
 """
 

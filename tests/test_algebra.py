@@ -123,7 +123,8 @@ def test_without_cycles_it_repeats_until_the_end_wherever_that_is():
 
 
 def test_repeat_of_a_cosine_like_ramp_is_torchs_warm_restarts():
-    torch = pytest.importorskip("torch")
+    import torch
+
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
     theirs = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, T_0=10, T_mult=2)
     position = lrkit.linear(10, to=0).repeat(stretch=2)  # 1 - T_cur / T_i

@@ -6,11 +6,6 @@ import torch._dynamo
 
 import lrkit
 
-pytestmark = [
-    pytest.mark.filterwarnings("ignore::UserWarning:torch"),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.jit"),
-]
-
 
 def train_step(model, optimizer, x):
     optimizer.zero_grad()

@@ -74,6 +74,21 @@ def test_out_draws_a_picture(lrkit, task, tmp_path):
     assert (tmp_path / "found.png").stat().st_size > 5000
 
 
+def test_groups_each_says_a_rate_for_each_of_them(lrkit, task):
+    status, out, _ = lrkit("find", f"{task}:groups", *RANGE, "--seeds", 1, "--groups", "each")
+    assert status == 0
+    assert "\nparam group 0 alone: " in out
+    assert "\nparam group 1 alone: " in out
+
+
+def test_a_race_trains_with_the_schedule_that_is_named(lrkit, task):
+    race = ("--method", "race", "--low", 0.01, "--high", 10, "--steps", 20, "--backend", "sequential")
+    status, out, _ = lrkit("find", task, *race, "--schedule", "linear(to=0)", "--json")
+    assert status == 0
+    assert json.loads(out)["made"]["schedule"] == "linear(to=0)"
+    assert ", by a race\n" in lrkit("find", task, *race)[1]
+
+
 def test_where_nothing_falls_it_says_so_with_status_3(lrkit, task):
     status, out, err = lrkit("find", f"{task}:flat", *RANGE, "--seeds", 1, "--json")
     assert status == 3
@@ -85,6 +100,8 @@ def test_where_nothing_falls_it_says_so_with_status_3(lrkit, task):
     ("options", "words"),
     [
         (("--method", "walk"), "walk"),
+        (("--groups", "some"), "unknown groups 'some'"),
+        (("--schedule", "linear(to=0)"), "schedule is for a race"),
         (("--low", 1, "--high", 0.1), "--low must be less than --high"),
         (("--out", "nowhere/found.png"), "--out must be in a folder that exists"),
         (("--low", -1), "--low must be"),

@@ -310,7 +310,7 @@ print(json.dumps(finding.to_dict()["curve"]))
 SHORT = {"low": 1e-3, "high": 1.0, "steps": 10, "seeds": 1}
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning:torch")
+@pytest.mark.filterwarnings("ignore::FutureWarning:torch")  # weight_norm is old; people have it in their models
 @pytest.mark.parametrize("wrap", [torch.nn.utils.weight_norm, torch.nn.utils.spectral_norm])
 def test_weights_that_are_computed_by_a_hook_are_copied(wrap):
     model = wrap(nn.Linear(1, 1))
@@ -519,7 +519,6 @@ def test_a_model_that_cannot_be_trained_as_it_is_is_refused():
     refused(InputError, sentence, find(model, torch.optim.LBFGS(model.parameters())))
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.jit")
 def test_a_scripted_model_is_refused():
     model = torch.jit.trace(nn.Linear(1, 1), X)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

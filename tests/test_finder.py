@@ -92,8 +92,8 @@ def test_held_out_loss_is_measured_in_evaluation_mode():
     assert modes[-4:] == [True, False, True, False]
 
 
-def test_param_groups_keep_their_ratios():
-    seen = []
+def two_groups(seen):
+    """A factory of optimizers with rates 0.2 and 0.02, which note the rates of each update."""
 
     def optimizer(parameters):
         weight, bias = parameters
@@ -101,7 +101,12 @@ def test_param_groups_keep_their_ratios():
         made.register_step_post_hook(lambda o, *_: seen.append([group["lr"] for group in o.param_groups]))
         return made
 
-    finding = lrkit.find_task(task(optimizer=optimizer), **QUICK, backend="sequential")
+    return optimizer
+
+
+def test_param_groups_keep_their_ratios():
+    seen = []
+    finding = lrkit.find_task(task(optimizer=two_groups(seen)), **QUICK, backend="sequential")
     first, second = np.array(seen).T
     np.testing.assert_allclose(second, first / 10)
     assert finding.made["ratios"] == pytest.approx([1, 0.1])
@@ -109,14 +114,7 @@ def test_param_groups_keep_their_ratios():
 
 def test_a_curve_for_each_group_moves_that_group_alone():
     seen = []
-
-    def optimizer(parameters):
-        weight, bias = parameters
-        made = torch.optim.SGD([{"params": [weight], "lr": 0.2}, {"params": [bias], "lr": 0.02}], lr=1.0)
-        made.register_step_post_hook(lambda o, *_: seen.append([group["lr"] for group in o.param_groups]))
-        return made
-
-    finding = lrkit.find_task(task(optimizer=optimizer), **QUICK, groups="each", backend="sequential")
+    finding = lrkit.find_task(task(optimizer=two_groups(seen)), **QUICK, groups="each", backend="sequential")
     assert [each.made["group"] for each in finding.groups] == [0, 1]
     weight, bias = np.array(seen).T
     weight_alone, bias_alone = bias == 0.02, weight == 0.2

@@ -212,6 +212,22 @@ def test_observers_are_told_in_order():
     assert told == [(10, 5, 2, "linear(10, to=0)"), 1, 2, 3, 4, 5, "epoch 1", 6, 7, 8, 9, 10, "epoch 2"]
 
 
+def test_an_observer_may_keep_a_last_snapshot_when_it_is_closed():
+    kept = []
+
+    class Last(Observer):
+        def start(self, setup):
+            self.setup = setup
+
+        def close(self):
+            kept.append(self.setup.snapshot())
+
+    with pytest.raises(lrkit.StoppedError):
+        lrkit.run(make(), "linear(to=0)", observers=[Last()], stop=lambda: True)
+    rest = lrkit.run(make(), "linear(to=0)", resume=kept[0])
+    assert rest == lrkit.run(make(), "linear(to=0)")
+
+
 def test_the_record_says_how_it_was_made():
     made = lrkit.run(make(), "warmup(2) >> linear(to=0)", seed=9, device="cpu").made
     assert made["schedule"] == "warmup(2) >> linear(to=0)"

@@ -131,7 +131,10 @@ def test_each_hyper_parameter_has_a_panel_and_a_run_the_same_colour_in_all():
 
 def test_groups_with_plans_of_their_own_have_curves_of_their_own():
     plans = lrkit.parse("lr: linear(to=0); lr[head]: constant(0.5); lr[1]: constant(); momentum: cosine(to=0.9)")
-    labels = lambda figure: [[line.get_label() for line in axes.get_lines()] for axes in figure.axes]  # noqa: E731
+
+    def labels(figure):
+        return [[line.get_label() for line in axes.get_lines()] for axes in figure.axes]
+
     assert labels(plans.plot(steps=2)) == [["other groups", "group 1", "group head"], ["all groups"]]
     figure = plans.plot(steps=2, base={"body": 0.1, "head": 0.2, 1: 0.3})
     assert labels(figure)[0] == ["group body", "group 1", "group head"]
@@ -158,7 +161,10 @@ def test_what_moves_in_one_run_is_drawn_of_all_and_so_is_what_alone_a_run_has():
 
 
 def test_a_picture_is_over_the_longest_schedule_unless_told():
-    steps = lambda figure: len(figure.axes[0].get_lines()[0].get_xdata())  # noqa: E731
+
+    def steps(figure):
+        return len(figure.axes[0].get_lines()[0].get_xdata())
+
     assert steps(lrkit.warmup(30).plot(lrkit.linear(70, to=0))) == 70
     assert steps(lrkit.warmup(30).plot(lrkit.linear(to=0))) == 30
     assert steps(lrkit.linear(to=0).plot()) == 1000

@@ -183,7 +183,7 @@ def torch_rows() -> list[Row]:
 def transformers_rows() -> list[Row]:
     """Each of transformers' names."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # what transformers' modules warn of when they are imported
         from transformers import get_scheduler
     rows = []
     for name, sets in TRANSFORMERS.items():

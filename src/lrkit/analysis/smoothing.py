@@ -9,7 +9,7 @@ from scipy.ndimage import median_filter
 
 from lrkit.analysis.curves import Array
 
-__all__ = ["FEWEST", "before_explosion", "count_calm", "local_lines", "rises_above"]
+__all__ = ["FEWEST", "before_explosion", "local_lines", "rises_above"]
 
 FEWEST = 6  # points that anything can be read from
 HIGHEST = 1e100
@@ -32,7 +32,7 @@ def before_explosion(losses: Array) -> NDArray[np.intp]:
     [0, 1, 3, 4, 5, 6, 7]
     """
     places = np.flatnonzero(np.abs(losses) < HIGHEST)
-    return places[: count_calm(losses[places])] if len(places) >= FEWEST else places[:0]
+    return places[: _count_calm(losses[places])] if len(places) >= FEWEST else places[:0]
 
 
 def rises_above(logs: Array, losses: Array, level: float, *, after: int) -> float | None:
@@ -72,13 +72,13 @@ def _noise_of(losses: Array) -> float:
     return float(DEVIATION * np.median(np.abs(bends)) / math.sqrt(6))
 
 
-def count_calm(losses: Array) -> int:
+def _count_calm(losses: Array) -> int:
     """How many of the losses, all of them usable, come before the curve explodes for good.
 
     It has exploded if its running median ends above its lowest level by three tenths of the fall before that, and by
     five times the noise. It was calm as long as it came back to within a tenth of the fall, or three times the noise.
 
-    >>> count_calm(np.array([5.0] * 9 + [1.0] * 9 + [7.0, 1.0, 1.0, 9.0, 30.0, 1e3, 1e9]))
+    >>> _count_calm(np.array([5.0] * 9 + [1.0] * 9 + [7.0, 1.0, 1.0, 9.0, 30.0, 1e3, 1e9]))
     21
     """
     smooth, width = _running_median(losses)

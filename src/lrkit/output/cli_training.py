@@ -241,6 +241,12 @@ def find(
     growth: Annotated[
         str, typer.Option(help="Of the rate in a ramp: exponential, or linear, within a factor 1000.")
     ] = "exponential",
+    groups: Annotated[
+        str, typer.Option(help="together: one multiplier for all param groups; each: a rate for each of them too.")
+    ] = "together",
+    schedule: Annotated[
+        str, typer.Option(help="Of each rate in a race, as text; use the one that you will train with.")
+    ] = "constant()",
     batch_size: BatchSize = None,
     data: Data = None,
     backend: Annotated[
@@ -271,6 +277,8 @@ def find(
             seeds=seeds,
             signal=signal,
             growth=growth,
+            groups=groups,
+            schedule=schedule,
             backend=backend,
             memory=memory,
             device=device,

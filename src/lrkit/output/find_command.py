@@ -23,20 +23,22 @@ def find_rate(options: FindOptions) -> None:
     """Check everything that a person can get wrong, search, report."""
     with loaded(find_origin(options), debug=options.debug) as task:
         finding = _find(task, options)
+        shown = not (options.quiet or options.json)
         if options.json:
             typer.echo(json.dumps({"task": task.name, **finding.to_dict()}, allow_nan=False))
-        elif not options.quiet:
-            for line in report(finding, options.out):
-                typer.echo(line)
+        for line in report(finding, drawn=options.out is None) if shown else ():
+            typer.echo(line)
         if options.out is not None:
             save(find_figure(finding, f"{task.name}: {sentence(finding)}"), options.out)
+            if shown:
+                typer.echo(f"picture {options.out}")
     if finding.suggestion is None:
         say(sentence(finding))
         raise typer.Exit(3)
 
 
 def _find(task: Task, options: FindOptions) -> Finding:
-    method, measured, growth = options.names
+    method, measured, growth, groups = options.names
     with stop_on_signals() as request:
         try:
             return find_task(
@@ -48,6 +50,8 @@ def _find(task: Task, options: FindOptions) -> Finding:
                 seeds=options.seeds,
                 signal=measured,
                 growth=growth,
+                groups=groups,
+                schedule=options.schedule,
                 backend=options.backend,
                 memory=options.memory,
                 device=options.device,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from lrkit.analysis.finder import Growth, Method, Signal
+from lrkit.analysis.finder import Groups, Growth, Method, Signal
 from lrkit.output.plots import check_out
 from lrkit.output.task_command import Origin, TaskOptions, check_counts, flag
 from lrkit.schedules.errors import InputError, unknown
@@ -13,11 +13,12 @@ from lrkit.training.task_source import TaskSource
 
 __all__ = ["FindOptions", "find_origin"]
 
-Name = Literal["method", "signal", "growth"]
+Name = Literal["method", "signal", "growth", "groups"]
 _NAMES: dict[Name, tuple[str, ...]] = {
     "method": get_args(Method),
     "signal": get_args(Signal),
     "growth": get_args(Growth),
+    "groups": get_args(Groups),
 }
 
 
@@ -33,13 +34,16 @@ class FindOptions(TaskOptions):
     seeds: int
     signal: str | None
     growth: str
+    groups: str
+    schedule: str
     backend: str
     memory: str | None
 
     @property
-    def names(self) -> tuple[Method, Signal | None, Growth]:
-        """Method, signal and growth, once they are checked."""
-        return cast("tuple[Method, Signal | None, Growth]", (self.method, self.signal, self.growth))
+    def names(self) -> tuple[Method, Signal | None, Growth, Groups]:
+        """Method, signal, growth and groups, once they are checked."""
+        found = (self.method, self.signal, self.growth, self.groups)
+        return cast("tuple[Method, Signal | None, Growth, Groups]", found)
 
 
 def find_origin(options: FindOptions) -> Origin:

@@ -1,7 +1,6 @@
 """What a person is told while a rate is looked for, and of what was found."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -46,10 +45,10 @@ def sentence(finding: Finding) -> str:
     return "learning rate {:.3g} (5–95 %: {:.3g} to {:.3g})".format(finding.suggestion, *finding.interval)
 
 
-def report(finding: Finding, picture: Path | None) -> Iterator[str]:
-    """Lines: the rate, what each rule says, how it was made, and the curve where it isn't in a picture."""
+def report(finding: Finding, *, drawn: bool) -> Iterator[str]:
+    """Lines: the rate, what each rule says, how it was made, and the curve, if it is to be drawn."""
     if finding.suggestion is not None:
-        yield f"{sentence(finding)}, by the rule {finding.default}"
+        yield f"{sentence(finding)}, by {'a race' if finding.method == 'race' else f'the rule {finding.default}'}"
     yield f"{'rule':<16}{'rate':>10}   5–95 %"
     for name, each in finding.rules.items():
         yield f"{name:<16}{_cells(each)}"
@@ -64,9 +63,9 @@ def report(finding: Finding, picture: Path | None) -> Iterator[str]:
         yield f"{made['seeds_diverged']} of the seeds diverged at the best rate"
     for each in made["widened"]:
         yield f"widened from {each['low']:.3g} to {each['high']:.3g}, since: {each['reason']}"
-    if picture is not None:
-        yield f"picture {picture}"
-    elif (limits := drawn_range(finding)) is not None:
+    for group in finding.groups:
+        yield f"param group {group.made['group']} alone: {sentence(group)}"
+    if drawn and (limits := drawn_range(finding)) is not None:
         yield _drawn(finding, *limits)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-__all__ = ["blame", "blamed", "blaming", "describe"]
+__all__ = ["blame", "blamed", "blaming", "describe", "first_line"]
 
 _MARK = "lrkit: in "
 
@@ -31,6 +31,15 @@ def blamed(error: BaseException) -> str | None:
     """The part that was noted, with what it was given."""
     notes = getattr(error, "__notes__", ())
     return next((note.removeprefix(_MARK) for note in notes if note.startswith(_MARK)), None)
+
+
+def first_line(error: BaseException) -> str:
+    r"""The first line of what an error says, or its type where it says nothing, without a full stop.
+
+    >>> first_line(RuntimeError("no such device.\nfurther lines")), first_line(KeyError())
+    ('no such device', 'KeyError')
+    """
+    return " ".join((str(error).splitlines() or [type(error).__name__])[0].split()).rstrip(".")
 
 
 def describe(value: Any) -> str:

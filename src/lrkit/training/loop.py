@@ -1,13 +1,14 @@
 """The training loop."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, NoReturn
 
 import torch
 
 from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError
+from lrkit.training.blame import first_line
 from lrkit.training.history import History
 from lrkit.training.observer import Observer
 from lrkit.training.randomness import check_seed, seeded
@@ -76,11 +77,9 @@ def run(
     check_seed(seed)
     place = choose_device(device)
     watchers = tuple(observers)
-    with (
-        seeded(seed, place),
-        _closing(watchers),
-        closing(RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy, compiled=compiled)) as state,
-    ):
+    with seeded(seed, place), ExitStack() as last, _closing(watchers):
+        state = RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy, compiled=compiled)
+        last.enter_context(closing(state))  # after the observers, which may want a last snapshot
         if resume is not None:
             state.restore(resume)
         for watcher in watchers:
@@ -137,6 +136,7 @@ def choose_device(device: str | torch.device | None) -> torch.device:
         place = torch.device(device)
         torch.empty(0, device=place)
     except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"device must be one that works here, such as 'cpu', not {str(device)!r}: {reason}") from None
+        raise InputError(
+            f"device must be one that works here, such as 'cpu', not {str(device)!r}: {first_line(error)}"
+        ) from None
     return place

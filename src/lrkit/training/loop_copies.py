@@ -11,9 +11,10 @@ from torch.optim import Optimizer
 from torch.utils._pytree import tree_leaves
 
 from lrkit.schedules.errors import InputError
+from lrkit.training.blame import first_line
 from lrkit.training.hyper import place, read, write
 
-__all__ = ["Copies", "first_line"]
+__all__ = ["Copies"]
 
 
 class Copies:
@@ -109,8 +110,3 @@ def _results(model: nn.Module) -> dict[int, Any]:
     """
     kept = (each for module in model.modules() for each in tree_leaves(vars(module)) if isinstance(each, Tensor))
     return {id(each): each.detach().clone() for each in kept if each.grad_fn is not None}
-
-
-def first_line(error: Exception) -> str:
-    """What an error says, without the full stop."""
-    return " ".join((str(error).splitlines() or [type(error).__name__])[0].split()).rstrip(".")

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
-from lrkit.training.blame import describe
-from lrkit.training.loop_copies import Copies, first_line
+from lrkit.training.blame import describe, first_line
+from lrkit.training.loop_copies import Copies
 from lrkit.training.passes import Passes
 from lrkit.training.task import Task
 from lrkit.training.untouched import USES_THE_MODEL, Bystanders

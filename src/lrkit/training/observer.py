@@ -20,7 +20,7 @@ class Setup:
         epochs: passes through the data, the last one perhaps cut short; None where that isn't known.
         plan: the plan as it was given; `resolved` has its lengths in steps.
         made: what `History.made` will say.
-        snapshot: gives all that the run needs to go on from where it is: plain data and tensors.
+        snapshot: gives all that the run needs to go on from where it is: plain data and tensors; until `close`.
         steps_done: updates that were done before, in a run that goes on.
         history: of the epochs that were finished before; None where there are none.
     """

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.training.blame import first_line
 
 __all__ = ["Passes"]
 
@@ -87,7 +88,7 @@ def _twin(loader: DataLoader[Any], name: str) -> DataLoader[Any]:
         try:
             own[part] = copy.deepcopy(vars(loader).get(part), memo)
         except Exception as error:
-            raise InputError(f"{name}'s {part} can't be copied: {error}") from error
+            raise InputError(f"{name}'s {part} can't be copied: {first_line(error)}") from error
     if not loader.num_workers:
         own["collate_fn"] = _copied_or_itself(loader.collate_fn, memo)
     vars(found).update(own)  # a loader refuses to be given some of them in any other way
@@ -106,7 +107,7 @@ def _copied(loader: Any, name: str) -> Any:
     try:
         return copy.deepcopy(loader, memo)
     except Exception as error:
-        raise InputError(f"{name} can't be copied, so give a DataLoader: {error}") from error
+        raise InputError(f"{name} can't be copied, so give a DataLoader: {first_line(error)}") from error
 
 
 def _copied_data(dataset: Any) -> Any:
@@ -117,7 +118,7 @@ def _copied_data(dataset: Any) -> Any:
         return copy.deepcopy(dataset, memo)
     except Exception as error:
         if isinstance(dataset, IterableDataset):  # to read it may be to take its items from whoever has it
-            raise InputError(f"the loader's dataset can't be copied: {error}") from error
+            raise InputError(f"the loader's dataset can't be copied: {first_line(error)}") from error
         return dataset  # with an open file, say: to read its items by number is to leave them there
 
 

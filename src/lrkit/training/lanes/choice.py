@@ -87,6 +87,8 @@ def _chosen(work: Work, trial: Trial, backend: str, limit: int, *, required: boo
     alone = [[number] for number in range(len(work.lanes))]
     if backend in ("sequential", "processes"):
         return Choice(backend, "it was asked for", alone)
+    if backend == "auto" and len(work.lanes) == 1:
+        return Choice("sequential", "there is only one lane", alone)
     try:
         tried = trial.try_out()
         need = tried.bytes_per_lane
@@ -116,8 +118,6 @@ def _fastest_alone(work: Work, length: Length, obstacle: str) -> tuple[str, str,
 
 def _fastest(work: Work, length: Length, groups: Sequence[Sequence[int]]) -> tuple[str, str, dict[str, float]]:
     """The backend, why, and what was measured."""
-    if len(work.lanes) == 1:
-        return "sequential", "there is only one lane", {}
     microseconds = {"sequential": _of_one_run(work, length)}
     if (seconds := _seconds("sequential", microseconds, work, length)) < _SHORT:
         return "sequential", f"all takes about {seconds:.1f} s one after another", microseconds

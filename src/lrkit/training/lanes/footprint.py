@@ -184,7 +184,7 @@ def _without_a_trace(model: nn.Module, place: torch.device) -> Iterator[None]:
     """Leave random state and the modes of modules as they were, and no warnings: training will say them."""
     modes = {module: module.training for module in model.modules()}
     with seeded(0, place), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("ignore")  # training will say them
         try:
             yield
         finally:
