@@ -27,6 +27,8 @@ class EpochRecord:
         metrics: means over the validation samples, by name.
         lr: the rate that the epoch's last update used, in the first param group.
         seconds: wall time of training and validation.
+        test_loss: mean over the test samples after the epoch, or None without test data.
+        test_metrics: means over the test samples, by name.
     """
 
     epoch: int
@@ -36,6 +38,21 @@ class EpochRecord:
     metrics: Mapping[str, float]
     lr: float
     seconds: float = field(compare=False)
+    test_loss: float | None = None
+    test_metrics: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def reported(self) -> Mapping[str, float]:
+        """Loss and metrics to tell others: of the test data, else of validation, else the training loss alone.
+
+        >>> EpochRecord(1, 10, 0.5, 0.6, {"accuracy": 0.8}, lr=0.1, seconds=1.0).reported
+        {'loss': 0.6, 'accuracy': 0.8}
+        """
+        if self.test_loss is not None:
+            return {"loss": self.test_loss, **self.test_metrics}
+        if self.valid_loss is not None:
+            return {"loss": self.valid_loss, **self.metrics}
+        return {"loss": self.train_loss}
 
 
 class Divergence(NamedTuple):
