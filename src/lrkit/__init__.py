@@ -38,6 +38,8 @@ _HOMES = {
     "lrkit.training.run_folder": ["RunFolder"],
     "lrkit.training.scheduler": ["BoundController", "BoundSchedule", "Scheduler"],
     "lrkit.training.task": ["Task", "accuracy"],
+    "lrkit.analysis.comparison": ["Candidate", "Comparison"],
+    "lrkit.analysis.comparisons": ["compare_histories"],
     "lrkit.analysis.curves": ["Curve"],
     "lrkit.analysis.descents": ["Reason"],
     "lrkit.analysis.finder": ["find", "find_task"],

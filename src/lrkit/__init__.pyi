@@ -1,3 +1,6 @@
+from lrkit.analysis.comparison import Candidate as Candidate
+from lrkit.analysis.comparison import Comparison as Comparison
+from lrkit.analysis.comparisons import compare_histories as compare_histories
 from lrkit.analysis.curves import Curve as Curve
 from lrkit.analysis.descents import Reason as Reason
 from lrkit.analysis.finder import find as find
