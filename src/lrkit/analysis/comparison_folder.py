@@ -1,8 +1,9 @@
 """The folder of a tournament: its terms, and beside them the folders of what was trained."""
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from lrkit.analysis.terms import Terms
 from lrkit.schedules.errors import InputError
@@ -15,12 +16,11 @@ _KEY = "lrkit_comparison_folder"
 
 
 class ComparisonFolder:
-    """Holds a folder against other processes, and keeps the terms in its `config.json`.
+    """Holds a folder against other processes, and keeps the terms in its `config.json`: use it in a `with`.
 
     Attributes:
         path: the folder.
         before: the terms that are there already; None in a new folder.
-        seconds: how long it was trained so far.
 
     Raises:
         InputError: when the folder can't be made or written to, is in use, has something else in it, or terms that
@@ -30,23 +30,28 @@ class ComparisonFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         there = (self.path / CONFIG).is_file()
-        self.before: Terms | None = None
-        self.seconds = 0.0
-        if there:
-            self.before, self.seconds = read_terms(self.path)
+        self.before, self._seconds = read_terms(self.path) if there else (None, 0.0)
         self._terms: Terms | None = None
         self._held = HeldFolder(self.path, "comparison", _KEY, overwrite=there)
 
+    def __enter__(self) -> Self:
+        self._began = time.perf_counter()
+        return self
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been trained, in all."""
+        return self._seconds + time.perf_counter() - self._began
+
     def keep(self, terms: Terms) -> None:
-        """Write the terms; what is there and fits them stays."""
+        """Write the terms."""
         write_json(self.path / CONFIG, {_KEY: FORMAT, **terms.to_dict(), "seconds": self.seconds})
         self._terms = terms
 
-    def close(self, seconds: float) -> None:
+    def __exit__(self, *_: object) -> None:
         """Note how long it was trained, and let others use the folder; take it away if it is new and wasn't used."""
         try:
-            if self._terms is not None and seconds > 0:
-                self.seconds += seconds
+            if self._terms is not None:
                 self.keep(self._terms)
         finally:
             self._held.release(used=self._terms is not None)

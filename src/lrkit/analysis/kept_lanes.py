@@ -51,6 +51,7 @@ class KeptLanes:
     Attributes:
         runs: of each stage, those that have ended; of several of one key the last.
         unfinished: the folder of a stage that was interrupted, with the name of the stage.
+        unsettled: the runs of that folder, whether they have ended or not.
 
     Raises:
         InputError: where a folder can't be read.
@@ -60,18 +61,17 @@ class KeptLanes:
         self._path, self._every = path, checkpoint_every
         self.runs: dict[StageName, dict[Key, History]] = {stage: {} for stage in STAGES}
         self.unfinished: tuple[StageName, Path] | None = None
+        self.unsettled: set[Key] = set()
         for stage in STAGES:
             for folder in [] if path is None else _folders(path, stage):
                 self._read(stage, folder)
 
     def _read(self, stage: StageName, folder: Path) -> None:
         histories = LanesFolder.load(folder)
-        keys = [_recorded_key(folder, lane) for lane in LanesFolder.config(folder)["lanes"]]
-        self.runs[stage] |= {
-            key: history for key, history in zip(keys, histories, strict=True) if history is not None
-        }
+        recorded = zip(_keys(folder), histories, strict=True)
+        self.runs[stage] |= {key: history for key, history in recorded if history is not None}
         if None in histories:
-            self.unfinished = stage, folder
+            self.unfinished, self.unsettled = (stage, folder), set(_keys(folder))
 
     def go_on(self, train: Train) -> None:
         """Train what an interrupted stage has left, with the lanes that it began with."""
@@ -80,7 +80,7 @@ class KeptLanes:
         stage, path = self.unfinished
         lanes = LanesFolder.lanes(path)
         self._keep(stage, lanes, train(stage, lanes, LanesFolder(path, resume=True, checkpoint_every=self._every)))
-        self.unfinished = None
+        self.unfinished, self.unsettled = None, set()
 
     def train(self, stage: StageName, lanes: Sequence[Lane], train: Train) -> None:
         """Train lanes that aren't there."""
@@ -103,8 +103,11 @@ def _folders(path: Path, stage: StageName) -> Iterator[Path]:
         yield folder
 
 
-def _recorded_key(folder: Path, lane: Mapping[str, object]) -> Key:
-    schedule, lr, seed = (lane.get(name) for name in Key._fields)
-    if not (isinstance(schedule, str) and isinstance(lr, float) and isinstance(seed, int)):
-        raise InputError(f"the lanes in {folder} can't be read: one has no schedule, rate and seed")
-    return Key(schedule, lr, seed)
+def _keys(folder: Path) -> list[Key]:
+    """Those of the lanes in a folder."""
+    lanes = LanesFolder.config(folder)["lanes"]
+    keys = [Key(*(lane.get(name) for name in Key._fields)) for lane in lanes]
+    kinds = {tuple(map(type, key)) for key in keys}
+    if kinds != {(str, float, int)}:
+        raise InputError(f"the lanes in {folder} can't be read: each must have a schedule, a rate and a seed")
+    return keys

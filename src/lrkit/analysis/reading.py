@@ -101,8 +101,8 @@ def read_tournament(path: str | Path) -> Reading:
     kept = KeptLanes(Path(path))
     runs: dict[StageName, Runs] = dict(kept.runs)
     if kept.unfinished is not None and kept.unfinished[0] == "selection":
-        keys = kept.keys(kept.unfinished[1])
-        runs["selection"] = {key: history for key, history in runs["selection"].items() if key not in keys}
+        settled = runs["selection"].items()
+        runs["selection"] = {key: history for key, history in settled if key not in kept.unsettled}
     try:
         return reading_of(terms, runs, seconds)
     except InputError as error:

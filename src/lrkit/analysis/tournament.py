@@ -1,12 +1,13 @@
 """The tournament: each schedule at its own best learning rate, chosen on held-out data, then with fresh seeds."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
 
@@ -14,7 +15,7 @@ from lrkit.analysis.comparison import Comparison
 from lrkit.analysis.comparison_folder import ComparisonFolder
 from lrkit.analysis.entrants import Schedules, entrants
 from lrkit.analysis.halving import Halving
-from lrkit.analysis.kept_lanes import Key, KeptLanes, StageName
+from lrkit.analysis.kept_lanes import KeptLanes, StageName, key_of
 from lrkit.analysis.reading import chosen_rates, reading_of
 from lrkit.analysis.search import Rates
 from lrkit.analysis.selection import Judge, is_dropped
@@ -63,7 +64,7 @@ def compare(
     *,
     reference: str | None = None,
     target: float | None = None,
-    measure: str = "loss",
+    measure: str | None = None,
     mode: Literal["min", "max"] | None = None,
     rates: Sequence[float] | None = None,
     seeds: int | None = None,
@@ -94,7 +95,7 @@ def compare(
         reference: the name of the schedule that the others are compared with; by default the one that was the best in
             the search.
         target: a value of the measure; the comparison says when it is reached.
-        measure: what schedules are compared by and rates are chosen by: "loss", or a metric's name.
+        measure: what schedules are compared by and rates are chosen by: "loss", the default, or a metric's name.
         mode: whether "min" or "max" is better; by default "min" for losses and "max" for metrics.
         rates: learning rates, the base of each schedule; by default eight, half a decade apart, from a hundredth of the
             task's own rate to about thirty times it.
@@ -124,34 +125,157 @@ def compare(
     >>> comparison = lrkit.compare(task, ["constant()", "linear(to=0)"], seeds=3)
     >>> comparison.reference, comparison.by_name["constant()"].best_lr
     """
-    if not isinstance(task, Task):
-        raise InputTypeError(f"task must be an lrkit.Task, not {shown(task)}")
-    _check_training(backend, memory, checkpoint_every, place := choose_device(device))
     began = time.perf_counter()
-    with _held(folder, lambda: time.perf_counter() - began) as held:
+    place = _checked_place(task, backend, memory, checkpoint_every, device)
+    with nullcontext() if folder is None else ComparisonFolder(folder) as held:
         before = None if held is None else held.before
-        terms, split = _agreed(
-            task,
-            schedules,
-            place,
-            before,
-            measure=measure,
-            mode=mode,
-            rates=rates,
-            seeds=seeds,
-            selection_seeds=selection_seeds,
-            holdout=holdout,
+        share = _first(holdout, before and before.holdout, HOLDOUT)
+        split = hold_out(task, share, seed=0)
+        length = _length(split, place)
+        terms = Terms(
+            task=facts_of(split, length),
+            holdout=share,
+            judge=_judge(task, measure, mode, before),
+            schedules=entrants(schedules, length),
+            rates=_rates(rates, task, place, before),
+            seeds=_seeds(seeds, "seeds", before and before.seeds, SEEDS),
+            selection_seeds=_seeds(
+                selection_seeds, "selection_seeds", before and before.selection_seeds, SELECTION_SEEDS
+            ),
             reference=reference,
-            target=target,
+            target=None if target is None else as_number(target, "target"),
         )
         if held is not None:
             terms = terms if before is None else terms.joined(before, held.path)
-            kept = KeptLanes(held.path, checkpoint_every)
+        terms = terms.checked()
+        kept = KeptLanes(None if held is None else held.path, checkpoint_every)
+        if held is not None:
             held.keep(terms)
-        else:
-            kept = KeptLanes(None)
         train = partial(run_lanes, split, backend=backend, memory=memory, device=device, stop=stop)
-        tournament = _Tournament(terms, kept, train, tuple(observers), on_stage, halving=halving)
-        tournament.hold()
-        seconds = time.perf_counter() - began + (0.0 if held is None else held.seconds)
+        _Tournament(terms, kept, train, tuple(observers), on_stage, halving=halving).hold()
+        seconds = time.perf_counter() - began if held is None else held.seconds
         return reading_of(terms, kept.runs, seconds).compare()
+
+
+class _Tournament:
+    """Trains what the terms ask for and isn't there."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        kept: KeptLanes,
+        train: Callable[..., list[History]],
+        observers: Sequence[LanesObserver],
+        on_stage: Callable[[Stage], None],
+        *,
+        halving: bool,
+    ) -> None:
+        self._terms, self._kept, self._run, self._observers = terms, kept, train, observers
+        self._on_stage, self._halving = on_stage, halving
+
+    def hold(self) -> None:
+        """First what was interrupted, then the search for rates, then the final runs."""
+        self._kept.go_on(self._train)
+        self._train_missing("selection", self._to_select())
+        self._train_missing("final", self._to_finish())
+
+    def _to_select(self) -> list[Lane]:
+        """Rates from the middle outwards: what is trained one by one is dropped by those before it."""
+        rates, middle = self._terms.rates, (len(self._terms.rates) - 1) / 2
+        outwards = sorted(rates, key=lambda rate: abs(rates.index(rate) - middle - 0.25))
+        runs = self._kept.runs["selection"]
+        dropped = {key[:2] for key, history in runs.items() if is_dropped(history)}
+        lanes = []
+        for plan, rate in product(self._terms.schedules.values(), outwards):
+            if (str(plan), rate) in dropped:
+                if self._halving:
+                    continue  # more seeds of a rate that has lost aren't worth it
+                runs = {key: history for key, history in runs.items() if not is_dropped(history)}
+            lanes += [Lane(plan, lr=rate, seed=seed) for seed in self._terms.seeds_to_select]
+        return [lane for lane in lanes if key_of(lane) not in runs]
+
+    def _to_finish(self) -> list[Lane]:
+        best = chosen_rates(self._terms, self._kept.runs["selection"])
+        lanes = [
+            Lane(plan, lr=found[0], seed=seed)
+            for name, plan in self._terms.schedules.items()
+            if (found := best[name]) is not None
+            for seed in self._terms.final_seeds
+        ]
+        return [lane for lane in lanes if key_of(lane) not in self._kept.runs["final"]]
+
+    def _train_missing(self, stage: StageName, lanes: Sequence[Lane]) -> None:
+        if lanes:
+            self._kept.train(stage, lanes, self._train)
+
+    def _train(self, stage: StageName, lanes: Sequence[Lane], folder: LanesFolder | None) -> list[History]:
+        schedules = len({str(lane.plan) for lane in lanes})
+        self._on_stage(Stage(stage, lanes, schedules, len(self._kept.runs[stage])))
+        if stage == "final" or not self._halving:
+            return self._run(lanes, folder=folder, observers=self._observers)
+        halving = Halving(self._terms.judge, self._kept.runs[stage])
+        return self._run(lanes, folder=folder, observers=(halving, *self._observers), drop=halving)
+
+
+# --- what is asked for -------------------------------------------------------------------------------
+
+
+def _checked_place(
+    task: object, backend: str, memory: int | str | None, every: int | str | None, device: str | torch.device | None
+) -> torch.device:
+    """The device; what `run_lanes` would refuse later is refused now."""
+    if not isinstance(task, Task):
+        raise InputTypeError(f"task must be an lrkit.Task, not {shown(task)}")
+    if backend not in BACKENDS:
+        raise unknown("backend", str(backend), BACKENDS)
+    place = choose_device(device)
+    if memory is not None:
+        parse_memory(memory, free_memory(place))
+    Pace(every)
+    return place
+
+
+def _first(*values: Any) -> Any:
+    """The first that isn't None."""
+    return next(value for value in values if value is not None)
+
+
+def _length(task: Task, place: torch.device) -> Length:
+    with seeded(0, place):
+        return length_of(task, batches_of(task, task.train, "train", place, 0).count)
+
+
+def _judge(task: Task, measure: str | None, mode: str | None, before: Terms | None) -> Judge:
+    if measure is None and mode is None and before is not None:
+        return before.judge
+    name = _first(measure, before and before.judge.measure, "loss")
+    losses = {"loss", *(task.loss if isinstance(task.loss, Mapping) else ())}
+    if task.forward is None and name not in {*losses, *task.metrics}:
+        raise unknown("measure", str(name), {*losses, *task.metrics})
+    by_default = "min" if name in losses else "max"
+    wanted = by_default if mode is None else mode
+    if wanted not in ("min", "max"):
+        raise unknown("mode", str(mode), ("min", "max"))
+    return Judge(name, "min" if wanted == "min" else "max")
+
+
+def _rates(rates: Sequence[float] | None, task: Task, place: torch.device, before: Terms | None) -> tuple[float, ...]:
+    """Those that are asked for, lowest first; by default around the task's own."""
+    if rates is None:
+        if before is not None:
+            return before.rates
+        base = Rates.of(task, place).base
+        return tuple(float(f"{base * 10 ** (half / 2):.6g}") if half else base for half in range(-4, 4))
+    if isinstance(rates, str) or not isinstance(rates, Iterable):
+        raise InputTypeError(f"rates must be learning rates, not {shown(rates)}")
+    found = tuple(sorted({as_positive(rate, "a rate") for rate in rates}))
+    if not found:
+        raise InputError("rates has no learning rate in it")
+    return found
+
+
+def _seeds(count: int | None, name: str, before: int | None, default: int) -> int:
+    found = as_count(_first(count, before, default), name, low=1)
+    if found > FIRST_SELECTION_SEED:
+        raise InputError(f"{name} must be at most {FIRST_SELECTION_SEED}, not {found}")
+    return found
