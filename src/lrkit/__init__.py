@@ -46,6 +46,7 @@ _HOMES = {
     "lrkit.analysis.finding": ["Finding"],
     "lrkit.analysis.suggestions": ["Estimate", "Suggestion", "suggest"],
     "lrkit.analysis.summary": ["reductions"],
+    "lrkit.analysis.tournament": ["Stage", "compare"],
     "lrkit.output.plots": ["plot"],
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
