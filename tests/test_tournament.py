@@ -70,7 +70,13 @@ TASKS = {
     "AdamW": lambda: classes(lambda p: torch.optim.AdamW(p, lr=0.003), 2),
     "digits": digits,
 }
-SHAPES = ["constant()", "one_cycle()", "warmup(5%) >> linear(to=0)", "warmup(5%) >> cosine(to=0)", "plateau(patience=0)"]
+SHAPES = [
+    "constant()",
+    "one_cycle()",
+    "warmup(5%) >> linear(to=0)",
+    "warmup(5%) >> cosine(to=0)",
+    "plateau(patience=0)",
+]
 
 
 class Count(LanesObserver):
