@@ -26,6 +26,7 @@ __all__ = [
     "check_out",
     "curves_figure",
     "cut",
+    "in_epochs",
     "legend_columns",
     "plot",
     "preview_figure",
@@ -75,7 +76,7 @@ def curves_figure(history: History) -> "Figure":
         ncols=3,
         frameon=False,
     )
-    position = _in_epochs(history)
+    position = in_epochs(history)
     keep = thin(history.lr)
     below.plot(position[keep], history.lr[keep], color=_BLUE, drawstyle="steps-post")
     _scale(below, [history.lr])
@@ -200,8 +201,8 @@ def _file(path: object) -> Path:
     return file
 
 
-def _in_epochs(history: History) -> NDArray[np.float64]:
-    """Where each update stands on the axis of epochs: an epoch's last update is at its number."""
+def in_epochs(history: History) -> NDArray[np.float64]:
+    """Where each update begins on an axis of epochs, shape (updates,): an epoch's record is at its number."""
     position = np.empty(len(history.lr))
     begin = 0
     for each in history.epochs:
