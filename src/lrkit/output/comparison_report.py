@@ -13,15 +13,8 @@ import lrkit
 from lrkit.analysis.comparison import Comparison
 from lrkit.output.comparison_curves import Curves, curves_of
 from lrkit.output.plots import COLOURS
-from lrkit.output.report_figures import (
-    DASHES,
-    Figure,
-    colour,
-    curves_figure,
-    forest_figure,
-    rates_figure,
-    sensitivity_figure,
-)
+from lrkit.output.report_figures import curves_figure, forest_figure, rates_figure, sensitivity_figure
+from lrkit.output.report_plotly import DASHES, Figure, colour
 from lrkit.output.report_tables import (
     Table,
     curves_table,
@@ -115,17 +108,18 @@ def _drawings(comparison: Comparison, curves: Sequence[Curves], numbers: Mapping
             forest_figure(comparison, numbers),
             "Differences",
             f"Differences to {comparison.reference}",
-            "Each is the mean over seeds that both have, with an interval: all intervals at once hold the true "
-            "differences with 95 %. The upright line is the reference. A filled mark can be told apart from it, a ring "
-            "can't. The table at the top has the same numbers.",
+            "Means over the seeds that both have. The upright line is the reference. A filled mark can be told apart "
+            "from it, a ring can't. The intervals hold all true differences at once with 95 %. The table at the top "
+            "has the same numbers.",
             None,
         ),
         (
             sensitivity_figure(comparison, numbers),
             "Sensitivity",
             "How much the rate matters",
-            "From the search for each schedule's rate, on held-out training data. A large ring is the rate that was "
-            "chosen, a small ring one that was dropped as hopeless before its end, a cross at the top one that diverged.",
+            "From the search for each schedule's rate, on held-out training data. A large ring marks the rate that "
+            "was chosen, a small ring one that was dropped as hopeless on the way, a cross one that diverged. What is worse "
+            "than all that came to their end is drawn at the edge.",
             searched_table(comparison),
         ),
         (

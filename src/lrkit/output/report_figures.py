@@ -1,157 +1,73 @@
-"""The figures of a comparison's report, as plotly.js reads them: plain data, drawn in the browser."""
+"""The figures of a comparison's report: data for plotly.js, which draws them in the browser."""
 
 import html
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lrkit.analysis.comparison import Comparison, Difference, Standing
-from lrkit.output.comparison_curves import Curves
-from lrkit.output.plots import COLOURS, cut
+from lrkit.analysis.comparison import Comparison, Difference, Measure, Standing, Tried
+from lrkit.output.comparison_curves import Band, Curves
+from lrkit.output.plots import cut
+from lrkit.output.report_plotly import (
+    Figure,
+    Part,
+    axis,
+    colour,
+    layout,
+    line,
+    logarithmic,
+    mark,
+    named,
+    numbers,
+    spans,
+)
 
-__all__ = ["DASHES", "Figure", "colour", "curves_figure", "forest_figure", "rates_figure", "sensitivity_figure"]
+__all__ = ["curves_figure", "forest_figure", "rates_figure", "sensitivity_figure"]
 
-Part: TypeAlias = dict[str, Any]
-
-DASHES = ("solid", "dash", "dot", "dashdot")
-_HEIGHT, _ROW, _AXIS = 400, 46, 80  # in pixels
-_SPAN = 10.0  # how many times the lowest value the highest is before an axis is logarithmic
+_MOST_TICKS = 10
+_ROW, _AXIS = 46, 96  # of the forest's height, in pixels
+_ROW_NAME = 36  # in characters
 _FLOOR = 1e-3  # of the smallest peak: where a rate that falls to zero leaves a logarithmic axis
-_NAME_WIDTH = 44  # in characters: what fits on a phone
+_BEYOND, _APART = 0.06, 0.03  # shares of the range: how far the edge is beyond it, and one schedule's from another's
 
 
-@dataclass(frozen=True)
-class Figure:
-    """What is drawn in one place of the page.
-
-    Attributes:
-        key: of the place.
-        label: what a person hears who doesn't see it.
-        data: traces; `meta` is the number of the schedule that each belongs to.
-        layout: axes and the like. Colours that begin with "--" are the page's own, which differ in light and dark.
-    """
-
-    key: str
-    label: str
-    data: Sequence[Part]
-    layout: Part
-
-
-def colour(number: int) -> str:
-    """The page's name of a schedule's colour."""
-    return f"--c{number % len(COLOURS)}"
+# --- the measure over the epochs ---------------------------------------------------------------------
 
 
 def curves_figure(comparison: Comparison, curves: Sequence[Curves]) -> Figure | None:
-    """The measure over the epochs, a mean with a band for each schedule."""
+    """A mean with a band for each schedule; None where no epoch has a value."""
     measure = comparison.measure
-    data: list[Part] = []
-    for each in curves:
-        band = each.bands.get(measure.name)
-        if band is None:
-            continue
-        if band.n > 1:
-            data.append(_area(each.number, band.epochs, band.low, band.high))
-        hover = f"epoch %{{x}}: {measure} %{{y:.5g}}"
-        data.append(_curve(each, band.epochs, band.mean, hover, mode="lines+markers", marker={"size": 5}))
-    if not data:
-        return None
-    last = max(len(trace["x"]) for trace in data if "hovertemplate" in trace)
-    means = [value for trace in data if "hovertemplate" in trace for value in trace["y"]]
-    layout = _layout("epoch", str(measure), log_y=_spans(means))
-    if last <= 2 * _SPAN:
-        layout["xaxis"]["dtick"] = 1 if last <= _SPAN else 2
-    return Figure("curves", f"{measure} over the epochs, one line for each schedule", data, layout)
-
-
-def forest_figure(comparison: Comparison, numbers: Mapping[str, int]) -> Figure | None:
-    """Differences to the reference with their intervals, one below the other."""
-    found = [(each, each.difference) for each in comparison.standings if each.difference is not None]
+    found = [(each, each.bands[measure.name]) for each in curves if measure.name in each.bands]
     if not found:
         return None
-    ends = [value for _, each in found for value in (each.mean, each.low, each.high) if value is not None]
-    low, high = min(0.0, *ends), max(0.0, *ends)
-    room = 0.08 * (high - low) or 1.0
-    data: list[Part] = []
-    for row, (standing, difference) in enumerate(found):
-        data += _interval(standing, difference, numbers[standing.name], row, low - room)
-    side = "left" if comparison.measure.mode == "min" else "right"
-    layout = _layout(f"{comparison.measure}, less the reference's ({side} is better)", None)
-    layout["height"] = _AXIS + _ROW * len(found)
-    layout["margin"] |= {"l": 8, "t": 8}
-    layout["xaxis"] |= {"range": [low - room, high + room], "fixedrange": True}
-    layout["yaxis"] = {"visible": False, "fixedrange": True, "range": [len(found) - 0.6, -0.9]}
-    layout["shapes"] = [
-        {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": "--soft", "width": 1.5}}
+    found.reverse()  # the best is drawn last, above the others
+    data = [_area(each.number, band) for each, band in found if band.n > 1]
+    data += [
+        {
+            "type": "scatter",
+            "mode": "lines+markers",
+            "x": numbers(band.epochs),
+            "y": numbers(band.mean),
+            "line": line(each.number),
+            "marker": {"size": 5},
+            **named(each.name, each.number, f"epoch %{{x}}: %{{y:{_format(measure)}}}"),
+        }
+        for each, band in found
     ]
-    label = f"differences of {comparison.measure} to {cut(comparison.reference)}, with intervals"
-    return Figure("forest", label, data, layout)
+    x = axis("epoch")
+    if max(band.epochs[-1] for _, band in found) <= _MOST_TICKS:
+        x["dtick"] = 1
+    y = axis(str(measure), **_ticks(measure, [value for _, band in found for value in band.mean]))
+    return Figure("curves", f"{measure} over the epochs, one line for each schedule", data, layout(x, y))
 
 
-def sensitivity_figure(comparison: Comparison, numbers: Mapping[str, int]) -> Figure | None:
-    """The measure on held-out data over the rates of the search; what was dropped or diverged is marked."""
-    found = [each for each in comparison.standings if any(_finite(rate.value) for rate in each.tried)]
-    if not found:
-        return None
-    values = [rate.value for each in found for rate in each.tried if _finite(rate.value) and rate.value is not None]
-    log_y = _spans(values)
-    low, high = min(values), max(values)
-    top = high * (high / low) ** 0.06 if log_y else high + 0.06 * (high - low or 1.0)
-    data = [trace for each in found for trace in _searched(each, numbers[each.name], top)]
-    layout = _layout("learning rate", f"held-out {comparison.measure.name}", log_x=True, log_y=log_y)
-    return Figure("sensitivity", f"held-out {comparison.measure.name} over the learning rate", data, layout)
-
-
-def rates_figure(curves: Sequence[Curves]) -> Figure | None:
-    """The learning rate of every update, as the optimizer saw it."""
-    peaks = [float(rates.values.max()) for each in curves for rates in each.rates]
-    if not peaks:
-        return None
-    log_y = _spans(peaks)
-    floor = _FLOOR * min(peaks) if log_y else -math.inf
-    data = [
-        _curve(each, rates.steps, np.maximum(rates.values, floor), "step %{x}: %{y:.4g}", place)
-        for each in curves
-        for place, rates in enumerate(each.rates)
-    ]
-    layout = _layout("step", "learning rate", log_y=log_y)
-    if not log_y:
-        layout["yaxis"]["rangemode"] = "tozero"
-    return Figure("rates", "learning rate over the steps, one line for each schedule", data, layout)
-
-
-# --- traces ------------------------------------------------------------------------------------------
-
-
-def _curve(
-    each: Curves, x: NDArray[Any], y: NDArray[Any], hover: str, place: int = 0, mode: str = "lines", **more: Any
-) -> Part:
-    """A line; `place` counts runs of one schedule, of which the first is drawn the strongest."""
-    line = {"color": colour(each.number), "dash": DASHES[each.number % len(DASHES)], "width": 1.2 if place else 2.2}
-    if mode == "lines":
-        line["shape"] = "hv"
-    return {
-        "type": "scatter",
-        "mode": mode,
-        "x": _numbers(x),
-        "y": _numbers(y),
-        "line": line,
-        "opacity": 0.6 if place else 1,
-        **_named(each.name, each.number, hover),
-        **more,
-    }
-
-
-def _area(number: int, x: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -> Part:
+def _area(number: int, band: Band) -> Part:
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": _numbers([*x, *x[::-1]]),
-        "y": _numbers([*high, *low[::-1]]),
+        "x": numbers([*band.epochs, *band.epochs[::-1]]),
+        "y": numbers([*band.high, *band.low[::-1]]),
         "fill": "toself",
         "fillcolor": f"{colour(number)}/2e",
         "line": {"width": 0},
@@ -160,110 +76,183 @@ def _area(number: int, x: NDArray[Any], low: NDArray[Any], high: NDArray[Any]) -
     }
 
 
-def _interval(standing: Standing, difference: Difference, number: int, row: int, left: float) -> list[Part]:
-    """A row of the forest: the name, and beneath it the interval; a filled mark where the two can be told apart."""
-    bars: Part = {}
-    hover = "%{x:+.4g}"
-    if difference.low is not None and difference.high is not None:
-        up, down = difference.high - difference.mean, difference.mean - difference.low
-        bars["error_x"] = {"type": "data", "array": [up], "arrayminus": [down], "color": colour(number), "width": 5}
-        hover += f" ({difference.low:+.4g} to {difference.high:+.4g})"
-    symbol = "circle" if difference.certain else "circle-open"
-    mark = {"color": colour(number), "size": 11, "symbol": symbol, "line": {"width": 2, "color": colour(number)}}
-    name: Part = {
+# --- differences -------------------------------------------------------------------------------------
+
+
+def forest_figure(comparison: Comparison, places: Mapping[str, int]) -> Figure | None:
+    """Differences to the reference with their intervals, one below the other; None where there are none.
+
+    Args:
+        comparison: whose.
+        places: the number of each schedule, by its name.
+    """
+    found = [(each, each.difference) for each in comparison.standings if each.difference is not None]
+    if not found:
+        return None
+    measure = comparison.measure
+    ends = [value for _, each in found for value in (each.mean, each.low, each.high) if value is not None]
+    low, high = min(0.0, *ends), max(0.0, *ends)
+    room = _BEYOND * (high - low) or 1.0
+    data: list[Part] = []
+    names = []
+    for row, (standing, difference) in enumerate(found):
+        names.append(_row_name(standing.name, places[standing.name], row))
+        data.append(_interval(difference, measure, named(standing.name, places[standing.name], "%{text}"), row))
+    x = axis(f"difference in {measure}", range=[low - room, high + room], fixedrange=True, **_ticks(measure))
+    drawn = layout(x, {"visible": False, "fixedrange": True, "range": [len(found) - 0.6, -0.8]})
+    drawn["height"] = _AXIS + _ROW * len(found)
+    drawn["margin"] |= {"l": 14, "t": 28}
+    zero: Part = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1}
+    drawn["shapes"] = [{**zero, "line": {"color": "--soft", "width": 1.5}, "layer": "below"}]
+    sides = ("← better", "worse →") if measure.mode == "min" else ("← worse", "better →")
+    drawn["annotations"] = [*names, _at_top(sides[0], 0, "left"), _at_top(sides[1], 1, "right")]
+    label = f"differences in {measure} to {cut(comparison.reference)}, with intervals"
+    return Figure("forest", label, data, drawn)
+
+
+def _row_name(name: str, number: int, row: int) -> Part:
+    """Above the interval, where it may be as long as the figure is wide; it is shown and hidden by its number."""
+    place: Part = {"xref": "paper", "x": 0, "y": row - 0.4, "xanchor": "left", "yanchor": "middle"}
+    text = html.escape(cut(name, _ROW_NAME))
+    return {"text": text, "name": str(number), **place, "showarrow": False, "bgcolor": "--paper", "borderpad": 0}
+
+
+def _interval(found: Difference, measure: Measure, name: Part, row: int) -> Part:
+    """A filled mark where the two can be told apart, a ring where they can't."""
+    number = name["meta"]
+    said, bars = _said(measure, found.mean, "+"), {}
+    if found.low is not None and found.high is not None:
+        said += f" ({_said(measure, found.low, '+')} to {_said(measure, found.high, '+')})"
+        ends: Part = {"type": "data", "array": [found.high - found.mean], "arrayminus": [found.mean - found.low]}
+        bars = {"error_x": {**ends, "color": colour(number), "width": 6, "thickness": 2}}
+    return {
         "type": "scatter",
-        "mode": "text",
-        "x": [left],
-        "y": [row - 0.38],
-        "text": [html.escape(cut(standing.name, _NAME_WIDTH))],
-        "textposition": "middle right",
-        "cliponaxis": False,
-        "hoverinfo": "skip",
-        "meta": number,
+        "mode": "markers",
+        "x": [found.mean],
+        "y": [row],
+        "text": [said],
+        "marker": mark(number, "circle" if found.certain else "circle-open", 10),
+        **bars,
+        **name,
     }
-    point = {"type": "scatter", "mode": "markers", "x": [difference.mean], "y": [row], "marker": mark}
-    return [name, {**point, **bars, **_named(standing.name, number, hover)}]
 
 
-def _searched(each: Standing, number: int, top: float) -> list[Part]:
-    """The rates of one search: a line through those that came to the end, and marks for the others."""
-    ended = [rate for rate in each.tried if rate.state == "ended" and _finite(rate.value)]
-    dropped = [rate for rate in each.tried if rate.state == "dropped" and _finite(rate.value)]
-    diverged = [rate for rate in each.tried if rate.state == "diverged"]
-    best = [rate for rate in ended if rate.lr == each.best_lr]
-    line = {"color": colour(number), "dash": DASHES[number % len(DASHES)], "width": 2.2}
-    kinds: list[tuple[list[Any], str, Part]] = [
-        (ended, "%{y:.5g}", {"mode": "lines+markers", "line": line, "marker": _mark(number, "circle", 6)}),
-        (dropped, "%{y:.5g}, dropped", {"mode": "markers", "marker": _mark(number, "circle-open", 8)}),
-        (diverged, "diverged", {"mode": "markers", "marker": _mark(number, "x-thin", 9)}),
-        (best, "%{y:.5g}, best", {"mode": "markers", "marker": _mark(number, "circle-open", 15)}),
+def _at_top(text: str, x: float, anchor: str) -> Part:
+    place: Part = {"xref": "paper", "yref": "paper", "x": x, "y": 1, "xanchor": anchor, "yanchor": "bottom"}
+    return {"text": text, **place, "showarrow": False, "font": {"color": "--soft"}}
+
+
+# --- the search for the rate -------------------------------------------------------------------------
+
+
+def sensitivity_figure(comparison: Comparison, places: Mapping[str, int]) -> Figure | None:
+    """The measure on held-out data over the rates of the search; None where none came to its end."""
+    measure = comparison.measure
+    every = [rate for each in comparison.standings for rate in each.tried]
+    values = [rate.value for rate in every if rate.state == "ended" and rate.value is not None]
+    if not values:
+        return None
+    data = [
+        trace
+        for row, each in reversed(list(enumerate(comparison.standings)))
+        for trace in _searched(each, measure, places[each.name], _edge(values, measure, row))
+    ]
+    rates = sorted({rate.lr for rate in every})
+    x = axis("learning rate", **logarithmic(rates))
+    if len(rates) <= _MOST_TICKS:
+        x |= {"tickvals": rates, "ticktext": [f"{rate:.3g}" for rate in rates]}
+    y = axis(f"held-out {measure.name}", **_ticks(measure, values))
+    return Figure("sensitivity", f"held-out {measure.name} over the learning rate", data, layout(x, y))
+
+
+def _searched(each: Standing, measure: Measure, number: int, edge: float) -> list[Part]:
+    """A line through the rates that came to the end, and marks for the others and the best."""
+    states = {state: [rate for rate in each.tried if rate.state == state] for state in ("ended", "dropped", "diverged")}
+    best = [rate for rate in states["ended"] if rate.lr == each.best_lr]
+    looks: list[tuple[Sequence[Tried], Part]] = [
+        (states["ended"], {"mode": "lines+markers", "line": line(number), "marker": mark(number, "circle", 6)}),
+        (states["dropped"], {"mode": "markers", "marker": mark(number, "circle-open", 8)}),
+        (states["diverged"], {"mode": "markers", "marker": mark(number, "x-thin", 9)}),
+        (best, {"mode": "markers", "marker": mark(number, "circle-open", 15)}),
     ]
     return [
         {
             "type": "scatter",
-            "x": _numbers(rate.lr for rate in rates),
-            "y": _numbers(top if rates is diverged else rate.value for rate in rates),
+            "x": numbers(rate.lr for rate in rates),
+            "y": numbers(_height(rate, measure, edge) for rate in rates),
+            "text": [_tried(rate, measure) for rate in rates],
             **look,
-            **_named(each.name, number, f"rate %{{x:.4g}}: {said}"),
+            **named(each.name, number, "%{text}"),
         }
-        for rates, said, look in kinds
+        for rates, look in looks
         if rates
     ]
 
 
-def _mark(number: int, symbol: str, size: int) -> Part:
-    return {"color": colour(number), "symbol": symbol, "size": size, "line": {"width": 2, "color": colour(number)}}
+def _height(rate: Tried, measure: Measure, edge: float) -> float:
+    """Where a rate is drawn: at the edge what diverged, and what is beyond it."""
+    if rate.state == "diverged" or rate.value is None:
+        return edge
+    return max(rate.value, edge) if measure.mode == "max" else min(rate.value, edge)
 
 
-def _named(name: str, number: int, hover: str) -> Part:
-    """What a trace is called. Names aren't put into the template, where they could have a meaning."""
-    text = html.escape(cut(name, _NAME_WIDTH))
-    return {"name": text, "meta": number, "hovertemplate": f"%{{fullData.name}}<br>{hover}<extra></extra>"}
+def _tried(rate: Tried, measure: Measure) -> str:
+    value = "" if rate.state == "diverged" or rate.value is None else f"{_said(measure, rate.value)}, "
+    return f"rate {rate.lr:.4g}: {value}{'trained to the end' if rate.state == 'ended' else rate.state}"
 
 
-# --- axes --------------------------------------------------------------------------------------------
+def _edge(values: Sequence[float], measure: Measure, row: int) -> float:
+    """A little beyond the worst that came to its end; each schedule has its own, so that no mark hides another."""
+    low, high = min(values), max(values)
+    share = _BEYOND + _APART * row
+    if spans(values):
+        room = (high / low) ** share
+        return low / room if measure.mode == "max" else high * room
+    room = share * (high - low or 1.0)
+    return low - room if measure.mode == "max" else high + room
 
 
-def _layout(x: str, y: str | None, *, log_x: bool = False, log_y: bool = False) -> Part:
-    clear = "rgba(0,0,0,0)"
-    return {
-        "height": _HEIGHT,
-        "margin": {"l": 56, "r": 12, "t": 12, "b": 52},
-        "showlegend": False,
-        "paper_bgcolor": clear,
-        "plot_bgcolor": clear,
-        "font": {"color": "--ink", "family": "system-ui, sans-serif", "size": 13},
-        "hoverlabel": {"bgcolor": "--paper", "bordercolor": "--soft", "font": {"color": "--ink"}, "align": "left"},
-        "hovermode": "closest",
-        "xaxis": _axis(x, logarithmic=log_x),
-        "yaxis": _axis(y, logarithmic=log_y),
-    }
+# --- the schedules' shapes ---------------------------------------------------------------------------
 
 
-def _axis(title: str | None, *, logarithmic: bool) -> Part:
-    scale: Part = {"type": "log", "dtick": "D2", "exponentformat": "power"} if logarithmic else {}
-    return {
-        "title": {"text": html.escape(title or ""), "standoff": 8},
-        "automargin": True,
-        "gridcolor": "--grid",
-        "linecolor": "--soft",
-        "showline": True,
-        "ticks": "outside",
-        "tickcolor": "--soft",
-        "zeroline": False,
-        **scale,
-    }
+def rates_figure(curves: Sequence[Curves]) -> Figure | None:
+    """The learning rate of every update, as the optimizer saw it; None where no run has any."""
+    peaks = [float(rates.values.max()) for each in curves for rates in each.rates]
+    if not peaks:
+        return None
+    wide = spans(peaks)
+    floor = _FLOOR * min(peaks) if wide else -math.inf
+    data = [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": numbers(rates.steps),
+            "y": numbers(np.maximum(rates.values, floor)),
+            "line": {**line(each.number, 1.2 if seed else 2.2), "shape": "hv"},
+            "opacity": 0.6 if seed else 1,
+            **named(each.name, each.number, "step %{x}: %{y:.4g}"),
+        }
+        for each in reversed(curves)
+        for seed, rates in enumerate(each.rates)
+    ]
+    lowest = max(floor, min(float(rates.values.min()) for each in curves for rates in each.rates))
+    y = axis("learning rate", **(logarithmic([lowest, max(peaks)]) if wide else {"rangemode": "tozero"}))
+    return Figure("rates", "learning rate over the steps, one line for each schedule", data, layout(axis("step"), y))
 
 
-def _spans(values: Sequence[float]) -> bool:
-    """Whether positive values are so far apart that they take a logarithmic axis."""
-    return min(values) > 0 and max(values) > _SPAN * min(values)
+# --- how values are written --------------------------------------------------------------------------
 
 
-def _finite(value: float | None) -> bool:
-    return value is not None and math.isfinite(value)
+def _format(measure: Measure) -> str:
+    return ".2%" if measure.name == "accuracy" else ".4~g"
 
 
-def _numbers(values: Iterable[float]) -> list[float]:
-    """Six digits are more than a picture shows."""
-    return [float(f"{value:.6g}") for value in values]
+def _said(measure: Measure, value: float, sign: str = "") -> str:
+    return f"{100 * value:{sign}.2f} %" if measure.name == "accuracy" else f"{value:{sign}.4g}"
+
+
+def _ticks(measure: Measure, values: Sequence[float] = ()) -> Part:
+    """The scale of an axis of the measure: logarithmic where it must show values that are far apart."""
+    if values and spans(values):
+        return logarithmic(values, percent=measure.name == "accuracy")
+    return {"tickformat": "~%"} if measure.name == "accuracy" else {}

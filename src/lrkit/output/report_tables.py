@@ -1,15 +1,14 @@
 """The tables of a comparison's report, as texts."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from lrkit.analysis.comparison import Comparison, Difference, Mean, Sensitivity, Standing, Tried
-from lrkit.output.comparison_curves import Curves
-from lrkit.output.sweep_table import show_loss
+from lrkit.analysis.comparison import Comparison, Difference, Mean, Measure, Sensitivity, Standing, Tried
+from lrkit.analysis.verdicts import say_p, show_digits
+from lrkit.output.comparison_curves import Band, Curves
 
 __all__ = [
     "Cell",
@@ -66,18 +65,13 @@ def summary_table(comparison: Comparison, numbers: Mapping[str, int]) -> Table:
     data = "" if measure.data == "training" else f"{measure.data} "
     columns: list[tuple[str, list[Cell]]] = [("schedule", [_name(each, comparison, numbers) for each in standings])]
     columns.append(("best rate", [_rate(each) for each in standings]))
-    columns += [(f"{data}{name}", [_mean(name, each.final.get(name)) for each in standings]) for name in names]
-    columns.append(
-        (
-            "difference to the reference",
-            [_difference(each.difference, comparison, each.name) for each in standings],
-        )
-    )
+    columns.append(("seeds", [_seeds(each) for each in standings]))
+    columns += [(f"{data}{name}", _means(name, [each.final.get(name) for each in standings])) for name in names]
+    columns.append(("difference to the reference", _differences(comparison)))
     if comparison.target is not None:
-        goal = f"until {measure} {_value(measure.name, comparison.target)}"
+        goal = f"until {measure} {_short(measure.name, comparison.target)}"
         columns.append((goal, [_reached(each) for each in standings]))
     columns.append(("lost with another rate", [_sensitivity(measure.name, each.sensitivity) for each in standings]))
-    columns.append(("seeds", [_seeds(each) for each in standings]))
     kept = [column for column in columns if any(cell.text != "-" for cell in column[1])]
     rows = list(zip(*(cells for _, cells in kept), strict=True))
     return Table("After the last epoch: means over seeds, with 95 % intervals.", [head for head, _ in kept], rows)
@@ -88,13 +82,16 @@ def summary_remarks(comparison: Comparison) -> list[str]:
     differences = [each.difference for each in comparison.standings if each.difference is not None]
     said = []
     if differences:
+        points = ", in points of %" if comparison.measure.name == "accuracy" else ""
         said.append(
-            f"The reference is {comparison.reference}. Differences are taken seed by seed; their intervals hold for all "
-            "schedules at once, and p is corrected for how many are compared."
+            f"The reference is {comparison.reference}. Differences are taken seed by seed{points}. Their intervals "
+            "hold for all schedules at once, and p is corrected for how many are compared."
         )
     if any(each.sensitivity is not None for each in comparison.standings):
-        said.append("Lost with another rate: how much worse it was in the search with a third, and with three times, "
-                    "the best rate.")  # fmt: skip
+        said.append(
+            "Lost with another rate: how much worse it was in the search with a third of the best rate, and with three "
+            "times the best rate."
+        )
     return said
 
 
@@ -110,28 +107,45 @@ def _rate(each: Standing) -> Cell:
     return Cell(f"{each.best_lr:.4g}", badge=f"{each.at_edge} tried" if each.at_edge else "", kind="warning")
 
 
-def _mean(name: str, mean: Mean | None) -> Cell:
-    if mean is None:
-        return Cell("-")
-    if mean.low is None or mean.high is None:
-        return Cell(_value(name, mean.mean))
-    return Cell(_value(name, mean.mean), f"{_value(name, mean.low)} to {_value(name, mean.high)}")
+def _means(name: str, means: Sequence[Mean | None]) -> list[Cell]:
+    """Means with their intervals, all with as many digits as the middle one of the intervals makes sense of."""
+    error = _middle([(each.low, each.high) for each in means if each is not None])
+    cells = []
+    for each in means:
+        if each is None:
+            cells.append(Cell("-"))
+        elif each.low is None or each.high is None:
+            cells.append(Cell(_short(name, each.mean)))
+        else:
+            mean, low, high = _digits(name, (each.mean, each.low, each.high), error)
+            cells.append(Cell(f"{mean}{_unit(name)}", f"{low} to {high}"))
+    return cells
 
 
-def _difference(difference: Difference | None, comparison: Comparison, name: str) -> Cell:
-    if difference is None:
-        return Cell("reference" if name == comparison.reference else "-")
-    measure = comparison.measure
-    text = _signed(measure.name, difference.mean)
-    parts = []
-    if difference.low is not None and difference.high is not None:
-        parts.append(f"{_signed(measure.name, difference.low)} to {_signed(measure.name, difference.high)}")
-    if difference.p_value is not None:
-        parts.append("p < 0.0001" if difference.p_value < 1e-4 else f"p = {difference.p_value:.2g}")
-    if not difference.certain:
-        return Cell(text, ", ".join(parts), "can't be told apart")
-    better = (difference.mean < 0) == (measure.mode == "min")
-    return Cell(text, ", ".join(parts), "better" if better else "worse", "better" if better else "worse")
+def _differences(comparison: Comparison) -> list[Cell]:
+    found = [each.difference for each in comparison.standings]
+    error = _middle([(each.low, each.high) for each in found if each is not None])
+    return [
+        Cell("reference" if each.name == comparison.reference else "-")
+        if each.difference is None
+        else _difference(each.difference, comparison.measure, error)
+        for each in comparison.standings
+    ]
+
+
+def _difference(found: Difference, measure: Measure, error: float) -> Cell:
+    """How large, the interval, how sure; and what that comes to."""
+    name, parts = measure.name, []
+    text = _sign(_short(name, found.mean))
+    if found.low is not None and found.high is not None:
+        text, low, high = map(_sign, _digits(name, (found.mean, found.low, found.high), error))
+        parts.append(f"{low} to {high}")
+    if found.p_value is not None:
+        parts.append(say_p(found.p_value))
+    if not found.certain:
+        return Cell(text, "\n".join(parts), "can't be told apart")
+    kind = "better" if (found.mean < 0) == (measure.mode == "min") else "worse"
+    return Cell(text, "\n".join(parts), kind, kind)
 
 
 def _reached(each: Standing) -> Cell:
@@ -148,10 +162,10 @@ def _reached(each: Standing) -> Cell:
 def _sensitivity(name: str, sensitivity: Sensitivity | None) -> Cell:
     if sensitivity is None:
         return Cell("-")
-    lower = "not tried" if sensitivity.lower is None else _signed(name, sensitivity.lower)
+    lower = "not tried" if sensitivity.lower is None else _short(name, sensitivity.lower, 2)
     beyond = "diverged" if sensitivity.higher_diverged else "not tried"
-    higher = beyond if sensitivity.higher is None else _signed(name, sensitivity.higher)
-    return Cell(f"÷3: {lower}", f"×3: {higher}")
+    higher = beyond if sensitivity.higher is None else _short(name, sensitivity.higher, 2)
+    return Cell(f"⅓: {lower}\n3×: {higher}")
 
 
 def _seeds(each: Standing) -> Cell:
@@ -169,19 +183,16 @@ def curves_table(comparison: Comparison, curves: Sequence[Curves]) -> Table | No
         return None
     last = max(len(band.epochs) for band in bands.values())
     places = sorted({round(place) for place in np.linspace(0, last - 1, min(last, _MOST_ROWS))})
-    rows = [
-        [
-            Cell(f"epoch {place + 1}"),
-            *(
-                _mean(measure.name, Mean(*map(float, (band.mean[place], band.low[place], band.high[place])), band.n))
-                if place < len(band.mean)
-                else Cell("-")
-                for band in bands.values()
-            ),
-        ]
-        for place in places
-    ]
+    columns = [_means(measure.name, [_mean_at(band, place) for place in places]) for band in bands.values()]
+    rows = list(zip([Cell(f"epoch {place + 1}") for place in places], *columns, strict=True))
     return Table(f"{measure}, means with 95 % intervals", ["", *bands], rows)
+
+
+def _mean_at(band: Band, place: int) -> Mean | None:
+    if place >= len(band.mean):
+        return None
+    mean, low, high = (float(values[place]) for values in (band.mean, band.low, band.high))
+    return Mean(mean, low, high, band.n) if band.n > 1 else Mean(mean, None, None, 1)
 
 
 def searched_table(comparison: Comparison) -> Table | None:
@@ -198,7 +209,7 @@ def _tried(name: str, tried: Tried | None) -> Cell:
         return Cell("-")
     if tried.state == "diverged" or tried.value is None:
         return Cell(tried.state)
-    return Cell(_value(name, tried.value), f"dropped after epoch {tried.epochs}" if tried.state == "dropped" else "")
+    return Cell(_short(name, tried.value), f"dropped after epoch {tried.epochs}" if tried.state == "dropped" else "")
 
 
 def rates_table(curves: Sequence[Curves]) -> Table:
@@ -233,13 +244,36 @@ def _said(value: Any) -> str:
 # --- numbers -----------------------------------------------------------------------------------------
 
 
-def _value(name: str, value: float) -> str:
-    if not math.isfinite(value):
-        return "-"
-    return f"{100 * value:.2f} %" if name == "accuracy" else show_loss(value)
+def _scale(name: str) -> float:
+    return 100.0 if name == "accuracy" else 1.0
 
 
-def _signed(name: str, value: float) -> str:
-    """With its sign, and the sign that typography has for less."""
-    text = _value(name, abs(value))
-    return f"{'−' if value < 0 else '+'}{text}"
+def _unit(name: str) -> str:
+    return " %" if name == "accuracy" else ""
+
+
+def _digits(name: str, values: Sequence[float], error: float) -> list[str]:
+    return show_digits([_scale(name) * value for value in values], _scale(name) * error)
+
+
+def _short(name: str, value: float, digits: int = 4) -> str:
+    """A value that no error is known of."""
+    return f"{_scale(name) * value:.{digits}g}{_unit(name)}"
+
+
+def _middle(intervals: Sequence[tuple[float | None, float | None]]) -> float:
+    """The median of half their widths."""
+    halves = [(high - low) / 2 for low, high in intervals if low is not None and high is not None]
+    return float(np.median(halves)) if halves else 0.0
+
+
+def _sign(text: str) -> str:
+    """A number with its sign, as it is set in print; a zero has none.
+
+    >>> _sign("0.12"), _sign("-0.12"), _sign("-0.00")
+    ('+0.12', '−0.12', '0.00')
+    """
+    plain = text.removeprefix("-")
+    if not any(digit in plain for digit in "123456789"):
+        return plain
+    return f"−{plain}" if text != plain else f"+{plain}"

@@ -24,27 +24,21 @@
   };
 
   const boxes = [...document.querySelectorAll("input[data-schedule]")];
-  const isShown = (trace) => boxes.find((box) => Number(box.dataset.schedule) === trace.meta)?.checked ?? true;
+  const isShown = (number) => boxes.find((box) => box.dataset.schedule === String(number))?.checked ?? true;
 
   const draw = (width) => {
     const colours = getComputedStyle(root);
     for (const place of document.querySelectorAll("[data-figure]")) {
       const { data, layout } = painted(figures[place.dataset.figure], colours);
-      for (const trace of data) trace.visible = isShown(trace);
+      for (const trace of data) trace.visible = isShown(trace.meta);
+      for (const text of layout.annotations ?? []) text.visible = isShown(text.name);
       // A finger that moves over a figure scrolls the page.
       const dragmode = matchMedia("(pointer: coarse)").matches ? false : "zoom";
       Plotly.react(place, data, { ...layout, dragmode, ...(width ? { width } : {}) }, config);
     }
   };
 
-  for (const box of boxes) {
-    box.addEventListener("change", () => {
-      for (const place of document.querySelectorAll("[data-figure]")) {
-        const traces = place.data.flatMap((trace, index) => (trace.meta === Number(box.dataset.schedule) ? [index] : []));
-        if (traces.length) Plotly.restyle(place, { visible: box.checked }, traces);
-      }
-    });
-  }
+  for (const box of boxes) box.addEventListener("change", () => draw());
 
   const copy = document.getElementById("copy");
   copy?.addEventListener("click", async () => {
