@@ -30,8 +30,8 @@ def compare(
         typer.Option(
             metavar="LINE-UP",
             help="A line-up: tutorial (constant, StepLR, MultiStepLR, ExponentialLR, plateau) or modern "
-            "(warmup_cosine, one_cycle, linear to zero, wsd, plateau); may be combined with --schedule. By default tutorial where no "
-            "--schedule is given.",
+            "(warmup_cosine, one_cycle, linear_to_zero, wsd, plateau); may be combined with --schedule. By default "
+            "tutorial; of a folder that has a comparison, its schedules.",
         ),
     ] = None,
     lr: Annotated[
@@ -39,13 +39,16 @@ def compare(
         typer.Option(
             metavar="GRID",
             help="Base (peak) learning rates to choose from, each schedule its own: 0.03,0.1,0.3, or 0.01:1:8log; may "
-            "be repeated. By default eight around the task's.",
+            "be repeated. By default eight, half a decade apart, around the task's.",
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="How many runs of each schedule at its best rate.")] = 5,
+    seeds: Annotated[
+        int | None, typer.Option(help="How many runs of each schedule at its best rate; by default 5.")
+    ] = None,
     selection_seeds: Annotated[
-        int, typer.Option(help="How many runs at each rate when rates are chosen; their seeds are others.")
-    ] = 3,
+        int | None,
+        typer.Option(help="How many runs at each rate when rates are chosen, with other seeds; by default 2."),
+    ] = None,
     epochs: Epochs = None,
     steps: Steps = None,
     reference: Annotated[
@@ -57,24 +60,31 @@ def compare(
     ] = None,
     target: Annotated[
         float | None,
-        typer.Option(help="Count the updates until the measure is as good as this; by default what most reach."),
+        typer.Option(
+            help="Count the updates until the measure is as good as this; by default what all reach in the mean."
+        ),
     ] = None,
     measure: Annotated[str, typer.Option(help="loss, or a metric of the task, such as accuracy.")] = "loss",
     mode: Annotated[
         str | None, typer.Option(help="min or max: what is better; by default min for loss, max for metrics.")
     ] = None,
     holdout: Annotated[
-        float, typer.Option(help="Share of the training data that rates are chosen by, and that isn't trained on.")
-    ] = 1 / 6,
+        float | None,
+        typer.Option(
+            help="Share of the training data that rates are chosen by, and that isn't trained on; by default a sixth."
+        ),
+    ] = None,
     halving: Annotated[
         bool, typer.Option(help="Whether rates that fall behind are dropped before the end of their training.")
     ] = True,
     batch_size: BatchSize = None,
     data: Data = None,
     backend: Annotated[
-        str,
-        typer.Option(help="How lanes are trained: compiled, eager, sequential, processes, or auto, which measures."),
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="How lanes are trained: compiled, eager, sequential, processes; by default auto, which measures."
+        ),
+    ] = None,
     memory: Annotated[
         str | None,
         typer.Option(help="What lanes that are trained at once may take: 4GB, or 50% of what is free, the default."),
