@@ -164,7 +164,7 @@ def task(**changes):
 def need(of, model=None, rows=16, valid_rows=64, optimizer=None):
     model = of.model() if model is None else model
     optimizer = of.optimizer(model.parameters()) if optimizer is None else optimizer
-    return estimate(of, model, optimizer, (X[:rows], Y[:rows]), (X[:valid_rows], Y[:valid_rows]), place=CPU)
+    return estimate(of, model, optimizer, (X[:rows], Y[:rows]), [(X[:valid_rows], Y[:valid_rows])], place=CPU)
 
 
 LINEAR = 4 * (10 * 4 + 4)

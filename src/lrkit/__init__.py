@@ -38,12 +38,15 @@ _HOMES = {
     "lrkit.training.run_folder": ["RunFolder"],
     "lrkit.training.scheduler": ["BoundController", "BoundSchedule", "Scheduler"],
     "lrkit.training.task": ["Task", "accuracy"],
+    "lrkit.analysis.comparison": ["Candidate", "Comparison"],
+    "lrkit.analysis.comparisons": ["compare_histories"],
     "lrkit.analysis.curves": ["Curve"],
     "lrkit.analysis.descents": ["Reason"],
     "lrkit.analysis.finder": ["find", "find_task"],
     "lrkit.analysis.finding": ["Finding"],
     "lrkit.analysis.suggestions": ["Estimate", "Suggestion", "suggest"],
     "lrkit.analysis.summary": ["reductions"],
+    "lrkit.analysis.tournament": ["Stage", "compare"],
     "lrkit.output.plots": ["plot"],
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

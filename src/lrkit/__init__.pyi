@@ -1,3 +1,6 @@
+from lrkit.analysis.comparison import Candidate as Candidate
+from lrkit.analysis.comparison import Comparison as Comparison
+from lrkit.analysis.comparisons import compare_histories as compare_histories
 from lrkit.analysis.curves import Curve as Curve
 from lrkit.analysis.descents import Reason as Reason
 from lrkit.analysis.finder import find as find
@@ -7,6 +10,8 @@ from lrkit.analysis.suggestions import Estimate as Estimate
 from lrkit.analysis.suggestions import Suggestion as Suggestion
 from lrkit.analysis.suggestions import suggest as suggest
 from lrkit.analysis.summary import reductions as reductions
+from lrkit.analysis.tournament import Stage as Stage
+from lrkit.analysis.tournament import compare as compare
 from lrkit.output.plots import plot as plot
 from lrkit.schedules import Absolute as Absolute
 from lrkit.schedules import Controller as Controller

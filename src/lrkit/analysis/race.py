@@ -107,7 +107,7 @@ class _Heats:
 def _judged(task: Task, search: Search) -> Task:
     """The task over the budget."""
     valid = task.valid if search.signal == "valid" else None
-    return replace(task, steps=search.steps, epochs=None, early_stopping=None, valid=valid)
+    return replace(task, steps=search.steps, epochs=None, early_stopping=None, valid=valid, test=None)
 
 
 def _final(history: History, steps: int) -> float:

@@ -1,7 +1,6 @@
 """The range test: the rate grows while lanes train, and the loss says from where to where it is any good."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from lrkit.training.lanes.work import Histories
 from lrkit.training.preparation import batches_of, take
 from lrkit.training.randomness import seeded
 from lrkit.training.task import Task
+from lrkit.training.untouched import modes_kept
 
 __all__ = ["run_ramp"]
 
@@ -130,7 +130,7 @@ def _has_exploded(losses: Array) -> bool:
 
 def _measured(task: Task, search: Search) -> Task:
     """The task with the loss that is asked for, and nothing to measure after epochs."""
-    bare = replace(task, valid=None, early_stopping=None)
+    bare = replace(task, valid=None, test=None, early_stopping=None)
     if search.signal == "train":
         return bare
     size = min(task.valid_batch_size, _HELD_OUT * task.batch_size)
@@ -154,17 +154,7 @@ class _HeldOut:
 
     def __call__(self, model: nn.Module, batch: Any) -> tuple[Tensor, int, Mapping[str, Tensor]]:
         loss, n, _ = self.task.measure(model, batch, with_metrics=False)
-        with _evaluating(model), torch.no_grad():
+        with modes_kept(model), torch.no_grad():
+            model.eval()
             held_out, *_ = self.task.measure(model, self.batch, with_metrics=False)
         return loss - loss.detach() + held_out, n, {}
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    before: Sequence[tuple[nn.Module, bool]] = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training

@@ -4,7 +4,7 @@ import json
 import shlex
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -155,6 +155,7 @@ def _kept(folder: RunFolder, history: History | None) -> str:
 
 def _as_dict(history: History, folder: RunFolder, seconds: float) -> dict[str, Any]:
     written = history.to_dict()
+    tested = any(each.test_loss is not None for each in history.epochs)
     epochs = [
         {
             "epoch": each["epoch"],
@@ -162,6 +163,7 @@ def _as_dict(history: History, folder: RunFolder, seconds: float) -> dict[str, A
             "valid_loss": each["valid_loss"],
             "valid_accuracy": each["metrics"].get("accuracy"),
             "metrics": each["metrics"],
+            **(_test_numbers(each) if tested else {}),
             "lr": each["lr"],
             "seconds": each["seconds"],
         }
@@ -174,6 +176,14 @@ def _as_dict(history: History, folder: RunFolder, seconds: float) -> dict[str, A
         "reductions": [vars(each) for each in reductions(history)],
         "run_dir": str(folder.path),
         "wall_seconds": seconds,
+    }
+
+
+def _test_numbers(epoch: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "test_loss": epoch["test_loss"],
+        "test_accuracy": epoch["test_metrics"].get("accuracy"),
+        "test_metrics": epoch["test_metrics"],
     }
 
 
@@ -194,6 +204,10 @@ def _best(history: History) -> str:
         return "no epoch has a finite loss"
     best = history.epochs[number - 1]
     loss = best.train_loss if best.valid_loss is None else best.valid_loss
-    share = best.metrics.get("accuracy")
-    accuracy = "" if share is None else f", accuracy {100 * share:.2f} %"
-    return f"best epoch {number}: loss {loss:.5f}{accuracy}"
+    tested = "" if best.test_loss is None else f"; on the test data {_measures(best.test_loss, best.test_metrics)}"
+    return f"best epoch {number}: {_measures(loss, best.metrics)}{tested}"
+
+
+def _measures(loss: float, metrics: Mapping[str, float]) -> str:
+    share = metrics.get("accuracy")
+    return f"loss {loss:.5f}{'' if share is None else f', accuracy {100 * share:.2f} %'}"

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame
 
-__all__ = ["ORDER", "TOGETHER", "Batches", "TensorBatches", "make_batches"]
+__all__ = ["ORDER", "TOGETHER", "Batches", "TensorBatches", "make_batches", "sample_count_of", "shuffled"]
 
 TOGETHER = 4_000_000  # bytes of the batches that are gathered at once: one gather is faster than many small ones
 
@@ -61,16 +61,32 @@ def make_batches(
     if tensors is None and in_memory:
         tensors = _read_all(data, name)
     if tensors is not None:
-        counts = {len(each) for each in tensors}
-        if len(counts) > 1:
-            raise InputError(f"{name} has tensors of different lengths: {', '.join(str(len(t)) for t in tensors)}")
-        if counts == {0}:
+        if _common_length(tensors, name) == 0:
             raise InputError(f"{name} has no samples")
         return TensorBatches(tensors, batch_size, device, seed)
     if not isinstance(data, Dataset) and not hasattr(data, "__getitem__"):
         raise InputTypeError(f"{name} must be tensors or a dataset, not {type(data).__name__}")
     options = {"batch_size": batch_size, "num_workers": workers, "collate_fn": collate}
     return _LoaderBatches(data, device, seed, options)
+
+
+def sample_count_of(data: Any, name: str) -> int | None:
+    """How many samples the data has; None where they aren't tensors in memory.
+
+    Raises:
+        InputError: for tensors of different lengths.
+    """
+    if isinstance(data, Subset):
+        return None if sample_count_of(data.dataset, name) is None else len(data)
+    tensors = _tensors(data)
+    return None if tensors is None else _common_length(tensors, name)
+
+
+def _common_length(tensors: Sequence[Tensor], name: str) -> int:
+    counts = [len(each) for each in tensors]
+    if len(set(counts)) > 1:
+        raise InputError(f"{name} has tensors of different lengths: {', '.join(map(str, counts))}")
+    return counts[0]
 
 
 def shuffled(count: int, seed: int, epoch: int) -> Tensor:

@@ -17,7 +17,7 @@ from lrkit.schedules import Plan, Plans, Target, constant
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame, blaming
 from lrkit.training.data import ORDER, Batches, make_batches
-from lrkit.training.randomness import random_state, set_random_state
+from lrkit.training.randomness import random_state, seeded, set_random_state
 from lrkit.training.task import Task
 
 __all__ = [
@@ -28,7 +28,9 @@ __all__ = [
     "make_model",
     "make_optimizer",
     "take",
+    "test_batches",
     "updates_of",
+    "valid_batches",
     "with_rate",
 ]
 
@@ -129,7 +131,7 @@ def make_optimizer(task: Task, model: nn.Module) -> Optimizer:
 
 
 def batches_of(task: Task, data: Any, name: str, place: torch.device, seed: int | None) -> Batches:
-    """The batches of the training data, with a seed, or of the validation data, without."""
+    """The batches of training data, with a seed, or of data that is only measured, without."""
     with blaming(f"the data of {name}"):
         return make_batches(
             data,
@@ -141,6 +143,19 @@ def batches_of(task: Task, data: Any, name: str, place: torch.device, seed: int 
             collate=task.collate,
             name=name,
         )
+
+
+def valid_batches(task: Task, place: torch.device) -> Batches | None:
+    """The batches of the validation data; None where there are none."""
+    return None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
+
+
+def test_batches(task: Task, place: torch.device) -> Batches | None:
+    """The batches of the test data; None where there are none. To read them draws from no random stream of the run."""
+    if task.test is None:
+        return None
+    with seeded(0, place):
+        return batches_of(task, task.test, "test", place, None)
 
 
 def updates_of(

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
 from lrkit.training.history import EpochRecord, History
 
-__all__ = ["Record"]
+__all__ = ["Means", "Record"]
+
+Means: TypeAlias = tuple[float | None, dict[str, float]]  # loss and metrics; without data (None, {})
 
 
 class Record:
@@ -66,8 +68,8 @@ class Record:
         before = not self.epochs or math.isfinite(self.epochs[-1].train_loss)
         return before and bool(np.isfinite(self.fresh_losses()).all())
 
-    def end_epoch(self, valid_loss: float | None, metrics: dict[str, float]) -> History:
-        """Close the epoch under way; returns the history so far."""
+    def end_epoch(self, valid: Means, test: Means) -> History:
+        """Close the epoch under way, with what was measured after it; returns the history so far."""
         if not self._count:
             error = InputError("train has no samples")
             blame(error, "the data of train")
@@ -79,10 +81,12 @@ class Record:
                 epoch=len(self.epochs) + 1,
                 step=len(fresh) + (self.epochs[-1].step if self.epochs else 0),
                 train_loss=float(np.average(fresh.astype(np.float64), weights=self._counts())),
-                valid_loss=valid_loss,
-                metrics=metrics,
+                valid_loss=valid[0],
+                metrics=valid[1],
                 lr=float(lrs[-1, 0]),
                 seconds=seconds,
+                test_loss=test[0],
+                test_metrics=test[1],
             )
         )
         self._lrs.append(lrs)
@@ -98,7 +102,10 @@ class Record:
     def state(self) -> dict[str, Any]:
         """Everything recorded, the epoch under way included, as plain data and tensors."""
         return {
-            "epochs": [{**vars(each), "metrics": dict(each.metrics)} for each in self.epochs],
+            "epochs": [
+                {**vars(each), "metrics": dict(each.metrics), "test_metrics": dict(each.test_metrics)}
+                for each in self.epochs
+            ],
             "lrs": torch.from_numpy(_joined([*self._lrs, *self._fresh_rates()])),
             "losses": torch.from_numpy(_joined(self._losses)),
             "fresh": torch.from_numpy(self.fresh_losses().copy()),

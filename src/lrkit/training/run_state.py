@@ -13,6 +13,7 @@ from lrkit.schedules import Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame, blaming
 from lrkit.training.compiled import CompiledUpdate
+from lrkit.training.data import Batches
 from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
 from lrkit.training.observer import Setup
@@ -23,13 +24,16 @@ from lrkit.training.preparation import (
     make_model,
     make_optimizer,
     take,
+    test_batches,
     updates_of,
+    valid_batches,
     with_rate,
 )
 from lrkit.training.randomness import random_state, set_random_state
-from lrkit.training.record import Record
+from lrkit.training.record import Means, Record
 from lrkit.training.scheduler_state import Policy
 from lrkit.training.task import Task, sample_count
+from lrkit.training.untouched import unnoticed
 
 __all__ = ["CHECK_EVERY", "RunState"]
 
@@ -59,7 +63,8 @@ class RunState:
         self.optimizer = make_optimizer(task, self.model)
         self.compiled = _make_compiled(task, self.model, self.optimizer) if compiled else None
         self.train = batches_of(task, task.train, "train", place, seed)
-        self.valid = None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
+        self.valid = valid_batches(task, place)
+        self.test = test_batches(task, place)
         self.scaler = torch.amp.GradScaler(place.type, enabled=task.precision == "float16")
         base = read(self.optimizer.param_groups[0], "lr") if lr is None else lr
         length = length_of(task, self.train.count)
@@ -158,36 +163,43 @@ class RunState:
         return self.record.updates_in_epoch % CHECK_EVERY == 0 and not self.record.is_finite()
 
     def end_epoch(self) -> History:
-        """Validate, record, and report to a controller."""
+        """Measure, record, and report to a controller, which never sees the test data."""
         if self.compiled is not None:
             self.setup.made["compiled_updates"] = self.compiled.count
         sound = self.record.is_finite()  # what has diverged isn't measured: a metric may not bear it
-        valid_loss, metrics = self._validate() if sound else (None, {})
-        history = self.record.end_epoch(valid_loss, metrics)
+        valid_loss, metrics = self._validated() if sound else (None, {})
+        history = self.record.end_epoch((valid_loss, metrics), self._tested() if sound else (None, {}))
         train_loss = history.epochs[-1].train_loss
         loss = train_loss if valid_loss is None else valid_loss
         self.scheduler.step({**metrics, "loss": loss, "train_loss": train_loss})
         return history
 
-    @torch.no_grad()
-    def _validate(self) -> tuple[float | None, dict[str, float]]:
-        """The means of loss and metrics over the validation samples."""
-        if self.valid is None:
+    def _validated(self) -> Means:
+        return (None, {}) if self.valid is None else self._means(self.valid, "valid")
+
+    def _tested(self) -> Means:
+        if self.test is None:
             return None, {}
+        with unnoticed(self.model, self.place):
+            return self._means(self.test, "test")
+
+    @torch.no_grad()
+    def _means(self, data: Batches, name: str) -> Means:
+        """The means of loss and metrics over all samples."""
         self.model.eval()
         sums: dict[str, list[Tensor]] = {}
         counts: list[int] = []
-        batches = self.valid.epoch(0)
-        while taken := take(batches, 1, "valid"):
+        batches = data.epoch(0)
+        while taken := take(batches, 1, name):
             loss, n, metrics = self._measure(taken[0], with_metrics=True)
             counts.append(n)
-            for name, value in {**metrics, "": loss}.items():
-                sums.setdefault(name, []).append(torch.as_tensor(value, dtype=torch.float64) * n)
+            for measure, value in {**metrics, "": loss}.items():
+                sums.setdefault(measure, []).append(torch.as_tensor(value, dtype=torch.float64) * n)
         if not counts:
-            error = InputError("valid has no samples")
-            blame(error, "the data of valid")
+            error = InputError(f"{name} has no samples")
+            blame(error, f"the data of {name}")
             raise error
-        means = {name: float(torch.stack(values).sum()) / sum(counts) for name, values in sums.items()}
+        means = {measure: float(torch.stack(values).sum()) / sum(counts) for measure, values in sums.items()}
         return means.pop(""), means
 
     def _measure(self, batch: Any, *, with_metrics: bool) -> tuple[Tensor, int, Mapping[str, Tensor]]:
@@ -208,7 +220,8 @@ class RunState:
         There is no snapshot afterwards.
         """
         self.scheduler.release()
-        del self.model, self._parameters, self.optimizer, self.scheduler, self.compiled, self.train, self.valid
+        del self.model, self._parameters, self.optimizer, self.scheduler, self.compiled
+        del self.train, self.valid, self.test
 
     # --- state ------------------------------------------------------------------------------------
 

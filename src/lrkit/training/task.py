@@ -43,14 +43,17 @@ class Task:
         batch_size: samples in a batch.
         epochs: the length in passes through the data, or
         steps: the length in optimizer updates; needed for data without a length.
-        valid: data that is only measured, after every epoch.
-        metrics: means over the validation data by name, each `metric(output, target)`, the mean over a batch, a number.
+        valid: data that is only measured, after every epoch; controllers and early stopping go by it.
+        test: data that is measured as `valid` is, and that nothing goes by: a run is the same to the bit without it.
+            Whatever is random in measuring it draws the same numbers after each epoch.
+        metrics: means over the validation and test data by name, each `metric(output, target)`, the mean over a batch,
+            a number.
         forward: `forward(model, batch) -> (mean loss, n, metrics)` for batches that aren't (input, target) pairs; n is
             how many samples the means are over.
         collate: makes a batch of a list of items; by default torch's `default_collate`. Batches of your own type are
             brought to the device by their method `to(device)`.
         accumulate: batches whose gradients make one update; the result is that of one batch with all samples.
-        valid_batch_size: samples measured at once; it changes nothing but speed.
+        valid_batch_size: samples of `valid` and `test` measured at once; it changes nothing but speed.
         in_memory: read every item of a dataset once and keep it as tensors. Tensors and `TensorDataset` always are;
             for other datasets you must say so, since keeping the items of a dataset that augments them at random
             would freeze the augmentation.
@@ -70,6 +73,7 @@ class Task:
     epochs: int | None = None
     steps: int | None = None
     valid: Any = None
+    test: Any = None
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     forward: Forward | None = None
     collate: Callable[[list[Any]], Any] | None = None

@@ -5,13 +5,15 @@ import hashlib
 import importlib
 import importlib.util
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lrkit.schedules.errors import InputError, InputTypeError, unknown
+from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training import tasks
+from lrkit.training.holdout import hold_out
 from lrkit.training.task import Task
 
 __all__ = ["TaskSource"]
@@ -29,6 +31,7 @@ class TaskSource:
         steps: the length in updates.
         batch_size: instead of the task's.
         folder: where a module is looked for first; by default the working folder.
+        held_out: what `hold_out` is given, the share and the seed, each time that it is called.
     """
 
     task: str
@@ -37,6 +40,16 @@ class TaskSource:
     steps: int | None = None
     batch_size: int | None = None
     folder: str | None = None
+    held_out: Sequence[Mapping[str, Any]] = ()
+
+    def __post_init__(self) -> None:
+        given: object = self.held_out
+        if not isinstance(given, list | tuple) or not all(
+            isinstance(each, Mapping) and each.keys() == {"share", "seed"} for each in given
+        ):
+            raise InputError(
+                f"held_out must be a list of shares and seeds, as [{{'share': 0.25, 'seed': 0}}], not {shown(given)}"
+            )
 
     @property
     def name(self) -> str:
@@ -72,11 +85,14 @@ class TaskSource:
             changes |= {"epochs": self.epochs, "steps": self.steps}
         if self.batch_size is not None:
             changes["batch_size"] = self.batch_size
-        return dataclasses.replace(task, **changes, source=self.record(task))
+        task = dataclasses.replace(task, **changes, source=self.record(task))
+        for each in self.held_out:
+            task = hold_out(task, **each)
+        return task
 
     def record(self, task: Task) -> dict[str, Any]:
-        """This source as JSON-able data, with the whole path and the hash of the file."""
-        written = vars(self).copy()
+        """This source as JSON-able data, with the whole path and the hash of the file, before anything is held out."""
+        written = {name: value for name, value in vars(self).items() if name != "held_out"}
         if self.data is not None:
             written["data"] = str(Path(self.data).absolute())
         own = dict(task.source or {})

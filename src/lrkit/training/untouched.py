@@ -1,4 +1,4 @@
-"""What a search would change beside the copies that it trains: it is refused, or put back."""
+"""What training and measuring must not change: it is refused, or put back."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from lrkit.schedules.errors import InputError
+from lrkit.training.randomness import seeded
 
-__all__ = ["USES_THE_MODEL", "Bystanders", "untouched"]
+__all__ = ["USES_THE_MODEL", "Bystanders", "modes_kept", "unnoticed", "untouched"]
 
 USES_THE_MODEL = "the loss uses the model itself, not the copy that is trained; forward(model, batch) gets that"
 
@@ -53,19 +54,48 @@ def untouched(model: nn.Module, bystanders: Bystanders) -> Iterator[None]:
 
     parameters = [each for each in model.parameters() if each.requires_grad]
     before = [each._backward_hooks for each in parameters]
-    buffers = [_Buffer(module, name) for module in model.modules() for name in module._buffers]
     handles = []
+    with _buffers_kept(model):
+        try:
+            handles += [each.register_hook(refuse) for each in parameters]
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+            for each, hooks in zip(parameters, before, strict=True):
+                each._backward_hooks = hooks
+            bystanders.put_back()
+
+
+@contextmanager
+def unnoticed(model: nn.Module, place: torch.device) -> Iterator[None]:
+    """Measure something that a run must not notice: random state, buffers and modes are put back.
+
+    Inside, random state is the same each time, whatever was drawn before.
+    """
+    with seeded(0, place), modes_kept(model), _buffers_kept(model):
+        yield
+
+
+@contextmanager
+def modes_kept(model: nn.Module) -> Iterator[None]:
+    """Put each module back into training or evaluation, as it was."""
+    modes = {module: module.training for module in model.modules()}
     try:
-        handles += [each.register_hook(refuse) for each in parameters]
         yield
     finally:
-        for handle in handles:
-            handle.remove()
-        for each, hooks in zip(parameters, before, strict=True):
-            each._backward_hooks = hooks
+        for module, mode in modes.items():
+            module.training = mode
+
+
+@contextmanager
+def _buffers_kept(model: nn.Module) -> Iterator[None]:
+    buffers = [_Buffer(module, name) for module in model.modules() for name in module._buffers]
+    try:
+        yield
+    finally:
         for buffer in buffers:
             buffer.put_back()
-        bystanders.put_back()
 
 
 class _Buffer:

@@ -2,7 +2,7 @@
 
 import warnings
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +18,7 @@ from lrkit.training.pure_update import Measured, PureUpdate, Tensors, Updated
 from lrkit.training.randomness import seeded
 from lrkit.training.rules import hyper_of, rule_of
 from lrkit.training.task import Task
+from lrkit.training.untouched import modes_kept
 
 __all__ = ["Bytes", "estimate"]
 
@@ -35,7 +36,7 @@ class Bytes:
         gradients: of the parameters that are trained.
         activations: the most that an update needs beside the gradients: what is kept on the way forward, what flows
             back, and then the new parameters and states, made beside the old ones.
-        validation: the most that is in use while a validation batch is measured.
+        validation: the most that is in use while a batch of validation or test data is measured.
     """
 
     parameters: int
@@ -57,9 +58,9 @@ class Bytes:
 
 
 def estimate(
-    task: Task, model: nn.Module, optimizer: Optimizer, batch: Any, valid_batch: Any = None, *, place: torch.device
+    task: Task, model: nn.Module, optimizer: Optimizer, batch: Any, measured: Sequence[Any] = (), *, place: torch.device
 ) -> Bytes:
-    """Measure what a lane needs: the tensors in use during one update and one validation batch.
+    """Measure what a lane needs: the tensors in use during one update, or while a batch is measured.
 
     Nothing stays behind: neither model nor optimizer is changed, and random state is left as it was. Batches don't
     count, since lanes share them.
@@ -69,7 +70,7 @@ def estimate(
         model: the task's, on the device.
         optimizer: the task's, with the hyper-parameters that decide what it keeps, such as a momentum.
         batch: of the training data.
-        valid_batch: of the validation data; None where there are none.
+        measured: a batch of the validation data, and one of the test data; none where there are none.
         place: the device.
 
     Raises:
@@ -88,7 +89,7 @@ def estimate(
     gradients = sum(each.nbytes for name, each in model.named_parameters() if name in trained)
     with _without_a_trace(model, place):
         update = _update(task, model, optimizer, batch, list(trained))
-        validation = 0 if valid_batch is None else _validation(task, model, valid_batch)
+        validation = max((_validation(task, model, each) for each in measured), default=0)
     held = [*model.parameters(), *model.buffers()]
     return Bytes(
         parameters=sum(each.nbytes for each in held),
@@ -182,11 +183,6 @@ class _Meter(TorchDispatchMode):
 @contextmanager
 def _without_a_trace(model: nn.Module, place: torch.device) -> Iterator[None]:
     """Leave random state and the modes of modules as they were, and no warnings: training will say them."""
-    modes = {module: module.training for module in model.modules()}
-    with seeded(0, place), warnings.catch_warnings():
+    with seeded(0, place), modes_kept(model), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # training will say them
-        try:
-            yield
-        finally:
-            for module, mode in modes.items():
-                module.training = mode
+        yield

@@ -1,6 +1,6 @@
 """The moving parts of lanes that are trained as one computation: `RunState`'s twin."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +21,7 @@ from lrkit.training.lanes.rates import Rates
 from lrkit.training.lanes.reference import Reference
 from lrkit.training.lanes.stack import Stack, held_outside, stack_batches
 from lrkit.training.lanes.update import BatchedUpdate, UnbatchableError
-from lrkit.training.lanes.validation import Measurement
+from lrkit.training.lanes.validation import Validation
 from lrkit.training.lanes.work import Work
 from lrkit.training.preparation import (
     batches_of,
@@ -29,11 +29,10 @@ from lrkit.training.preparation import (
     made_of,
     make_model,
     make_optimizer,
-    take,
     updates_of,
     with_rate,
 )
-from lrkit.training.pure_update import PureUpdate, Tensors
+from lrkit.training.pure_update import PureUpdate
 from lrkit.training.randomness import random_state, seeded, set_random_state
 from lrkit.training.record import Record
 from lrkit.training.run_state import CHECK_EVERY
@@ -88,9 +87,6 @@ class LaneGroup:
                     if work.lanes[number].seed == seed:
                         optimizers[number] = make_optimizer(work.lanes[number].of(self._task), self._models[-1])
         self._batches = dict(zip(seeds, self._training_data(seeds), strict=True))  # after the model, as `run` does it
-        self._valid = (
-            None if self._task.valid is None else batches_of(self._task, self._task.valid, "valid", self._place, None)
-        )
         self._length = length_of(self._task, self._batches[seeds[0]].count)
         self.members = [self._member(number, optimizer) for number, optimizer in optimizers.items()]
         self.active = set(range(len(self.members)))
@@ -104,7 +100,7 @@ class LaneGroup:
             self._place,
         )
         self._pure = PureUpdate(self._task, self._models[0], self.members[0].optimizer)
-        self._measurement = Measurement(self._pure.measured)
+        self._validation = Validation(self._task, self._pure.measured, self._place)
         self._update: BatchedUpdate | None = None
         self.steps = self.epochs = self._in_epoch = 0
         self._fresh: list[tuple[Tensor, Tensor]] = []  # losses and samples that aren't in the records yet
@@ -206,7 +202,7 @@ class LaneGroup:
     # --- epochs -----------------------------------------------------------------------------------
 
     def end_epoch(self, only: Iterable[int] | None = None) -> dict[int, History]:
-        """Validate, record, and report to controllers; for all lanes under way, or before the epoch's end for some.
+        """Measure, record, and report to controllers; for all lanes under way, or before the epoch's end for some.
 
         Returns the histories by members' indices.
         """
@@ -216,35 +212,21 @@ class LaneGroup:
                 member.made["lanes"]["compile_seconds"] = self._update.compile_seconds
         indices = sorted(self.active) if only is None else list(only)
         places = self._layout.places()
-        sound = {index: places[index] for index in indices if self.members[index].record.is_finite()}
-        losses, metrics = self._validate(sound.values(), aside=only is not None or len(self._layout.rows) > 1)
+        sound = [places[index] for index in indices if self.members[index].record.is_finite()]
+        alone = only is None and len(self._layout.rows) == 1
+        valid = self._validation.of_valid(self._stack, sound, aside=not alone)
+        test = self._validation.of_test(self._stack, sound)
         found = {}
         for index in indices:
             member, at = self.members[index], places[index]
-            valid_loss = None if losses is None or index not in sound else float(losses[at])
-            values = {name: float(each[at]) for name, each in metrics.items() if index in sound}
-            found[index] = history = member.record.end_epoch(valid_loss, values)
+            valid_loss, metrics = valid.get(at, (None, {}))
+            found[index] = history = member.record.end_epoch((valid_loss, metrics), test.get(at, (None, {})))
             train_loss = history.epochs[-1].train_loss
             loss = train_loss if valid_loss is None else valid_loss
-            member.scheduler.step({**values, "loss": loss, "train_loss": train_loss})
+            member.scheduler.step({**metrics, "loss": loss, "train_loss": train_loss})
         if only is None:
             self.epochs, self._in_epoch = self.epochs + 1, 0
         return found
-
-    def _validate(self, places: Collection[tuple[int, int]], *, aside: bool) -> tuple[Tensor | None, Tensors]:
-        """Losses and metrics of lanes; `aside` from what they do alone, it draws no random number of theirs."""
-        if self._valid is None or not places:
-            return None, {}
-        model, before = self._models[0], random_state(self._place)
-        training = model.training
-        model.eval()
-        try:
-            losses, metrics = self._measurement(self._stack, _all_of(self._valid), places)
-        finally:
-            model.train(training)
-            if aside:
-                set_random_state(before, self._place)
-        return losses.cpu(), {name: each.cpu() for name, each in metrics.items()}
 
     def finished(self, index: int) -> bool:
         """Whether a lane has nothing left to do at the end of an epoch."""
@@ -313,9 +295,3 @@ class LaneGroup:
             self._update = self._batched(state["update"]["used"])
             self._update.key = state["update"]["key"]
         set_random_state(state["random"], self._place)
-
-
-def _all_of(batches: Batches) -> Iterator[Any]:
-    found = batches.epoch(0)
-    while taken := take(found, 1, "valid"):
-        yield taken[0]

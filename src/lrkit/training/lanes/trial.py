@@ -30,7 +30,9 @@ from lrkit.training.preparation import (
     make_model,
     make_optimizer,
     take,
+    test_batches,
     updates_of,
+    valid_batches,
     with_rate,
 )
 from lrkit.training.pure_update import Measured
@@ -64,7 +66,8 @@ class Trial:
             self._optimizer = make_optimizer(first.of(task), self._model)
             before = random_state(place)
             self._data = batches_of(task, task.train, "train", place, first.seed)
-            self._valid = None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
+            self._valid = valid_batches(task, place)
+            self._test = test_batches(task, place)
             self._reading_draws = not same_random_state(before, random_state(place))
             self.length = length_of(task, self._data.count)
             self._random = random_state(place)
@@ -115,11 +118,14 @@ class Trial:
                 stack = Stack.of([self._model], 2)
                 reference.check(task, self._model, self._optimizer, stack, self._updates[0])
                 mixes = self._can_mix(reference)
-                valid_batch = None if self._valid is None else next(iter(take(self._valid.epoch(0), 1, "valid")), None)
-                batch = self._updates[0][0]
                 optimizer = make_optimizer(self._work.lanes[most].of(task), self._model)
-                need = estimate(task, self._model, optimizer, batch, valid_batch, place=place)
+                need = estimate(task, self._model, optimizer, self._updates[0][0], self._measured(), place=place)
         return TriedOut(need.per_lane, mixes)
+
+    def _measured(self) -> list[Any]:
+        """A batch of each data that is measured after epochs."""
+        data = (("valid", self._valid), ("test", self._test))
+        return [batch for name, each in data if each is not None for batch in take(each.epoch(0), 1, name)]
 
     def _refuse_what_is_left_out(self) -> None:
         """See that all that takes part in an update would be part of the one computation."""

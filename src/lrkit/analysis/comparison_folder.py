@@ -1,0 +1,71 @@
+"""The folder of a tournament: its terms, and beside them the folders of what was trained."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from lrkit.analysis.terms import Terms
+from lrkit.schedules.errors import InputError
+from lrkit.training.held_folder import CONFIG, HeldFolder, read_config, write_json
+
+__all__ = ["ComparisonFolder", "read_terms"]
+
+FORMAT = 1
+_KEY = "lrkit_comparison_folder"
+
+
+class ComparisonFolder:
+    """Holds a folder against other processes, and keeps the terms in its `config.json`: use it in a `with`.
+
+    Attributes:
+        path: the folder.
+        before: the terms that are there already; None in a new folder.
+
+    Raises:
+        InputError: when the folder can't be made or written to, is in use, has something else in it, or terms that
+            can't be read.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        there = (self.path / CONFIG).is_file()
+        self.before, self._seconds = read_terms(self.path) if there else (None, 0.0)
+        self._terms: Terms | None = None
+        self._held = HeldFolder(self.path, "comparison", _KEY, overwrite=there)
+
+    def __enter__(self) -> Self:
+        self._began = time.perf_counter()
+        return self
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been trained, in all."""
+        return self._seconds + time.perf_counter() - self._began
+
+    def keep(self, terms: Terms) -> None:
+        """Write the terms."""
+        write_json(self.path / CONFIG, {_KEY: FORMAT, **terms.to_dict(), "seconds": self.seconds})
+        self._terms = terms
+
+    def __exit__(self, *_: object) -> None:
+        """Note how long it was trained, and let others use the folder; take it away if it is new and wasn't used."""
+        try:
+            if self._terms is not None:
+                self.keep(self._terms)
+        finally:
+            self._held.release(used=self._terms is not None)
+
+
+def read_terms(path: Path) -> tuple[Terms, float]:
+    """The terms of the tournament in a folder, and how many seconds it was trained.
+
+    Raises:
+        InputError: where there is none, or it can't be read.
+    """
+    config: Mapping[str, Any] = read_config(path, "comparison", _KEY, FORMAT)
+    try:
+        return Terms.from_dict(config), float(config["seconds"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"the comparison in {path} can't be read: its {CONFIG} is damaged: {why}") from None

@@ -1,0 +1,203 @@
+"""What there is of a tournament: read from runs, or from a folder's records alone, and joined with others."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lrkit.analysis.comparison import Candidate, Comparison
+from lrkit.analysis.comparison_folder import read_terms
+from lrkit.analysis.comparisons import compare_histories
+from lrkit.analysis.kept_lanes import KeptLanes, Runs, StageName
+from lrkit.analysis.selection import Judge, best_rate, is_dropped
+from lrkit.analysis.terms import Terms
+from lrkit.schedules.errors import InputError, shown
+from lrkit.training.history import History
+
+__all__ = ["Reading", "chosen_rates", "join", "read_tournament", "reading_of"]
+
+_OF_A_LANE = ("schedule", "policy", "lr", "seed", "epochs", "dropped", "compiled", "lanes", "started")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a comparison is made from.
+
+    Attributes:
+        terms: what it was held under.
+        candidates: schedules with final runs, and those that have none since no rate came to the end.
+        made: how it was made; JSON-able.
+        notes: what is to be said of it beside what the numbers say: sentences.
+        favourite: the name of the candidate that was the best in the search, on held-out data.
+    """
+
+    terms: Terms
+    candidates: Sequence[Candidate]
+    made: Mapping[str, Any]
+    notes: Sequence[str]
+    favourite: str | None
+
+    def compare(self, *, reference: str | None = None, target: float | None = None) -> Comparison:
+        """The comparison, with another reference or target where one is given."""
+        terms = self.terms if reference is None else replace(self.terms, reference=reference).checked()
+        names = [each.name for each in self.candidates]
+        wanted = terms.reference if terms.reference in names else self.favourite
+        found = compare_histories(
+            self.candidates,
+            reference=wanted,
+            measure=terms.judge.measure,
+            mode=terms.judge.mode,
+            target=terms.target if target is None else target,
+            made=self.made,
+        )
+        return replace(found, notes=(*found.notes, *self.notes))
+
+
+def chosen_rates(terms: Terms, runs: Runs) -> dict[str, tuple[float, float] | None]:
+    """By schedule the best rate and its cost in the search, over all seeds that there are."""
+    return {name: best_rate(_tried(str(plan), runs), terms.judge) for name, plan in terms.schedules.items()}
+
+
+def _tried(schedule: str, runs: Runs) -> dict[float, dict[int, History]]:
+    found: dict[float, dict[int, History]] = defaultdict(dict)
+    for key in sorted(runs):
+        if key.schedule == schedule:
+            found[key.lr][key.seed] = runs[key]
+    return dict(found)
+
+
+def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> Reading:
+    """What runs say; final runs at rates that aren't the best any more are left out.
+
+    Raises:
+        InputError: where there is no final run.
+    """
+    best = chosen_rates(terms, runs["selection"])
+    candidates, late = [], []
+    for name, plan in terms.schedules.items():
+        found = best[name]
+        rate = None if found is None else found[0]
+        finals = {} if rate is None else _tried(str(plan), runs["final"]).get(rate, {})
+        tried = _tried(str(plan), runs["selection"])
+        if not finals and (rate is not None or not tried):
+            late.append(name)
+        else:
+            candidates.append(Candidate(name, str(plan), rate, finals, tried))
+    if not any(each.runs for each in candidates):
+        raise InputError("no schedule has a final run yet, so there is nothing to compare")
+    notes = [f"{name} is left out: its final runs haven't been trained." for name in late]
+    costs = {each.name: found[1] for each in candidates if each.runs and (found := best[each.name]) is not None}
+    return Reading(terms, candidates, _made(terms, runs, seconds), notes, min(costs, key=lambda name: costs[name]))
+
+
+def read_tournament(path: str | Path) -> Reading:
+    """What a folder of `lrkit.compare` has, from its records alone: no task is loaded, and nothing trained.
+
+    Raises:
+        InputError: where there is no such folder, it can't be read, or no final run has ended.
+    """
+    terms, seconds = read_terms(Path(path))
+    kept = KeptLanes(Path(path))
+    runs: dict[StageName, Runs] = dict(kept.runs)
+    if kept.unfinished is not None and kept.unfinished[0] == "selection":
+        settled = runs["selection"].items()
+        runs["selection"] = {key: history for key, history in settled if key not in kept.unsettled}
+    try:
+        return reading_of(terms, runs, seconds)
+    except InputError as error:
+        raise InputError(f"the comparison in {path} can't be shown: {error}") from None
+
+
+# --- several -----------------------------------------------------------------------------------------
+
+
+def join(readings: Iterable[Reading]) -> Reading:
+    """Several comparisons of one task as one.
+
+    Schedules of the same name, text and rate have their seeds united; where a seed is there twice the first counts.
+    Others of a name that is there already are called "name (2)" and so on.
+
+    Raises:
+        InputError: where there is none, or they are of different tasks, held-out shares or measures.
+    """
+    first, *others = list(readings) or [None]
+    if first is None:
+        raise InputError("there is no comparison to join")
+    found = {each.name: each for each in first.candidates}
+    for other in others:
+        _refuse_other_task(first.terms, other.terms)
+        for candidate in other.candidates:
+            _add(found, candidate)
+    made = {**first.made, "joined": [dict(each.made) for each in (first, *others)]} if others else first.made
+    notes = tuple(dict.fromkeys(note for each in (first, *others) for note in each.notes))
+    return replace(first, candidates=tuple(found.values()), made=made, notes=notes)
+
+
+def _refuse_other_task(first: Terms, other: Terms) -> None:
+    same = {**first.task, "holdout": first.holdout, **vars(first.judge)}
+    for name, value in {**other.task, "holdout": other.holdout, **vars(other.judge)}.items():
+        if same.get(name) != value:
+            raise InputError(
+                f"comparisons of different trainings can't be joined: {name.replace('_', ' ')} is {shown(same.get(name))} "
+                f"in one, {shown(value)} in another"
+            )
+
+
+def _add(found: dict[str, Candidate], candidate: Candidate) -> None:
+    """Put a candidate to the others: into the one that it is the same as, or beside it."""
+    name, number = candidate.name, 1
+    while name in found:
+        there = found[name]
+        if (there.schedule, there.lr) == (candidate.schedule, candidate.lr):
+            found[name] = replace(
+                there, runs={**candidate.runs, **there.runs}, tried=_united(there.tried, candidate.tried)
+            )
+            return
+        number += 1
+        name = f"{candidate.name} ({number})"
+    found[name] = replace(candidate, name=name)
+
+
+def _united(
+    first: Mapping[float, Mapping[int, History]], second: Mapping[float, Mapping[int, History]]
+) -> dict[float, dict[int, History]]:
+    rates = sorted({*first, *second})
+    return {rate: {**second.get(rate, {}), **first.get(rate, {})} for rate in rates}
+
+
+# --- how it was made ---------------------------------------------------------------------------------
+
+
+def _made(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> dict[str, Any]:
+    """How it was made; JSON-able."""
+    last = next(reversed(list(runs["final"].values()))).made
+    common = {name: value for name, value in last.items() if name not in _OF_A_LANE}
+    ended, dropped = _lane_epochs(terms, runs["selection"].values())
+    return {
+        **common,
+        "epochs": terms.task["epochs"],
+        "samples": dict(terms.task["samples"]),
+        "holdout": terms.holdout,
+        "rates": list(terms.rates),
+        "seeds": {"selection": list(terms.seeds_to_select), "final": list(terms.final_seeds)},
+        "backends": {stage: _backends(each.values()) for stage, each in runs.items()},
+        "halving": {"lane_epochs": ended, "saved": dropped},
+        "seconds": seconds,
+    }
+
+
+def _backends(histories: Iterable[History]) -> list[dict[str, Any]]:
+    """What trained them, and why that."""
+    found = {(each.made["lanes"]["backend"], each.made["lanes"]["reason"]): None for each in histories}
+    return [{"backend": backend, "reason": reason} for backend, reason in found]
+
+
+def _lane_epochs(terms: Terms, histories: Iterable[History]) -> tuple[int, int]:
+    """Epochs that were trained in the search for rates, and how many more it would have been without halving."""
+    trained = saved = 0
+    for history in histories:
+        trained += len(history.epochs)
+        if is_dropped(history):
+            saved += (terms.task["epochs"] or len(history.epochs)) - len(history.epochs)
+    return trained, saved

@@ -1,0 +1,170 @@
+"""What a tournament is held under: the task, the schedules, the rates, the seeds, and what is measured."""
+
+import json
+from collections.abc import Mapping, Sized
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lrkit.analysis.selection import Judge
+from lrkit.schedules import Plan, Plans, from_json, to_json
+from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
+from lrkit.training.preparation import Length
+from lrkit.training.task import Task
+
+__all__ = ["Terms", "facts_of"]
+
+FIRST_SELECTION_SEED = 1_000_000  # seeds of final runs are below: more of either never become the other
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a tournament is held under.
+
+    Attributes:
+        task: what says that a task is the same: see `facts_of`.
+        holdout: the share of the training data that is held out.
+        judge: what rates are chosen by, and schedules compared by.
+        schedules: by name.
+        rates: that each schedule is tried at, lowest first.
+        seeds: how many final runs each schedule has.
+        selection_seeds: how many runs each rate is tried with.
+        reference: the name of the schedule that others are compared with; None for the one that the search favours.
+        target: of the measure.
+    """
+
+    task: Mapping[str, Any]
+    holdout: float
+    judge: Judge
+    schedules: Mapping[str, Plan | Plans]
+    rates: tuple[float, ...]
+    seeds: int
+    selection_seeds: int
+    reference: str | None = None
+    target: float | None = None
+
+    @property
+    def final_seeds(self) -> range:
+        """Those of the final runs."""
+        return range(self.seeds)
+
+    @property
+    def seeds_to_select(self) -> range:
+        """Those of the search for rates."""
+        return range(FIRST_SELECTION_SEED, FIRST_SELECTION_SEED + self.selection_seeds)
+
+    def joined(self, before: "Terms", where: object) -> "Terms":
+        """These terms, and what is there already under terms from before.
+
+        Raises:
+            InputError: where they are of another task, or a name stands for two schedules.
+        """
+        for what, now, then in (*_differing(self.task, before.task), *self._of_the_method(before)):
+            if now != then:
+                raise InputError(f"the comparison in {where} has {what} {shown(then)}, so it can't go on with {shown(now)}")
+        texts = {str(plan): name for name, plan in before.schedules.items()}
+        schedules = dict(before.schedules)
+        for name, plan in self.schedules.items():
+            if name in schedules and schedules[name] != plan:
+                raise InputError(
+                    f"the comparison in {where} calls {schedules[name]} {shown(name)}, so {plan} needs another name"
+                )
+            if str(plan) not in texts:
+                schedules[name] = plan
+        reference = before.reference if self.reference is None else self.reference
+        return replace(
+            self,
+            schedules=schedules,
+            rates=tuple(sorted({*self.rates, *before.rates})),
+            seeds=max(self.seeds, before.seeds),
+            selection_seeds=max(self.selection_seeds, before.selection_seeds),
+            reference=reference,
+            target=before.target if self.target is None else self.target,
+        ).checked()
+
+    def _of_the_method(self, before: "Terms") -> list[tuple[str, Any, Any]]:
+        return [
+            ("holdout", self.holdout, before.holdout),
+            ("measure", self.judge.measure, before.judge.measure),
+            ("mode", self.judge.mode, before.judge.mode),
+        ]
+
+    def checked(self) -> "Terms":
+        """The same, with the reference by its name, which it may be given by its text too.
+
+        Raises:
+            InputError: where it is neither.
+        """
+        names = {**{str(plan): name for name, plan in self.schedules.items()}, **{name: name for name in self.schedules}}
+        if self.reference is not None and self.reference not in names:
+            raise unknown("reference", str(self.reference), self.schedules)
+        return self if self.reference is None else replace(self, reference=names[self.reference])
+
+    # --- as JSON ----------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able.
+
+        Raises:
+            InputError: for a schedule that holds a Python function, which can't be written.
+        """
+        return {
+            **{name: value for name, value in vars(self).items() if name != "judge"},
+            **vars(self.judge),
+            "schedules": {name: _written(name, plan) for name, plan in self.schedules.items()},
+            "rates": list(self.rates),
+            "task": dict(self.task),
+        }
+
+    @classmethod
+    def from_dict(cls, written: Mapping[str, Any]) -> "Terms":
+        """The terms again.
+
+        Raises:
+            InputError: for a schedule that can't be read.
+            KeyError, TypeError, ValueError: for what isn't as `to_dict` makes it.
+        """
+        return cls(
+            task=dict(written["task"]),
+            holdout=float(written["holdout"]),
+            judge=Judge(written["measure"], written["mode"]),
+            schedules={name: from_json(json.dumps(each)) for name, each in written["schedules"].items()},
+            rates=tuple(map(float, written["rates"])),
+            seeds=int(written["seeds"]),
+            selection_seeds=int(written["selection_seeds"]),
+            reference=written["reference"],
+            target=written["target"],
+        )
+
+
+def facts_of(task: Task, length: Length) -> dict[str, Any]:
+    """What says that a task is the same: its name, its length, its batches, and how many samples it has."""
+    return {
+        "task": task.name,
+        "steps": length.steps,
+        "epochs": length.epochs,
+        "batch_size": task.batch_size,
+        "accumulate": task.accumulate,
+        "precision": task.precision,
+        "samples": {name: _count(getattr(task, name, None)) for name in ("train", "valid", "test")},
+    }
+
+
+def _count(data: Any) -> int | None:
+    """Samples; None for data without a length."""
+    if isinstance(data, tuple | list) and data and isinstance(data[0], Sized):
+        return len(data[0])
+    return len(data) if isinstance(data, Sized) else None
+
+
+def _differing(now: Mapping[str, Any], before: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    return [(name.replace("_", " "), now[name], before.get(name)) for name in now]
+
+
+def _written(name: str, plan: Plan | Plans) -> Any:
+    try:
+        return json.loads(to_json(plan))
+    except InputTypeError:
+        raise InputError(
+            f"the schedule {shown(name)} holds a Python function, which can't be written in a folder; compare it "
+            "without one"
+        ) from None

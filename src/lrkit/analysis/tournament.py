@@ -1,0 +1,281 @@
+"""The tournament: each schedule at its own best learning rate, chosen on held-out data, then with fresh seeds."""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from lrkit.analysis.comparison import Comparison
+from lrkit.analysis.comparison_folder import ComparisonFolder
+from lrkit.analysis.entrants import Schedules, entrants
+from lrkit.analysis.halving import Halving
+from lrkit.analysis.kept_lanes import KeptLanes, StageName, key_of
+from lrkit.analysis.reading import chosen_rates, reading_of
+from lrkit.analysis.search import Rates
+from lrkit.analysis.selection import Judge, is_dropped
+from lrkit.analysis.terms import FIRST_SELECTION_SEED, Terms, facts_of
+from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
+from lrkit.schedules.shares import as_count, as_number, as_positive
+from lrkit.training.checkpoint import Pace
+from lrkit.training.history import History
+from lrkit.training.holdout import hold_out
+from lrkit.training.lanes.choice import BACKENDS
+from lrkit.training.lanes.folder import LanesFolder
+from lrkit.training.lanes.lane import Lane
+from lrkit.training.lanes.loop import run_lanes
+from lrkit.training.lanes.memory import free_memory, parse_memory
+from lrkit.training.lanes.observer import LanesObserver
+from lrkit.training.loop import choose_device
+from lrkit.training.preparation import Length, batches_of, length_of
+from lrkit.training.randomness import seeded
+from lrkit.training.task import Task
+
+__all__ = ["Stage", "compare"]
+
+SEEDS, SELECTION_SEEDS, HOLDOUT = 5, 2, 1 / 6
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a tournament that is about to be trained.
+
+    Attributes:
+        name: "selection", the search for the best rate of each schedule, or "final", its runs with fresh seeds.
+        lanes: what is trained.
+        schedules: how many take part.
+        before: how many runs of this stage were there already.
+    """
+
+    name: StageName
+    lanes: Sequence[Lane]
+    schedules: int
+    before: int
+
+
+def compare(
+    task: Task,
+    schedules: Schedules,
+    *,
+    reference: str | None = None,
+    target: float | None = None,
+    measure: str | None = None,
+    mode: Literal["min", "max"] | None = None,
+    rates: Sequence[float] | None = None,
+    seeds: int | None = None,
+    selection_seeds: int | None = None,
+    holdout: float | None = None,
+    halving: bool = True,
+    folder: str | Path | None = None,
+    checkpoint_every: int | str | None = "5min",
+    backend: str = "auto",
+    memory: int | str | None = None,
+    device: str | torch.device | None = None,
+    observers: Iterable[LanesObserver] = (),
+    on_stage: Callable[[Stage], None] = lambda stage: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> Comparison:
+    """Find out which schedule is better for a task, each at its own best learning rate.
+
+    First every schedule is trained at every rate with a few seeds, and a part of the training data, held out, says
+    which rate is the best for it. Rates that have lost are dropped on the way. Then each schedule is trained at that
+    rate with fresh seeds, which the search hasn't seen, and so is judged on data that it hasn't seen either. All
+    schedules share the seeds: the same initial weights and the same batches.
+
+    Args:
+        task: what is trained. A part of `task.train` is held out and takes the place of `task.valid`, which becomes
+            the test data: plateaus and early stopping see the held-out part only.
+        schedules: plans or their texts, which are called by their text; a mapping from names to them; or the name of
+            a line-up, "tutorial" or "modern".
+        reference: the name of the schedule that the others are compared with; by default the one that was the best in
+            the search.
+        target: a value of the measure; the comparison says when it is reached.
+        measure: what schedules are compared by and rates are chosen by: "loss", the default, or a metric's name.
+        mode: whether "min" or "max" is better; by default "min" for losses and "max" for metrics.
+        rates: learning rates, the base of each schedule; by default eight, half a decade apart, from a hundredth of the
+            task's own rate to about thirty times it.
+        seeds: final runs of each schedule, by default 5.
+        selection_seeds: runs of each rate in the search, by default 2.
+        holdout: the share of the training data that is held out, by default a sixth.
+        halving: drop rates that have lost on the way; False trains all of them to the end.
+        folder: keeps what is trained. Where there is a comparison in it, that goes on: what is there isn't trained
+            again, and its schedules, rates and seeds count beside those that are given here.
+        checkpoint_every: as in `LanesFolder`.
+        backend: as in `run_lanes`.
+        memory: as in `run_lanes`.
+        device: as in `run_lanes`.
+        observers: are told what happens, from `start` to `close` for each time that lanes are trained.
+        on_stage: is told what is trained next, before each such time.
+        stop: asked after every update; when it says True, all ends there.
+
+    Raises:
+        StoppedError: when `stop` said so; the folder has what was done.
+        InputError, InputTypeError: for arguments that aren't allowed, and a folder that is of something else, before
+            anything is trained.
+
+    >>> import lrkit, torch
+    >>> x = torch.linspace(-1, 1, 240)[:, None]
+    >>> task = lrkit.Task(model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), valid=(x, 2 * x), batch_size=20,
+    ...                   epochs=2, loss=torch.nn.functional.mse_loss, optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
+    >>> comparison = lrkit.compare(task, ["constant()", "linear(to=0)"], seeds=3)
+    >>> comparison.reference, comparison.by_name["constant()"].best_lr
+    """
+    began = time.perf_counter()
+    place = _checked_place(task, backend, memory, checkpoint_every, device)
+    with nullcontext() if folder is None else ComparisonFolder(folder) as held:
+        before = None if held is None else held.before
+        share = _first(holdout, before and before.holdout, HOLDOUT)
+        split = hold_out(task, share, seed=0)
+        length = _length(split, place)
+        terms = Terms(
+            task=facts_of(split, length),
+            holdout=share,
+            judge=_judge(task, measure, mode, before),
+            schedules=entrants(schedules, length),
+            rates=_rates(rates, task, place, before),
+            seeds=_seeds(seeds, "seeds", before and before.seeds, SEEDS),
+            selection_seeds=_seeds(
+                selection_seeds, "selection_seeds", before and before.selection_seeds, SELECTION_SEEDS
+            ),
+            reference=reference,
+            target=None if target is None else as_number(target, "target"),
+        )
+        if held is not None:
+            terms = terms if before is None else terms.joined(before, held.path)
+        terms = terms.checked()
+        kept = KeptLanes(None if held is None else held.path, checkpoint_every)
+        if held is not None:
+            held.keep(terms)
+        train = partial(run_lanes, split, backend=backend, memory=memory, device=device, stop=stop)
+        _Tournament(terms, kept, train, tuple(observers), on_stage, halving=halving).hold()
+        seconds = time.perf_counter() - began if held is None else held.seconds
+        return reading_of(terms, kept.runs, seconds).compare()
+
+
+class _Tournament:
+    """Trains what the terms ask for and isn't there."""
+
+    def __init__(
+        self,
+        terms: Terms,
+        kept: KeptLanes,
+        train: Callable[..., list[History]],
+        observers: Sequence[LanesObserver],
+        on_stage: Callable[[Stage], None],
+        *,
+        halving: bool,
+    ) -> None:
+        self._terms, self._kept, self._run, self._observers = terms, kept, train, observers
+        self._on_stage, self._halving = on_stage, halving
+
+    def hold(self) -> None:
+        """First what was interrupted, then the search for rates, then the final runs."""
+        self._kept.go_on(self._train)
+        self._train_missing("selection", self._to_select())
+        self._train_missing("final", self._to_finish())
+
+    def _to_select(self) -> list[Lane]:
+        """Rates from the middle outwards: what is trained one by one is dropped by those before it."""
+        rates, middle = self._terms.rates, (len(self._terms.rates) - 1) / 2
+        outwards = sorted(rates, key=lambda rate: abs(rates.index(rate) - middle - 0.25))
+        runs = self._kept.runs["selection"]
+        dropped = {key[:2] for key, history in runs.items() if is_dropped(history)}
+        lanes = []
+        for plan, rate in product(self._terms.schedules.values(), outwards):
+            if (str(plan), rate) in dropped:
+                if self._halving:
+                    continue  # more seeds of a rate that has lost aren't worth it
+                runs = {key: history for key, history in runs.items() if not is_dropped(history)}
+            lanes += [Lane(plan, lr=rate, seed=seed) for seed in self._terms.seeds_to_select]
+        return [lane for lane in lanes if key_of(lane) not in runs]
+
+    def _to_finish(self) -> list[Lane]:
+        best = chosen_rates(self._terms, self._kept.runs["selection"])
+        lanes = [
+            Lane(plan, lr=found[0], seed=seed)
+            for name, plan in self._terms.schedules.items()
+            if (found := best[name]) is not None
+            for seed in self._terms.final_seeds
+        ]
+        return [lane for lane in lanes if key_of(lane) not in self._kept.runs["final"]]
+
+    def _train_missing(self, stage: StageName, lanes: Sequence[Lane]) -> None:
+        if lanes:
+            self._kept.train(stage, lanes, self._train)
+
+    def _train(self, stage: StageName, lanes: Sequence[Lane], folder: LanesFolder | None) -> list[History]:
+        schedules = len({str(lane.plan) for lane in lanes})
+        self._on_stage(Stage(stage, lanes, schedules, len(self._kept.runs[stage])))
+        if stage == "final" or not self._halving:
+            return self._run(lanes, folder=folder, observers=self._observers)
+        halving = Halving(self._terms.judge, self._kept.runs[stage])
+        return self._run(lanes, folder=folder, observers=(halving, *self._observers), drop=halving)
+
+
+# --- what is asked for -------------------------------------------------------------------------------
+
+
+def _checked_place(
+    task: object, backend: str, memory: int | str | None, every: int | str | None, device: str | torch.device | None
+) -> torch.device:
+    """The device; what `run_lanes` would refuse later is refused now."""
+    if not isinstance(task, Task):
+        raise InputTypeError(f"task must be an lrkit.Task, not {shown(task)}")
+    if backend not in BACKENDS:
+        raise unknown("backend", str(backend), BACKENDS)
+    place = choose_device(device)
+    if memory is not None:
+        parse_memory(memory, free_memory(place))
+    Pace(every)
+    return place
+
+
+def _first(*values: Any) -> Any:
+    """The first that isn't None."""
+    return next(value for value in values if value is not None)
+
+
+def _length(task: Task, place: torch.device) -> Length:
+    with seeded(0, place):
+        return length_of(task, batches_of(task, task.train, "train", place, 0).count)
+
+
+def _judge(task: Task, measure: str | None, mode: str | None, before: Terms | None) -> Judge:
+    if measure is None and mode is None and before is not None:
+        return before.judge
+    name = _first(measure, before and before.judge.measure, "loss")
+    losses = {"loss", *(task.loss if isinstance(task.loss, Mapping) else ())}
+    if task.forward is None and name not in {*losses, *task.metrics}:
+        raise unknown("measure", str(name), {*losses, *task.metrics})
+    by_default = "min" if name in losses else "max"
+    wanted = by_default if mode is None else mode
+    if wanted not in ("min", "max"):
+        raise unknown("mode", str(mode), ("min", "max"))
+    return Judge(name, "min" if wanted == "min" else "max")
+
+
+def _rates(rates: Sequence[float] | None, task: Task, place: torch.device, before: Terms | None) -> tuple[float, ...]:
+    """Those that are asked for, lowest first; by default around the task's own."""
+    if rates is None:
+        if before is not None:
+            return before.rates
+        base = Rates.of(task, place).base
+        return tuple(float(f"{base * 10 ** (half / 2):.6g}") if half else base for half in range(-4, 4))
+    if isinstance(rates, str) or not isinstance(rates, Iterable):
+        raise InputTypeError(f"rates must be learning rates, not {shown(rates)}")
+    found = tuple(sorted({as_positive(rate, "a rate") for rate in rates}))
+    if not found:
+        raise InputError("rates has no learning rate in it")
+    return found
+
+
+def _seeds(count: int | None, name: str, before: int | None, default: int) -> int:
+    found = as_count(_first(count, before, default), name, low=1)
+    if found > FIRST_SELECTION_SEED:
+        raise InputError(f"{name} must be at most {FIRST_SELECTION_SEED}, not {found}")
+    return found
