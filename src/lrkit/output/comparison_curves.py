@@ -8,7 +8,7 @@ import numpy as np
 from lrkit.analysis.comparison import Candidate, Comparison
 from lrkit.output.plots import in_epochs, thin
 from lrkit.schedules.evaluation import Array
-from lrkit.training.history import EpochRecord, History
+from lrkit.training.history import History
 
 __all__ = ["Band", "Curves", "Rates", "curves_of"]
 
@@ -73,18 +73,16 @@ class Curves:
 
 def curves_of(comparison: Comparison) -> tuple[Curves, ...]:
     """What is drawn of each schedule, in the order of the standings, the best first."""
-    data = comparison.measure.data
     numbers = {name: number for number, name in enumerate(comparison.candidates)}
     return tuple(
-        _curves(comparison.candidates[each.name], numbers[each.name], data, each.diverged)
-        for each in comparison.standings
+        _curves(comparison.candidates[each.name], numbers[each.name], each.diverged) for each in comparison.standings
     )
 
 
-def _curves(candidate: Candidate, number: int, data: str, diverged: int) -> Curves:
+def _curves(candidate: Candidate, number: int, diverged: int) -> Curves:
     histories = [candidate.runs[seed] for seed in sorted(candidate.runs)]
-    names = dict.fromkeys(name for each in histories for epoch in each.epochs for name in _measured(epoch, data))
-    bands = {name: _band(histories, [[_measured(epoch, data).get(name) for epoch in each.epochs] for each in histories])
+    names = dict.fromkeys(name for each in histories for epoch in each.epochs for name in epoch.reported)
+    bands = {name: _band(histories, [[epoch.reported.get(name) for epoch in each.epochs] for each in histories])
              for name in names}  # fmt: skip
     training = _band(histories, [[epoch.train_loss for epoch in each.epochs] for each in histories])
     return Curves(
@@ -95,15 +93,6 @@ def _curves(candidate: Candidate, number: int, data: str, diverged: int) -> Curv
         rates=_rates(histories),
         diverged=diverged,
     )
-
-
-def _measured(epoch: EpochRecord, data: str) -> Mapping[str, float | None]:
-    """Loss and metrics on some data, by name."""
-    if data == "test":
-        return {"loss": epoch.test_loss, **epoch.test_metrics}
-    if data == "validation":
-        return {"loss": epoch.valid_loss, **epoch.metrics}
-    return {"loss": epoch.train_loss}
 
 
 def _band(histories: Sequence[History], values: Sequence[Sequence[float | None]]) -> Band | None:

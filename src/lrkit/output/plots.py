@@ -27,10 +27,12 @@ __all__ = [
     "curves_figure",
     "cut",
     "in_epochs",
+    "legend_above",
     "legend_columns",
     "plot",
     "preview_figure",
     "save",
+    "scale_rates",
     "style",
     "thin",
 ]
@@ -79,7 +81,7 @@ def curves_figure(history: History) -> "Figure":
     position = in_epochs(history)
     keep = thin(history.lr)
     below.plot(position[keep], history.lr[keep], color=_BLUE, drawstyle="steps-post")
-    _scale(below, [history.lr])
+    scale_rates(below, [history.lr])
     below.grid(alpha=0.3)
     below.set_xlabel("epoch")
     below.set_ylabel("learning rate")
@@ -244,11 +246,11 @@ def _panel(axes: "Axes", position: Array, panel: Panel, styles: Mapping[str, tup
             drawstyle="steps-post",
             label=curve.label,
         )
-    _scale(axes, [curve.values for curve in curves], from_zero=panel.hyper == "lr")
+    scale_rates(axes, [curve.values for curve in curves], from_zero=panel.hyper == "lr")
     axes.grid(alpha=0.3)
 
 
-def _scale(axes: "Axes", curves: Sequence[Array], *, from_zero: bool = True) -> None:
+def scale_rates(axes: "Axes", curves: Sequence[Array], *, from_zero: bool = True) -> None:
     """A logarithmic axis where a curve spends much of its time below a tenth of the peak, and none goes to zero."""
     top = max(values.max() for values in curves)
     low = [np.mean(values <= 0.1 * top * (1 + 1e-9)) > _MUCH for values in curves]
