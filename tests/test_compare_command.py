@@ -111,7 +111,13 @@ def test_the_verdict_the_table_and_the_folder_are_printed(lrkit, task, tmp_path)
     head = next(number for number, line in enumerate(lines) if line.startswith("schedule "))
     assert " ".join(lines[: head - 1]).endswith(verdict)
     heads = re.split(r"\s{2,}", lines[head])
-    assert heads[:5] == ["schedule", "lr", "test loss", f"difference to {lines[head].partition('difference to ')[2].split('  ')[0]}", "p-value"]
+    assert heads[:5] == [
+        "schedule",
+        "lr",
+        "test loss",
+        f"difference to {lines[head].partition('difference to ')[2].split('  ')[0]}",
+        "p-value",
+    ]
     assert {lines[head + 1].split()[0], lines[head + 2].split()[0]} == {"constant()", "linear(to=0)"}
     assert lines[-1] == "folder here, picture here/comparison.png, report here/report.html"
 
@@ -202,7 +208,10 @@ def test_a_narrow_terminal_has_the_columns_beneath_each_other():
 
 
 def test_names_that_are_the_same_when_cut_are_numbered_and_stand_beneath():
-    names = ["constant() * constant() * constant() * linear(to=0)", "constant() * constant() * constant() * linear(to=0.5)"]
+    names = [
+        "constant() * constant() * constant() * linear(to=0)",
+        "constant() * constant() * constant() * linear(to=0.5)",
+    ]
     lines = compare_table(compare_histories([candidate(name, 0.1 + number) for number, name in enumerate(names)]), 60)
     assert lines[1].startswith("1 ")
     assert f"schedule 2: {names[1]}" in lines
