@@ -18,6 +18,7 @@ import lrkit
 from lrkit import InputError, Lane, LanesFolder, LanesObserver, StoppedError
 from lrkit.output.failures import explain
 from lrkit.training.blame import blamed
+from lrkit.training.holdout import hold_out
 from lrkit.training.lanes.processes import WorkerDiedError
 from lrkit.training.task_source import TaskSource
 from test_loop import Pairs, Stream, make
@@ -382,8 +383,9 @@ def test_where_nothing_is_forked_a_task_comes_from_its_file(tmp_path, monkeypatc
         train(make())
     with pytest.raises(InputError, match="has to pickle drop here, and can't"):
         train(make(), drop=lambda histories: ())
-    task = from_file(tmp_path / "own.py")
+    task = hold_out(from_file(tmp_path / "own.py"))  # a worker holds the same part out
     histories = train(task, LANES[:2], folder=LanesFolder(tmp_path / "sweep"))
+    assert histories[0].epochs[-1].valid_loss is not None
     assert histories == lrkit.run_lanes(task, LANES[:2])
 
 

@@ -118,8 +118,10 @@ class Trial:
                 stack = Stack.of([self._model], 2)
                 reference.check(task, self._model, self._optimizer, stack, self._updates[0])
                 mixes = self._can_mix(reference)
+            measured = self._measured()  # what is raised there isn't about lanes
+            with _as_unbatchable():
                 optimizer = make_optimizer(self._work.lanes[most].of(task), self._model)
-                need = estimate(task, self._model, optimizer, self._updates[0][0], self._measured(), place=place)
+                need = estimate(task, self._model, optimizer, self._updates[0][0], measured, place=place)
         return TriedOut(need.per_lane, mixes)
 
     def _measured(self) -> list[Any]:

@@ -1,0 +1,136 @@
+"""What a comparison says in words: which schedule is better, and which can't be told apart."""
+
+import math
+from collections.abc import Iterable, Sequence
+
+from lrkit.analysis.comparison import Difference, Mean, Measure, Standing
+
+__all__ = ["say_difference", "say_mean", "say_p", "say_seeds", "say_verdict", "show_digits"]
+
+_MOST_PLACES = 6  # after the point
+
+
+def say_verdict(standings: Sequence[Standing], reference: str, measure: Measure) -> list[str]:
+    """The verdict, the most important sentence first.
+
+    Args:
+        standings: the best mean first.
+        reference: the name of the schedule that the others are compared with.
+        measure: what they are compared by.
+    """
+    sound = [each for each in standings if each.final and not each.diverged]
+    pairs = [(each, each.difference) for each in standings if each.difference is not None]
+    sign = 1.0 if measure.mode == "min" else -1.0
+    better = [(each, found) for each, found in pairs if found.certain and sign * found.mean < 0]
+    worse = [(each, found) for each, found in pairs if found.certain and sign * found.mean > 0]
+    alike = [(each, found) for each, found in pairs if not found.certain]
+    sentences = []
+    if better:
+        sentences.append(_better(better, reference))
+    if worse:
+        sentences.append(f"{reference} is better than {_join([_by(*each) for each in worse])}.")
+    if alike:
+        sentences.append(f"{_apart(alike, reference)} with {_seeds(alike[0][1].n)}{_needed(alike)}.")
+    if sound:
+        sentences.append(_lead(sound, measure))
+    sentences += [
+        f"{each.name} diverged with {each.diverged} of {_seeds(each.n_seeds)}, so it isn't compared."
+        for each in standings
+        if each.diverged and each.n_seeds
+    ]
+    sentences += [f"{each.name} came to its end at no rate." for each in standings if not each.n_seeds]
+    return sentences
+
+
+def _better(better: Sequence[tuple[Standing, Difference]], reference: str) -> str:
+    if len(better) == 1:
+        [(standing, found)] = better
+        return f"{standing.name} is better than {reference} ({say_difference(found)})."
+    return f"{_join([_by(*each) for each in better])} are better than {reference}."
+
+
+def _lead(sound: Sequence[Standing], measure: Measure) -> str:
+    first = sound[0]
+    rate = "" if first.best_lr is None else f" at learning rate {first.best_lr:.6g}"
+    if len(sound) == 1:
+        return f"{first.name}{rate} has a mean {measure} of {say_mean(first.final[measure.name])}."
+    extreme = "lowest" if measure.mode == "min" else "highest"
+    return f"{first.name}{rate} has the {extreme} mean {measure}: {say_mean(first.final[measure.name])}."
+
+
+def _apart(alike: Sequence[tuple[Standing, Difference]], reference: str) -> str:
+    names = [each.name for each, _ in alike]
+    if len(names) == 1:
+        return f"{names[0]} and {reference} can't be told apart"
+    return f"{_join(names)} can't be told apart from {reference}"
+
+
+def _needed(alike: Sequence[tuple[Standing, Difference]]) -> str:
+    """How many seeds would be; two at least where there is one, which says nothing of how seeds differ."""
+    if alike[0][1].n < 2:
+        return ", which says nothing of chance: at least 2 are needed, better 5"
+    if all(found.low == found.high == 0 for _, found in alike):
+        return ": their numbers are the same"
+    if len(alike) == 1:
+        return f"; about {say_seeds(alike[0][1].seeds_needed)} would be needed for a difference of this size"
+    each = _join([f"{say_seeds(found.seeds_needed)} for {standing.name}" for standing, found in alike])
+    return f"; for differences of this size about as many would be needed: {each}"
+
+
+def _seeds(count: int) -> str:
+    return f"{count} seed{'' if count == 1 else 's'}"
+
+
+def say_seeds(needed: int | None) -> str:
+    """A number of seeds, to two digits.
+
+    >>> say_seeds(23), say_seeds(1267), say_seeds(None)
+    ('23', '1300', 'more than a million')
+    """
+    if needed is None:
+        return "more than a million"
+    return str(needed if needed < 100 else int(float(f"{needed:.2g}")))
+
+
+def say_p(p_value: float) -> str:
+    """A p-value, to two digits.
+
+    >>> say_p(0.0123), say_p(0.0002)
+    ('p = 0.012', 'p < 0.001')
+    """
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
+
+
+def say_mean(mean: Mean) -> str:
+    """A mean, with its interval where there is one, to as many digits as the interval makes sense of.
+
+    >>> say_mean(Mean(0.081234, 0.079871, 0.082597, 5)), say_mean(Mean(0.081234, None, None, 1))
+    ('0.0812 (0.0799 to 0.0826)', '0.08123')
+    """
+    if mean.low is None or mean.high is None:
+        return f"{mean.mean:.4g}"
+    return "{} ({} to {})".format(*show_digits((mean.mean, mean.low, mean.high), (mean.high - mean.low) / 2))
+
+
+def show_digits(values: Iterable[float], error: float) -> list[str]:
+    """Values with as many digits as an error has two of; those of a spread of none have four.
+
+    >>> show_digits([0.0812345], 0.0013), show_digits([123.45], 20.0), show_digits([0.5], 0.0)
+    (['0.0812'], ['123'], ['0.5'])
+    """
+    places = 1 - math.floor(math.log10(error)) if error > 0 and math.isfinite(error) else math.inf
+    return [f"{value:.{max(0, int(places))}f}" if places <= _MOST_PLACES else f"{value:.4g}" for value in values]
+
+
+def say_difference(found: Difference) -> str:
+    """How large a difference is, without its sign, and how sure."""
+    chance = "" if found.p_value is None else f", {say_p(found.p_value)}"
+    return f"by {abs(found.mean):.2g}{chance}"
+
+
+def _by(standing: Standing, found: Difference) -> str:
+    return f"{standing.name} ({say_difference(found)})"
+
+
+def _join(parts: Sequence[str]) -> str:
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
