@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import lrkit
-from lrkit.output.cli_comparison import compare
+from lrkit.output.cli_comparison import compare, report
 from lrkit.output.cli_training import SCHEDULE_HELP, find, sweep, train
 from lrkit.schedules.errors import InputError, InputTypeError
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     help="The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep over many, compare.",
 )
 
-for command in (find, train, sweep, compare):
+for command in (find, train, sweep, compare, report):
     app.command()(command)
 
 

@@ -17,7 +17,7 @@ from lrkit.output.cli_training import (
     Threads,
 )
 
-__all__ = ["compare"]
+__all__ = ["compare", "report"]
 
 
 def compare(
@@ -146,3 +146,26 @@ def compare(
             debug=debug,
         )
     )
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that lrkit compare made.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="The page, a .html file, with the picture beside it; by default report.html in the folder, or in the "
+            "working folder for several."
+        ),
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object and nothing else, as lrkit compare does.")
+    ] = False,
+) -> None:
+    """Show comparisons again, from what was recorded: no task is loaded, and nothing is trained.
+
+    Several are joined as one: seeds of the same schedule at the same rate are united. They must be of the same task.
+    Prints the verdict and the table, and writes the page and the picture anew.
+    """
+    from lrkit.output.report_command import ReportOptions, report_comparisons
+
+    report_comparisons(ReportOptions(folders=folders, out=out, json=json))

@@ -1,24 +1,17 @@
 """`lrkit compare`: which schedule is better, each at its own best rate, and how sure that is."""
 
 import json
-import shutil
 import signal
-import sys
-import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import typer
 
 from lrkit.analysis.comparison import Comparison, NothingEndedError
 from lrkit.analysis.tournament import Stage, compare
 from lrkit.output.compare_options import CompareOptions, compare_origin, wanted_schedules
-from lrkit.output.compare_plot import compare_figure
 from lrkit.output.compare_progress import CompareProgress
-from lrkit.output.compare_table import compare_table
-from lrkit.output.plots import save
+from lrkit.output.compare_results import PICTURE, REPORT, RESULT, print_comparison, write_pages
 from lrkit.output.signals import stop_on_signals
 from lrkit.output.task_command import loaded, new_folder, say
 from lrkit.training.held_folder import CONFIG, write_json
@@ -26,8 +19,6 @@ from lrkit.training.loop import StoppedError
 from lrkit.training.task import Task
 
 __all__ = ["compare_schedules"]
-
-_RESULT, _PICTURE, _REPORT = "comparison.json", "comparison.png", "report.html"
 
 
 def compare_schedules(options: CompareOptions) -> None:
@@ -39,13 +30,16 @@ def compare_schedules(options: CompareOptions) -> None:
             typer.echo(f"goes on with the comparison in {folder}")
         began = time.perf_counter()
         comparison = _compare(task, options, folder, shown=shown)
-        seconds = time.perf_counter() - began
-        result = {**comparison.to_dict(), "run_dir": str(folder), "wall_seconds": seconds}
+        seconds, command = time.perf_counter() - began, options.command(folder)
+        result = {**comparison.to_dict(), "command": command, "run_dir": str(folder), "wall_seconds": seconds}
         if options.json:
             typer.echo(json.dumps(result, allow_nan=False))
         if shown:
-            _print(comparison)
-        _keep(task, comparison, result, folder, options, printed=shown)
+            print_comparison(comparison)
+        write_json(folder / RESULT, result)  # what can fail comes after what was asked for
+        written = write_pages(comparison, folder / PICTURE, folder / REPORT, command)
+        if shown:
+            typer.echo(", ".join([f"folder {folder}", *written]))
 
 
 def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) -> Comparison:
@@ -86,58 +80,3 @@ def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) 
 
 def _say_nothing(stage: Stage) -> None:
     """For `--quiet` and `--json`."""
-
-
-def _print(comparison: Comparison) -> None:
-    """The verdict, the table, and what a reader must know."""
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    notes = [f"note: {each}" for each in comparison.notes]
-    for line in [
-        *_wrapped(comparison.verdict, width),
-        "",
-        *compare_table(comparison, width),
-        *_wrapped(notes, width),
-    ]:
-        typer.echo(line)
-
-
-def _wrapped(sentences: Sequence[str], width: int | None) -> list[str]:
-    return [line for each in sentences for line in ([each] if width is None else textwrap.wrap(each, width))]
-
-
-def _keep(
-    task: Task,
-    comparison: Comparison,
-    result: Mapping[str, Any],
-    folder: Path,
-    options: CompareOptions,
-    *,
-    printed: bool,
-) -> None:
-    """Write the result, then the picture and the page: what can fail comes after what was asked for."""
-
-    def draw(path: Path) -> None:
-        save(compare_figure(comparison, f"{task.name}: {comparison.verdict[0]}"), path)
-
-    def report(path: Path) -> None:
-        from lrkit.output.comparison_report import write_report
-
-        write_report(comparison, path, command=options.command(folder))
-
-    write_json(folder / _RESULT, result)
-    written = [
-        f"{what} {folder / name}"
-        for what, name, write in (("picture", _PICTURE, draw), ("report", _REPORT, report))
-        if _written(what, folder / name, write)
-    ]
-    if printed:
-        typer.echo(", ".join([f"folder {folder}", *written]))
-
-
-def _written(what: str, path: Path, write: Callable[[Path], None]) -> bool:
-    try:
-        write(path)
-    except Exception as error:  # noqa: BLE001 (whatever is wrong with it, the numbers are there)
-        say(f"the {what} {path} can't be written: {' '.join(str(error).split())}")
-        return False
-    return True

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import lrkit
 from lrkit.analysis.comparison import Comparison
@@ -18,7 +17,7 @@ from lrkit.output.report_plotly import DASHES, Figure, colour
 from lrkit.output.report_tables import (
     Table,
     curves_table,
-    made_list,
+    made_lists,
     rates_table,
     searched_table,
     summary_remarks,
@@ -34,9 +33,9 @@ _STROKES = {"solid": "", "dash": "8 5", "dot": "3 3", "dashdot": "8 4 2 4"}
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A figure with what stands around it."""
+    """A figure with what stands around it; None for the figure where there is nothing to draw."""
 
-    figure: Figure
+    figure: Figure | None
     short: str
     title: str
     caption: str
@@ -80,14 +79,14 @@ def report_html(comparison: Comparison, *, command: str | None) -> str:
         css=_palette() + css,
         plotly=plotly,
         script=script,
-        figures=_for_script({each.figure.key: each.figure for each in drawings}),
+        figures=_for_script([each.figure for each in drawings if each.figure is not None]),
         verdict=comparison.verdict,
         summary=summary_table(comparison, numbers),
         remarks=summary_remarks(comparison),
         schedules=curves,
         drawings=drawings,
         notes=comparison.notes,
-        made=made_list(comparison.made),
+        made=made_lists(comparison.made),
         command=command,
         colour=colour,
         dashes=lambda number: _STROKES[DASHES[number % len(DASHES)]],
@@ -97,14 +96,14 @@ def report_html(comparison: Comparison, *, command: str | None) -> str:
 def _drawings(comparison: Comparison, curves: Sequence[Curves], numbers: Mapping[str, int]) -> list[_Drawing]:
     """The figures that there is something to draw in, in the order of the page."""
     found = [
-        (
+        _Drawing(
             curves_figure(comparison, curves),
             "Curves",
             "Over the epochs",
             f"A line is the mean over seeds of the {comparison.measure} after each epoch, a band its 95 % interval.",
             curves_table(comparison, curves),
         ),
-        (
+        _Drawing(
             forest_figure(comparison, numbers),
             "Differences",
             f"Differences to {comparison.reference}",
@@ -113,16 +112,16 @@ def _drawings(comparison: Comparison, curves: Sequence[Curves], numbers: Mapping
             "has the same numbers.",
             None,
         ),
-        (
+        _Drawing(
             sensitivity_figure(comparison, numbers),
             "Sensitivity",
             "How much the rate matters",
             "From the search for each schedule's rate, on held-out training data. A large ring marks the rate that "
-            "was chosen, a small ring one that was dropped as hopeless on the way, a cross one that diverged. What is worse "
-            "than all that came to their end is drawn at the edge.",
+            "was chosen, a small ring one that was dropped as hopeless on the way, a cross one that diverged. What is "
+            "worse than all that came to their end is drawn at the edge.",
             searched_table(comparison),
         ),
-        (
+        _Drawing(
             rates_figure(curves),
             "Shapes",
             "The schedules' shapes",
@@ -131,7 +130,7 @@ def _drawings(comparison: Comparison, curves: Sequence[Curves], numbers: Mapping
             rates_table(curves),
         ),
     ]
-    return [_Drawing(figure, *rest) for figure, *rest in found if figure is not None]
+    return [each for each in found if each.figure is not None]
 
 
 def _policy(*scripts: str) -> str:
@@ -154,8 +153,8 @@ def _palette() -> str:
     )
 
 
-def _for_script(figures: Mapping[str, Figure]) -> str:
+def _for_script(figures: Sequence[Figure]) -> str:
     """JSON that can't end the script element that it stands in."""
-    plain: dict[str, Any] = {key: {"data": each.data, "layout": each.layout} for key, each in figures.items()}
+    plain = {each.key: {"data": each.data, "layout": each.layout} for each in figures}
     text = json.dumps(plain, allow_nan=False, separators=(",", ":"))
     return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")

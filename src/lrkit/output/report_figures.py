@@ -3,6 +3,7 @@
 import html
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from lrkit.output.report_plotly import (
 __all__ = ["curves_figure", "forest_figure", "rates_figure", "sensitivity_figure"]
 
 _MOST_TICKS = 10
+_MOST_GAPS = 8.5  # of the smallest size between the rates of a search, where each of them has a tick
 _ROW, _AXIS = 46, 96  # of the forest's height, in pixels
 _ROW_NAME = 36  # in characters
 _FLOOR = 1e-3  # of the smallest peak: where a rate that falls to zero leaves a logarithmic axis
@@ -69,7 +71,7 @@ def _area(number: int, band: Band) -> Part:
         "x": numbers([*band.epochs, *band.epochs[::-1]]),
         "y": numbers([*band.high, *band.low[::-1]]),
         "fill": "toself",
-        "fillcolor": f"{colour(number)}/2e",
+        "fillcolor": f"{colour(number)}/26",
         "line": {"width": 0},
         "hoverinfo": "skip",
         "meta": number,
@@ -159,10 +161,15 @@ def sensitivity_figure(comparison: Comparison, places: Mapping[str, int]) -> Fig
     ]
     rates = sorted({rate.lr for rate in every})
     x = axis("learning rate", **logarithmic(rates))
-    if len(rates) <= _MOST_TICKS:
+    if len(rates) > 1 and math.log(rates[-1] / rates[0]) <= _MOST_GAPS * _narrowest(rates):
         x |= {"tickvals": rates, "ticktext": [f"{rate:.3g}" for rate in rates]}
     y = axis(f"held-out {measure.name}", **_ticks(measure, values))
     return Figure("sensitivity", f"held-out {measure.name} over the learning rate", data, layout(x, y))
+
+
+def _narrowest(rates: Sequence[float]) -> float:
+    """The logarithm of the smallest ratio of two neighbours."""
+    return min(math.log(after / before) for before, after in pairwise(rates))
 
 
 def _searched(each: Standing, measure: Measure, number: int, edge: float) -> list[Part]:
@@ -206,8 +213,8 @@ def _edge(values: Sequence[float], measure: Measure, row: int) -> float:
     low, high = min(values), max(values)
     share = _BEYOND + _APART * row
     if spans(values):
-        room = (high / low) ** share
-        return low / room if measure.mode == "max" else high * room
+        factor = math.exp(share * math.log(high / low))
+        return low / factor if measure.mode == "max" else high * factor
     room = share * (high - low or 1.0)
     return low - room if measure.mode == "max" else high + room
 

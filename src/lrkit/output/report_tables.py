@@ -14,7 +14,7 @@ __all__ = [
     "Cell",
     "Table",
     "curves_table",
-    "made_list",
+    "made_lists",
     "rates_table",
     "searched_table",
     "summary_remarks",
@@ -226,19 +226,33 @@ def rates_table(curves: Sequence[Curves]) -> Table:
 # --- how it was made ---------------------------------------------------------------------------------
 
 
-def made_list(made: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and texts; what has parts is one text of them, and what there is nothing of is left out."""
-    return [(name.replace("_", " "), _said(value)) for name, value in made.items() if value not in (None, [], {})]
+def made_lists(made: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
+    """Names and texts, of each comparison that was joined; what there is nothing of is left out."""
+    parts = made.get("joined") or [made]
+    return [
+        [(_plain(name), _lines(value)) for name, value in part.items() if value not in (None, [], {})] for part in parts
+    ]
+
+
+def _lines(value: Any) -> str:
+    """What has parts has a line for each."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"{_plain(name)}: {_said(each)}" for name, each in value.items() if each is not None)
+    return _said(value)
 
 
 def _said(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {_said(each)}" for name, each in value.items() if each is not None)
+        return ", ".join(f"{_plain(name)} {_said(each)}" for name, each in value.items() if each is not None)
     if isinstance(value, list | tuple):
         return ", ".join(map(_said, value))
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _plain(name: object) -> str:
+    return str(name).replace("_", " ")
 
 
 # --- numbers -----------------------------------------------------------------------------------------
