@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from lrkit.analysis.comparison import Comparison
+from lrkit.analysis.comparison import Comparison, NothingEndedError
 from lrkit.analysis.tournament import Stage, compare
 from lrkit.output.compare_options import CompareOptions, compare_origin, wanted_schedules
 from lrkit.output.compare_progress import CompareProgress
@@ -67,6 +67,9 @@ def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) 
                 on_stage=progress.stage if shown else _say_nothing,
                 stop=request,
             )
+        except NothingEndedError as error:
+            say(str(error))
+            raise typer.Exit(3) from None
         except (StoppedError, KeyboardInterrupt):
             if (folder / CONFIG).exists():
                 say(f"interrupted: what was done is in {folder}; {go_on}")

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]
     """Means over seeds with their intervals; a cross where the first of the runs diverged."""
     measure, scale = comparison.measure, _scale(comparison)
     drawn = [(each, each.bands[measure.name]) for each in curves if measure.name in each.bands]
-    lines = []
+    lines: list[Any] = []
     for each, band in drawn:
         colour, dashes = style(each.number)
         marker = "." if len(band.epochs) <= _MANY_EPOCHS else None
@@ -156,7 +156,7 @@ def _draw_rates(axes: "Axes", curves: Sequence[Curves]) -> None:
         scale_rates(axes, values)
     if axes.get_yscale() == "log":
         _rate_ticks(axes.yaxis)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.locator_params(axis="x", integer=True)
     axes.set_xlabel("epoch")
     axes.set_ylabel("learning rate")
 
@@ -238,7 +238,8 @@ def _remark(each: Standing, reference: str, *, scale: float | None) -> str:
 
 def _draw_search(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) -> None:
     """The measure on held-out data at the rates that were tried; at the top edge those that didn't come to the end."""
-    scale, values = _scale(comparison), []
+    scale = _scale(comparison)
+    values: list[float] = []
     for place, (each, curve) in enumerate(zip(comparison.standings, curves, strict=True)):
         colour, dashes = style(curve.number)
         above = 3 + len(curves) - place

@@ -24,7 +24,8 @@ def compare_table(comparison: Comparison, width: int | None = None) -> list[str]
     """
     rows = comparison.standings
     columns = [column(head, cells) for head, cells in _columns(comparison)]
-    names, beneath = [each.name for each in rows], []
+    names = [each.name for each in rows]
+    beneath: list[str] = []
     if width is not None:
         names, beneath = fitted(names, max(_LEAST_WIDTH, int(_MOST_SHARE * width)))
     names = ["schedule", *names]
