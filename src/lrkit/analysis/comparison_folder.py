@@ -1,9 +1,8 @@
 """The folder of a tournament: its terms, and beside them the folders of what was trained."""
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from lrkit.analysis.terms import Terms
 from lrkit.schedules.errors import InputError
@@ -30,7 +29,10 @@ class ComparisonFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         there = (self.path / CONFIG).is_file()
-        self.before, self._seconds = read_terms(self.path) if there else (None, 0.0)
+        self.before: Terms | None = None
+        self._seconds = 0.0
+        if there:
+            self.before, self._seconds = read_terms(self.path)
         self._terms: Terms | None = None
         self._held = HeldFolder(self.path, "comparison", _KEY, overwrite=there)
 
@@ -63,7 +65,7 @@ def read_terms(path: Path) -> tuple[Terms, float]:
     Raises:
         InputError: where there is none, or it can't be read.
     """
-    config: Mapping[str, Any] = read_config(path, "comparison", _KEY, FORMAT)
+    config = read_config(path, "comparison", _KEY, FORMAT)
     try:
         return Terms.from_dict(config), float(config["seconds"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -11,7 +11,7 @@ from lrkit.training.history import History
 from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.lane import Lane
 
-__all__ = ["Key", "KeptLanes", "Runs", "StageName", "Train", "key_of"]
+__all__ = ["KeptLanes", "Key", "Runs", "StageName", "Train", "key_of"]
 
 StageName: TypeAlias = Literal["selection", "final"]
 STAGES: tuple[StageName, ...] = ("selection", "final")
@@ -42,7 +42,7 @@ def key_of(lane: Lane) -> Key:
 
 
 class KeptLanes:
-    """The runs of each stage. On disk each time that lanes are trained makes a folder: selection-000, final-000 …
+    """The runs of each stage; on disk a folder for each time that lanes are trained: selection-000, final-000, final-001.
 
     Args:
         path: where the folders are; None keeps all in memory.

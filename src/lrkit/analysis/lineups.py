@@ -35,7 +35,7 @@ def _modern(epochs: int) -> dict[str, str]:
 
 
 def _plateau(epochs: int) -> str:
-    """torch's ReduceLROnPlateau: its patience of 10 would end after most trainings do."""
+    """ReduceLROnPlateau of torch: its patience of 10 would end after most trainings do."""
     return f"plateau(patience={epochs // 10})"
 
 

@@ -10,7 +10,7 @@ from lrkit.analysis.comparison import Candidate, Comparison, NothingEndedError
 from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.comparisons import compare_histories
 from lrkit.analysis.kept_lanes import KeptLanes, Runs, StageName
-from lrkit.analysis.selection import Judge, best_rate, is_dropped
+from lrkit.analysis.selection import best_rate, is_dropped
 from lrkit.analysis.terms import Terms
 from lrkit.schedules.errors import InputError, shown
 from lrkit.training.history import History
@@ -123,9 +123,10 @@ def join(readings: Iterable[Reading]) -> Reading:
     Raises:
         InputError: where there is none, or they are of different tasks, held-out shares or measures.
     """
-    first, *others = list(readings) or [None]
-    if first is None:
+    given = list(readings)
+    if not given:
         raise InputError("there is no comparison to join")
+    first, *others = given
     found = {each.name: each for each in first.candidates}
     for other in others:
         _refuse_other_task(first.terms, other.terms)
@@ -141,8 +142,8 @@ def _refuse_other_task(first: Terms, other: Terms) -> None:
     for name, value in {**other.task, "holdout": other.holdout, **vars(other.judge)}.items():
         if same.get(name) != value:
             raise InputError(
-                f"comparisons of different trainings can't be joined: {name.replace('_', ' ')} is {shown(same.get(name))} "
-                f"in one, {shown(value)} in another"
+                f"comparisons of different trainings can't be joined: {name.replace('_', ' ')} is "
+                f"{shown(same.get(name))} in one, {shown(value)} in another"
             )
 
 

@@ -58,9 +58,11 @@ class Terms:
         Raises:
             InputError: where they are of another task, or a name stands for two schedules.
         """
-        for what, now, then in (*_differing(self.task, before.task), *self._of_the_method(before)):
+        for what, now, then in (*self._of_the_method(before), *_differing(self.task, before.task)):
             if now != then:
-                raise InputError(f"the comparison in {where} has {what} {shown(then)}, so it can't go on with {shown(now)}")
+                raise InputError(
+                    f"the comparison in {where} has {what} {shown(then)}, so it can't go on with {shown(now)}"
+                )
         texts = {str(plan): name for name, plan in before.schedules.items()}
         schedules = dict(before.schedules)
         for name, plan in self.schedules.items():
@@ -92,9 +94,14 @@ class Terms:
         """The same, with the reference by its name, which it may be given by its text too.
 
         Raises:
-            InputError: where it is neither.
+            InputError: where it is neither, and where there is no schedule.
         """
-        names = {**{str(plan): name for name, plan in self.schedules.items()}, **{name: name for name in self.schedules}}
+        if not self.schedules:
+            raise InputError("schedules has no schedule in it")
+        names = {
+            **{str(plan): name for name, plan in self.schedules.items()},
+            **{name: name for name in self.schedules},
+        }
         if self.reference is not None and self.reference not in names:
             raise unknown("reference", str(self.reference), self.schedules)
         return self if self.reference is None else replace(self, reference=names[self.reference])

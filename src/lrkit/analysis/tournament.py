@@ -129,7 +129,7 @@ def compare(
     place = _checked_place(task, backend, memory, checkpoint_every, device)
     with nullcontext() if folder is None else ComparisonFolder(folder) as held:
         before = None if held is None else held.before
-        share = _first(holdout, before and before.holdout, HOLDOUT)
+        share = _share(_given(holdout, before, "holdout", HOLDOUT))
         split = hold_out(task, share, seed=0)
         length = _length(split, place)
         terms = Terms(
@@ -138,9 +138,9 @@ def compare(
             judge=_judge(task, measure, mode, before),
             schedules=entrants(schedules, length),
             rates=_rates(rates, task, place, before),
-            seeds=_seeds(seeds, "seeds", before and before.seeds, SEEDS),
+            seeds=_seeds(_given(seeds, before, "seeds", SEEDS), "seeds"),
             selection_seeds=_seeds(
-                selection_seeds, "selection_seeds", before and before.selection_seeds, SELECTION_SEEDS
+                _given(selection_seeds, before, "selection_seeds", SELECTION_SEEDS), "selection_seeds"
             ),
             reference=reference,
             target=None if target is None else as_number(target, "target"),
@@ -235,9 +235,11 @@ def _checked_place(
     return place
 
 
-def _first(*values: Any) -> Any:
-    """The first that isn't None."""
-    return next(value for value in values if value is not None)
+def _given(value: Any, before: Terms | None, name: str, default: Any) -> Any:
+    """What was given, else what the folder has, else the default."""
+    if value is not None:
+        return value
+    return default if before is None else getattr(before, name)
 
 
 def _length(task: Task, place: torch.device) -> Length:
@@ -248,7 +250,7 @@ def _length(task: Task, place: torch.device) -> Length:
 def _judge(task: Task, measure: str | None, mode: str | None, before: Terms | None) -> Judge:
     if measure is None and mode is None and before is not None:
         return before.judge
-    name = _first(measure, before and before.judge.measure, "loss")
+    name = measure or ("loss" if before is None else before.judge.measure)
     losses = {"loss", *(task.loss if isinstance(task.loss, Mapping) else ())}
     if task.forward is None and name not in {*losses, *task.metrics}:
         raise unknown("measure", str(name), {*losses, *task.metrics})
@@ -259,7 +261,7 @@ def _judge(task: Task, measure: str | None, mode: str | None, before: Terms | No
     return Judge(name, "min" if wanted == "min" else "max")
 
 
-def _rates(rates: Sequence[float] | None, task: Task, place: torch.device, before: Terms | None) -> tuple[float, ...]:
+def _rates(rates: object, task: Task, place: torch.device, before: Terms | None) -> tuple[float, ...]:
     """Those that are asked for, lowest first; by default around the task's own."""
     if rates is None:
         if before is not None:
@@ -274,8 +276,12 @@ def _rates(rates: Sequence[float] | None, task: Task, place: torch.device, befor
     return found
 
 
-def _seeds(count: int | None, name: str, before: int | None, default: int) -> int:
-    found = as_count(_first(count, before, default), name, low=1)
+def _share(value: object) -> float:
+    return as_number(value, "holdout", low=0.0, high=1.0, low_open=True, high_open=True)
+
+
+def _seeds(count: object, name: str) -> int:
+    found = as_count(count, name, low=1)
     if found > FIRST_SELECTION_SEED:
         raise InputError(f"{name} must be at most {FIRST_SELECTION_SEED}, not {found}")
     return found
