@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lrkit.analysis.comparison import Candidate, Comparison
+from lrkit.analysis.comparison import Candidate, Comparison, NothingEndedError
 from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.comparisons import compare_histories
 from lrkit.analysis.kept_lanes import KeptLanes, Runs, StageName
@@ -85,6 +85,8 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
         else:
             candidates.append(Candidate(name, str(plan), rate, finals, tried))
     if not any(each.runs for each in candidates):
+        if not late:
+            raise NothingEndedError("there is nothing to compare: no schedule came to its end at any rate")
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
     notes = [f"{name} is left out: its final runs haven't been trained." for name in late]
     costs = {each.name: found[1] for each in candidates if each.runs and (found := best[each.name]) is not None}
