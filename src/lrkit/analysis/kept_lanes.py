@@ -42,7 +42,7 @@ def key_of(lane: Lane) -> Key:
 
 
 class KeptLanes:
-    """The runs of each stage; on disk a folder each time that lanes are trained: selection-000, final-000 …
+    """The runs of each stage; on disk in a folder for each time that lanes are trained.
 
     Args:
         path: where the folders are; None keeps all in memory.
