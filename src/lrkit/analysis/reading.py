@@ -29,34 +29,31 @@ class Reading:
         candidates: schedules with final runs, and those that have none since no rate came to the end.
         made: how it was made; JSON-able.
         notes: what is to be said of it beside what the numbers say: sentences.
-        favourite: the name of the candidate that was the best in the search, on held-out data.
     """
 
     terms: Terms
     candidates: Sequence[Candidate]
     made: Mapping[str, Any]
     notes: Sequence[str]
-    favourite: str | None
 
     def compare(self, *, reference: str | None = None, target: float | None = None) -> Comparison:
         """The comparison, with another reference or target where one is given."""
         terms = self.terms if reference is None else replace(self.terms, reference=reference).checked()
         names = [each.name for each in self.candidates]
-        wanted = terms.reference if terms.reference in names else self.favourite
-        found = compare_histories(
+        return compare_histories(
             self.candidates,
-            reference=wanted,
-            measure=terms.judge.measure,
-            mode=terms.judge.mode,
+            reference=terms.reference if terms.reference in names else None,
+            measure=terms.measure.name,
+            mode=terms.measure.mode,
             target=terms.target if target is None else target,
+            notes=self.notes,
             made=self.made,
         )
-        return replace(found, notes=(*found.notes, *self.notes))
 
 
-def chosen_rates(terms: Terms, runs: Runs) -> dict[str, tuple[float, float] | None]:
-    """By schedule the best rate and its cost in the search, over all seeds that there are."""
-    return {name: best_rate(_tried(str(plan), runs), terms.judge) for name, plan in terms.schedules.items()}
+def chosen_rates(terms: Terms, runs: Runs) -> dict[str, float | None]:
+    """By schedule the best rate in the search, over all seeds that there are."""
+    return {name: best_rate(_tried(str(plan), runs), terms.measure) for name, plan in terms.schedules.items()}
 
 
 def _tried(schedule: str, runs: Runs) -> dict[float, dict[int, History]]:
@@ -76,8 +73,7 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
     best = chosen_rates(terms, runs["selection"])
     candidates, late = [], []
     for name, plan in terms.schedules.items():
-        found = best[name]
-        rate = None if found is None else found[0]
+        rate = best[name]
         finals = {} if rate is None else _tried(str(plan), runs["final"]).get(rate, {})
         tried = _tried(str(plan), runs["selection"])
         if not finals and (rate is not None or not tried):
@@ -87,8 +83,7 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
     if not any(each.runs for each in candidates):
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
     notes = [f"{name} is left out: its final runs haven't been trained." for name in late]
-    costs = {each.name: found[1] for each in candidates if each.runs and (found := best[each.name]) is not None}
-    return Reading(terms, candidates, _made(terms, runs, seconds), notes, min(costs, key=lambda name: costs[name]))
+    return Reading(terms, candidates, _made(terms, runs, seconds), notes)
 
 
 def read_tournament(path: str | Path) -> Reading:
@@ -136,8 +131,8 @@ def join(readings: Iterable[Reading]) -> Reading:
 
 
 def _refuse_other_task(first: Terms, other: Terms) -> None:
-    same = {**first.task, "holdout": first.holdout, **vars(first.judge)}
-    for name, value in {**other.task, "holdout": other.holdout, **vars(other.judge)}.items():
+    same = {**first.task, "holdout": first.holdout, **vars(first.measure)}
+    for name, value in {**other.task, "holdout": other.holdout, **vars(other.measure)}.items():
         if same.get(name) != value:
             raise InputError(
                 f"comparisons of different trainings can't be joined: {name.replace('_', ' ')} is "
