@@ -155,6 +155,8 @@ def test_a_rate_with_a_diverged_seed_is_chosen_only_where_there_is_no_other():
     assert found.candidates["high"].lr is None
     assert found.candidates["high"].runs == {}
     assert found.reference == "low"
+    with pytest.raises(InputError, match="no schedule came to its end at any rate"):
+        compare(task, ["constant()"], seeds=1, rates=[1e30])
 
 
 # --- what is fair --------------------------------------------------------------------------------------
@@ -310,6 +312,23 @@ def test_the_records_alone_say_the_same(tmp_path, whole):
     assert reading.compare(target=0.5).target == 0.5
     assert reading.compare(reference="constant()").reference == "constant()"
     assert math.isfinite(reading.made["seconds"])
+
+
+def test_what_makes_runs_less_alike_is_said(tmp_path):
+    task = replace(
+        TINY,
+        optimizer=lambda parameters: torch.optim.SGD(
+            [{"params": [each], "lr": lr} for each, lr in zip(parameters, (0.1, 0.2), strict=True)]
+        ),
+        source={"task": "task.py:task", "sha256": "1"},
+    )
+    asked = {"rates": [0.1], "folder": tmp_path}
+    found, _ = compare(task, ["constant()"], seeds=1, **asked)
+    groups = "The param groups of the task have different rates; here all have the rate that is tried."
+    assert found.notes[0] == groups
+    compare(replace(task, source={**task.source, "sha256": "2"}), [], seeds=2, **asked)
+    notes = read_tournament(tmp_path).compare().notes
+    assert notes[:2] == (groups, "Runs were made with different versions of the task's file.")
 
 
 def test_several_comparisons_are_joined(tmp_path):

@@ -1,7 +1,7 @@
 """What there is of a tournament: read from runs, or from a folder's records alone, and joined with others."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -46,9 +46,22 @@ class Reading:
             measure=terms.measure.name,
             mode=terms.measure.mode,
             target=terms.target if target is None else target,
-            notes=self.notes,
+            notes=(*self.notes, *self._of_the_runs()),
             made=self.made,
         )
+
+    def _of_the_runs(self) -> Iterator[str]:
+        """What makes runs less alike than they should be."""
+        if len(set(self.terms.task["ratios"])) > 1:
+            yield "The param groups of the task have different rates; here all have the rate that is tried."
+        made = [history.made for each in self.candidates for history in each.runs.values()]
+        for what, values in (
+            ("versions of the task's file", {(each["source"] or {}).get("sha256") for each in made}),
+            ("versions of torch", {each["torch"] for each in made}),
+            ("devices", {each["device"] for each in made}),
+        ):
+            if len(values) > 1:
+                yield f"Runs were made with different {what}."
 
 
 def chosen_rates(terms: Terms, runs: Runs) -> dict[str, float | None]:
@@ -80,6 +93,8 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
             late.append(name)
         else:
             candidates.append(Candidate(name, str(plan), rate, finals, tried))
+    if candidates and not late and not any(each.runs for each in candidates):
+        raise InputError("no schedule came to its end at any rate, so there is nothing to compare; try lower rates")
     if not any(each.runs for each in candidates):
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
     notes = [f"{name} is left out: its final runs haven't been trained." for name in late]

@@ -7,6 +7,7 @@ from typing import Any
 
 from lrkit.analysis.comparison import Measure
 from lrkit.analysis.comparisons import measure_of
+from lrkit.analysis.search import Rates
 from lrkit.schedules import Plan, Plans, from_json, to_json
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.preparation import Length
@@ -145,8 +146,8 @@ class Terms:
         )
 
 
-def facts_of(task: Task, length: Length) -> dict[str, Any]:
-    """What says that a task is the same: its name, its length, its batches, and how many samples it has."""
+def facts_of(task: Task, length: Length, rates: Rates) -> dict[str, Any]:
+    """What says that a task is the same: its name, length, batches, samples, and the ratios of its groups' rates."""
     return {
         "task": task.name,
         "steps": length.steps,
@@ -154,6 +155,7 @@ def facts_of(task: Task, length: Length) -> dict[str, Any]:
         "batch_size": task.batch_size,
         "accumulate": task.accumulate,
         "precision": task.precision,
+        "ratios": [base / rates.base for base in rates.bases],
         "samples": {name: _count(getattr(task, name, None)) for name in ("train", "valid", "test")},
     }
 

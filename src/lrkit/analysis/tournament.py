@@ -135,12 +135,13 @@ def compare(
         share = _share(_given(holdout, before, "holdout", HOLDOUT))
         split = hold_out(task, share, seed=0)
         length = _length(split, place)
+        own = Rates.of(task, place)
         terms = Terms(
-            task=facts_of(split, length),
+            task=facts_of(split, length, own),
             holdout=share,
             measure=_measure(task, measure, mode, before),
             schedules=entrants(schedules, length),
-            rates=_rates(rates, task, place, before),
+            rates=_rates(rates, own.base, before),
             seeds=_seeds(_given(seeds, before, "seeds", SEEDS), "seeds"),
             selection_seeds=_seeds(
                 _given(selection_seeds, before, "selection_seeds", SELECTION_SEEDS), "selection_seeds"
@@ -261,12 +262,11 @@ def _measure(task: Task, measure: str | None, mode: str | None, before: Terms | 
     return measure_of(name, mode)
 
 
-def _rates(rates: object, task: Task, place: torch.device, before: Terms | None) -> tuple[float, ...]:
+def _rates(rates: object, base: float, before: Terms | None) -> tuple[float, ...]:
     """Those that are asked for, lowest first; by default around the task's own."""
     if rates is None:
         if before is not None:
             return before.rates
-        base = Rates.of(task, place).base
         return tuple(float(f"{base * 10 ** (half / 2):.6g}") if half else base for half in range(-4, 4))
     if isinstance(rates, str) or not isinstance(rates, Iterable):
         raise InputTypeError(f"rates must be learning rates, not {shown(rates)}")
