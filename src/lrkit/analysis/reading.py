@@ -81,7 +81,8 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
     """What runs say; final runs at rates that aren't the best any more are left out.
 
     Raises:
-        InputError: where there is no final run.
+        NothingEndedError: where no schedule came to its end.
+        InputError: where no final run has been trained yet.
     """
     best = chosen_rates(terms, runs["selection"])
     candidates, late = [], []
@@ -93,11 +94,11 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
             late.append(name)
         else:
             candidates.append(Candidate(name, str(plan), rate, finals, tried))
-    if candidates and not late and not any(each.runs for each in candidates):
-        raise InputError("no schedule came to its end at any rate, so there is nothing to compare; try lower rates")
     if not any(each.runs for each in candidates):
         if not late:
-            raise NothingEndedError("there is nothing to compare: no schedule came to its end at any rate")
+            raise NothingEndedError(
+                "there is nothing to compare: no schedule came to its end at any rate; try lower ones"
+            )
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
     notes = [f"{name} is left out: its final runs haven't been trained." for name in late]
     return Reading(terms, candidates, _made(terms, runs, seconds), notes)

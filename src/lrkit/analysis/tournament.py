@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -155,70 +155,77 @@ def compare(
         kept = KeptLanes(None if held is None else held.path, checkpoint_every)
         if held is not None:
             held.keep(terms)
-        train = partial(run_lanes, split, backend=backend, memory=memory, device=device, stop=stop)
-        _Tournament(terms, kept, train, tuple(observers), on_stage, halving=halving).hold()
+        train = partial(run_lanes, backend=backend, memory=memory, device=device, stop=stop)
+        _Tournament(
+            task=split,
+            terms=terms,
+            kept=kept,
+            run=train,
+            observers=tuple(observers),
+            on_stage=on_stage,
+            halving=halving,
+        ).hold()
         seconds = time.perf_counter() - began if held is None else held.seconds
         return reading_of(terms, kept.runs, seconds).compare()
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Tournament:
     """Trains what the terms ask for and isn't there."""
 
-    def __init__(
-        self,
-        terms: Terms,
-        kept: KeptLanes,
-        train: Callable[..., list[History]],
-        observers: Sequence[LanesObserver],
-        on_stage: Callable[[Stage], None],
-        *,
-        halving: bool,
-    ) -> None:
-        self._terms, self._kept, self._run, self._observers = terms, kept, train, observers
-        self._on_stage, self._halving = on_stage, halving
+    task: Task
+    terms: Terms
+    kept: KeptLanes
+    run: Callable[..., list[History]]
+    observers: Sequence[LanesObserver]
+    on_stage: Callable[[Stage], None]
+    halving: bool
 
     def hold(self) -> None:
         """First what was interrupted, then the search for rates, then the final runs."""
-        self._kept.go_on(self._train)
+        self.kept.go_on(self._train)
         self._train_missing("selection", self._to_select())
         self._train_missing("final", self._to_finish())
 
     def _to_select(self) -> list[Lane]:
         """Rates from the middle outwards: what is trained one by one is dropped by those before it."""
-        rates, middle = self._terms.rates, (len(self._terms.rates) - 1) / 2
+        rates, middle = self.terms.rates, (len(self.terms.rates) - 1) / 2
         outwards = sorted(rates, key=lambda rate: abs(rates.index(rate) - middle - 0.25))
-        runs = self._kept.runs["selection"]
+        runs = self.kept.runs["selection"]
         dropped = {key[:2] for key, history in runs.items() if is_dropped(history)}
         lanes = []
-        for plan, rate in product(self._terms.schedules.values(), outwards):
+        for plan, rate in product(self.terms.schedules.values(), outwards):
             if (str(plan), rate) in dropped:
-                if self._halving:
+                if self.halving:
                     continue  # more seeds of a rate that has lost aren't worth it
                 runs = {key: history for key, history in runs.items() if not is_dropped(history)}
-            lanes += [Lane(plan, lr=rate, seed=seed) for seed in self._terms.seeds_to_select]
+            lanes += [Lane(plan, lr=rate, seed=seed) for seed in self.terms.seeds_to_select]
         return [lane for lane in lanes if key_of(lane) not in runs]
 
     def _to_finish(self) -> list[Lane]:
-        best = chosen_rates(self._terms, self._kept.runs["selection"])
+        best = chosen_rates(self.terms, self.kept.runs["selection"])
         lanes = [
             Lane(plan, lr=rate, seed=seed)
-            for name, plan in self._terms.schedules.items()
+            for name, plan in self.terms.schedules.items()
             if (rate := best[name]) is not None
-            for seed in self._terms.final_seeds
+            for seed in self.terms.final_seeds
         ]
-        return [lane for lane in lanes if key_of(lane) not in self._kept.runs["final"]]
+        return [lane for lane in lanes if key_of(lane) not in self.kept.runs["final"]]
 
     def _train_missing(self, stage: StageName, lanes: Sequence[Lane]) -> None:
         if lanes:
-            self._kept.train(stage, lanes, self._train)
+            self.kept.train(stage, lanes, self._train)
 
     def _train(self, stage: StageName, lanes: Sequence[Lane], folder: LanesFolder | None) -> list[History]:
         schedules = len({str(lane.plan) for lane in lanes})
-        self._on_stage(Stage(stage, lanes, schedules, len(self._kept.runs[stage])))
-        if stage == "final" or not self._halving:
-            return self._run(lanes, folder=folder, observers=self._observers)
-        halving = Halving(self._terms.measure, self._kept.runs[stage])
-        return self._run(lanes, folder=folder, observers=(halving, *self._observers), drop=halving)
+        self.on_stage(Stage(stage, lanes, schedules, len(self.kept.runs[stage])))
+        if stage == "final":
+            return self.run(self.task, lanes, folder=folder, observers=self.observers)
+        task = replace(self.task, test=None)  # so that nothing can be chosen by it
+        if not self.halving:
+            return self.run(task, lanes, folder=folder, observers=self.observers)
+        halving = Halving(self.terms.measure, self.kept.runs[stage])
+        return self.run(task, lanes, folder=folder, observers=(halving, *self.observers), drop=halving)
 
 
 # --- what is asked for -------------------------------------------------------------------------------
