@@ -4,10 +4,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types tests docs soak bench clean
+.PHONY: help install demo test lint format types tests report-check docs soak bench clean
 
 help:  ## Show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
 install: $(STAMP)  ## Make .venv with lrkit and the tools that check it; then use .venv/bin/lrkit
 
@@ -30,6 +30,10 @@ types: install
 
 tests: install
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2
+
+report-check: install  ## Check the report of a comparison in headless Chromium: needs Debian's chromium and chromium-driver
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,browser]'
+	OMP_NUM_THREADS=1 $(BIN)/python tools/check_report.py
 
 docs: install  ## Write docs/schedules.md, its pictures, and that of lanes from the code
 	$(BIN)/python tools/catalogue.py

@@ -6,11 +6,27 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from lrkit.schedules.errors import InputError
 from lrkit.training.history import History
 
-__all__ = ["Candidate", "Comparison", "Difference", "Mean", "Measure", "Reached", "Sensitivity", "Standing", "Tried"]
+__all__ = [
+    "Candidate",
+    "Comparison",
+    "Difference",
+    "Mean",
+    "Measure",
+    "NothingEndedError",
+    "Reached",
+    "Sensitivity",
+    "Standing",
+    "Tried",
+]
 
 FORMAT = 1
+
+
+class NothingEndedError(InputError):
+    """There is nothing to compare, since no run came to its end with finite numbers."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from lrkit.analysis.comparison import Candidate, Comparison, Measure, Standing
+from lrkit.analysis.comparison import Candidate, Comparison, Measure, NothingEndedError, Standing
 from lrkit.analysis.paired import compare_pairs
 from lrkit.analysis.standings import final_values, measured, sound, stand, tried_value
 from lrkit.analysis.verdicts import say_verdict
@@ -61,7 +61,7 @@ def compare_histories(
     named = _named(candidates)
     ended = sound(history for each in named.values() for history in each.runs.values())
     if not ended:
-        raise InputError("there is nothing to compare: no run came to its end with a finite loss")
+        raise NothingEndedError("there is nothing to compare: no run came to its end with a finite loss")
     names = measured(named.values())
     if measure not in names:
         raise unknown("measure", str(measure), names)

@@ -14,7 +14,7 @@ Schedules: TypeAlias = str | Plan | Plans | Sequence[Plan | Plans | str] | Mappi
 
 
 def entrants(schedules: Schedules, length: Length) -> dict[str, Plan | Plans]:
-    """Schedules by name: one or several plans or texts, a mapping from names to them, or the name of a line-up.
+    """Schedules by name: a plan, a text or the name of a line-up, several of these, or a mapping from names to plans.
 
     Raises:
         InputError, InputTypeError: for what is none of these, for a name or schedule that is there twice, and for one
@@ -42,19 +42,22 @@ def entrants(schedules: Schedules, length: Length) -> dict[str, Plan | Plans]:
 
 
 def _named(schedules: object, length: Length) -> Iterable[tuple[str | None, object]]:
-    if isinstance(schedules, str) and "(" not in schedules:
-        if schedules not in LINEUPS:
-            raise unknown("line-up", schedules, LINEUPS)
-        if length.epochs is None:
-            raise InputError(f"the line-up {schedules!r} counts in epochs, and the training data has no length")
-        return LINEUPS[schedules](length.epochs).items()
-    if isinstance(schedules, str | Plan | Plans):
-        return [(None, schedules)]
     if isinstance(schedules, Mapping):
         for name in schedules:
             if not isinstance(name, str) or not name.strip():
                 raise InputTypeError(f"the names of schedules must be texts, not {shown(name)}")
         return schedules.items()
-    if not isinstance(schedules, Iterable):
-        raise InputTypeError(f"schedules must be plans, their texts, or the name of a line-up, not {shown(schedules)}")
-    return [(None, each) for each in schedules]
+    given = [schedules] if isinstance(schedules, str | Plan | Plans) else schedules
+    if not isinstance(given, Iterable):
+        raise InputTypeError(f"schedules must be plans, their texts, or names of line-ups, not {shown(schedules)}")
+    return [pair for each in given for pair in _one_or_lineup(each, length)]
+
+
+def _one_or_lineup(given: object, length: Length) -> Iterable[tuple[str | None, object]]:
+    if not isinstance(given, str) or "(" in given:
+        return [(None, given)]
+    if given not in LINEUPS:
+        raise unknown("line-up", given, LINEUPS)
+    if length.epochs is None:
+        raise InputError(f"the line-up {given!r} counts in epochs, and the training data has no length")
+    return LINEUPS[given](length.epochs).items()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lrkit.analysis.comparison import Candidate, Comparison
+from lrkit.analysis.comparison import Candidate, Comparison, NothingEndedError
 from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.comparisons import compare_histories
 from lrkit.analysis.kept_lanes import KeptLanes, Runs, StageName
@@ -96,6 +96,8 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
     if candidates and not late and not any(each.runs for each in candidates):
         raise InputError("no schedule came to its end at any rate, so there is nothing to compare; try lower rates")
     if not any(each.runs for each in candidates):
+        if not late:
+            raise NothingEndedError("there is nothing to compare: no schedule came to its end at any rate")
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
     notes = [f"{name} is left out: its final runs haven't been trained." for name in late]
     return Reading(terms, candidates, _made(terms, runs, seconds), notes)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import lrkit
+from lrkit.output.cli_comparison import compare, report
 from lrkit.output.cli_training import SCHEDULE_HELP, find, sweep, train
 from lrkit.schedules.errors import InputError, InputTypeError
 
@@ -19,10 +20,10 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep over many.",
+    help="The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep over many, compare.",
 )
 
-for command in (find, train, sweep):
+for command in (find, train, sweep, compare, report):
     app.command()(command)
 
 
@@ -38,7 +39,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    """The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep over many."""
+    """The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep over many, compare."""
 
 
 @app.command()

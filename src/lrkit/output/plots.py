@@ -26,10 +26,13 @@ __all__ = [
     "check_out",
     "curves_figure",
     "cut",
+    "in_epochs",
+    "legend_above",
     "legend_columns",
     "plot",
     "preview_figure",
     "save",
+    "scale_rates",
     "style",
     "thin",
 ]
@@ -75,10 +78,10 @@ def curves_figure(history: History) -> "Figure":
         ncols=3,
         frameon=False,
     )
-    position = _in_epochs(history)
+    position = in_epochs(history)
     keep = thin(history.lr)
     below.plot(position[keep], history.lr[keep], color=_BLUE, drawstyle="steps-post")
-    _scale(below, [history.lr])
+    scale_rates(below, [history.lr])
     below.grid(alpha=0.3)
     below.set_xlabel("epoch")
     below.set_ylabel("learning rate")
@@ -200,8 +203,8 @@ def _file(path: object) -> Path:
     return file
 
 
-def _in_epochs(history: History) -> NDArray[np.float64]:
-    """Where each update stands on the axis of epochs: an epoch's last update is at its number."""
+def in_epochs(history: History) -> NDArray[np.float64]:
+    """Where each update begins on an axis of epochs, shape (updates,): an epoch's record is at its number."""
     position = np.empty(len(history.lr))
     begin = 0
     for each in history.epochs:
@@ -243,11 +246,11 @@ def _panel(axes: "Axes", position: Array, panel: Panel, styles: Mapping[str, tup
             drawstyle="steps-post",
             label=curve.label,
         )
-    _scale(axes, [curve.values for curve in curves], from_zero=panel.hyper == "lr")
+    scale_rates(axes, [curve.values for curve in curves], from_zero=panel.hyper == "lr")
     axes.grid(alpha=0.3)
 
 
-def _scale(axes: "Axes", curves: Sequence[Array], *, from_zero: bool = True) -> None:
+def scale_rates(axes: "Axes", curves: Sequence[Array], *, from_zero: bool = True) -> None:
     """A logarithmic axis where a curve spends much of its time below a tenth of the peak, and none goes to zero."""
     top = max(values.max() for values in curves)
     low = [np.mean(values <= 0.1 * top * (1 + 1e-9)) > _MUCH for values in curves]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = ["sweep_figure"]
+__all__ = ["plain_ticks", "sweep_figure"]
 
 _MOST_LINES = 2 * len(COLOURS)
 _MOST_NAMES = 20
@@ -156,7 +156,7 @@ def _loss_scale(axes: "Axes", sweep: Sweep, top: float | None, *, across: bool =
     low, high = min(found), max(found) if top is None else top
     if low > 0 and high / low >= _LOSS_SPAN:
         scale("log")
-        _plain_ticks(axis)
+        plain_ticks(axis)
         room = (high / low) ** _MARGIN
         limit(low / room, high * room)
     elif high > low:
@@ -164,11 +164,11 @@ def _loss_scale(axes: "Axes", sweep: Sweep, top: float | None, *, across: bool =
         limit(low - room, high + room)
 
 
-def _plain_ticks(axis: "Axis") -> None:
-    """0.1, 0.2 and 0.5, not powers of ten."""
+def plain_ticks(axis: "Axis", digits: Sequence[float] = (1, 2, 5)) -> None:
+    """0.1, 0.2 and 0.5, not powers of ten; or with other first digits."""
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(LogLocator(subs=digits))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 

@@ -8,7 +8,7 @@ from lrkit.analysis.sweep import Outcome, Row, Sweep
 from lrkit.output.plots import cut
 from lrkit.schedules.shares import show_number
 
-__all__ = ["as_dict", "best_sentence", "show_loss", "table"]
+__all__ = ["as_dict", "best_sentence", "column", "fitted", "percent", "show_loss", "table"]
 
 _MOST_ROWS = 20
 _LEAST_WIDTH = 24  # of a schedule's text
@@ -22,17 +22,17 @@ def table(sweep: Sweep, width: int | None = None) -> list[str]:
     """
     rows = sweep.rows[:_MOST_ROWS]
     several = any(len(row.outcomes) > 1 for row in sweep.rows)
-    columns = [_column("valid loss" if sweep.validated else "train loss", [show_loss(row.mean) for row in rows])]
+    columns = [column("valid loss" if sweep.validated else "train loss", [show_loss(row.mean) for row in rows])]
     if several:
-        columns.append(_column("range of seeds", [_range(row) for row in rows]))
-        columns.append(_column("seeds", [str(len(row.outcomes)) for row in rows]))
+        columns.append(column("range of seeds", [_range(row) for row in rows]))
+        columns.append(column("seeds", [str(len(row.outcomes)) for row in rows]))
     if any("accuracy" in each.metrics for each in sweep.outcomes):
-        columns.append(_column("accuracy", [_percent(row.metric("accuracy")) for row in rows]))
+        columns.append(column("accuracy", [percent(row.metric("accuracy")) for row in rows]))
     if sweep.validated:
-        columns.append(_column("train loss", [show_loss(row.train_loss) for row in rows]))
-    columns.append(_column("lr", [f"{row.one.lr:.6g}" for row in rows]))
+        columns.append(column("train loss", [show_loss(row.train_loss) for row in rows]))
+    columns.append(column("lr", [f"{row.one.lr:.6g}" for row in rows]))
     columns += [
-        _column(name.replace("_", " "), [show_number(row.one.hypers[name]) for row in rows])
+        column(name.replace("_", " "), [show_number(row.one.hypers[name]) for row in rows])
         for name in sweep.outcomes[0].hypers
     ]
     texts = [row.one.schedule for row in rows]
@@ -40,7 +40,7 @@ def table(sweep: Sweep, width: int | None = None) -> list[str]:
     beneath: list[str] = []
     if width is not None:
         left = width - sum(len(column[0]) + 2 for column in columns) - (max(map(len, notes)) + 2 if any(notes) else 0)
-        texts, beneath = _fitted(texts, max(_LEAST_WIDTH, left))
+        texts, beneath = fitted(texts, max(_LEAST_WIDTH, left))
     texts = ["schedule", *texts]
     columns += [[f"{text:<{max(map(len, texts))}}" for text in texts], notes]
     lines = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
@@ -50,7 +50,7 @@ def table(sweep: Sweep, width: int | None = None) -> list[str]:
     return lines + beneath
 
 
-def _fitted(texts: Sequence[str], width: int) -> tuple[list[str], list[str]]:
+def fitted(texts: Sequence[str], width: int) -> tuple[list[str], list[str]]:
     """Texts that are no wider, and lines that say what they stand for where cutting them would make some the same."""
     numbers = {text: str(number) for number, text in enumerate(dict.fromkeys(texts), 1)}
     if len({cut(text, width) for text in numbers}) == len(numbers):
@@ -65,7 +65,7 @@ def best_sentence(sweep: Sweep) -> str:
         return f"no lane ended with a finite loss: {len(sweep.diverged)} of {len(sweep.outcomes)} diverged"
     hypers = "".join(f", {name.replace('_', ' ')} {show_number(value)}" for name, value in best.one.hypers.items())
     share = best.metric("accuracy")
-    accuracy = "" if share is None else f", accuracy {_percent(share)}"
+    accuracy = "" if share is None else f", accuracy {percent(share)}"
     seeds = "" if len(best.losses) == 1 else f" (mean of {len(best.losses)} seeds, {_range(best)})"
     return (
         f"best: {best.one.schedule} at learning rate {best.one.lr:.6g}{hypers}: "
@@ -116,7 +116,8 @@ def _finite(value: float | None) -> float | None:
     return None if value is None or not math.isfinite(value) else value
 
 
-def _column(header: str, cells: Sequence[str]) -> list[str]:
+def column(header: str, cells: Sequence[str]) -> list[str]:
+    """Cells of one width under their header."""
     width = max(map(len, (header, *cells)))
     return [f"{cell:>{width}}" for cell in (header, *cells)]
 
@@ -134,7 +135,12 @@ def show_loss(value: float | None) -> str:
     return f"{value:.5f}" if abs(value) < 1e5 else f"{value:.5g}"
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """A share as text.
+
+    >>> percent(0.97125), percent(None)
+    ('97.12 %', '-')
+    """
     return "-" if share is None or math.isnan(share) else f"{100 * share:.2f} %"
 
 

@@ -22,12 +22,14 @@ from lrkit.training.task_source import TaskSource
 
 __all__ = [
     "FolderOptions",
+    "LengthOptions",
     "Origin",
     "TaskOptions",
     "check_counts",
     "check_length",
     "flag",
     "loaded",
+    "named_source",
     "new_folder",
     "other_versions",
     "recorded_source",
@@ -55,11 +57,17 @@ class TaskOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class FolderOptions(TaskOptions):
-    """What a person asked a command for that leaves a folder, which can go on."""
+class LengthOptions(TaskOptions):
+    """What a person asked a command for that trains as long as the task says, or another length."""
 
     epochs: int | None
     steps: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FolderOptions(LengthOptions):
+    """What a person asked a command for that leaves a folder, which can go on."""
+
     overwrite: bool
     resume: Path | None
     checkpoint_every: str
@@ -100,7 +108,7 @@ def check_counts(options: TaskOptions, least: Mapping[str, int]) -> None:
         raise InputError(f"--threads must be at most {_MOST_THREADS}, not {options.threads}")
 
 
-def check_length(options: FolderOptions) -> None:
+def check_length(options: LengthOptions) -> None:
     """Refuse lengths below 1, and two lengths.
 
     Raises:
@@ -124,8 +132,13 @@ def wanted_source(options: FolderOptions) -> TaskSource:
     """
     if options.task is None:
         raise InputError(f"name a task ({', '.join(tasks.TASKS)}, or file.py:task), or --resume FOLDER")
+    return named_source(options.task, options)
+
+
+def named_source(task: str, options: LengthOptions) -> TaskSource:
+    """The source of the task by that name, with what is asked for instead of its own."""
     return TaskSource(
-        task=options.task,
+        task=task,
         data=None if options.data is None else str(options.data),
         epochs=options.epochs,
         steps=options.steps,

@@ -1,0 +1,82 @@
+"""`lrkit compare`: which schedule is better, each at its own best rate, and how sure that is."""
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import typer
+
+from lrkit.analysis.comparison import Comparison, NothingEndedError
+from lrkit.analysis.tournament import Stage, compare
+from lrkit.output.compare_options import CompareOptions, compare_origin, wanted_schedules
+from lrkit.output.compare_progress import CompareProgress
+from lrkit.output.compare_results import PICTURE, REPORT, RESULT, print_comparison, write_pages
+from lrkit.output.signals import stop_on_signals
+from lrkit.output.task_command import loaded, new_folder, say
+from lrkit.training.held_folder import CONFIG, write_json
+from lrkit.training.loop import StoppedError
+from lrkit.training.task import Task
+
+__all__ = ["compare_schedules"]
+
+
+def compare_schedules(options: CompareOptions) -> None:
+    """Check everything that a person can get wrong, train, report."""
+    with loaded(compare_origin(options), debug=options.debug) as task:
+        folder = new_folder(f"{task.name}-compare") if options.out is None else options.out
+        shown = not (options.quiet or options.json)
+        if shown and (folder / CONFIG).exists():
+            typer.echo(f"goes on with the comparison in {folder}")
+        began = time.perf_counter()
+        comparison = _compare(task, options, folder, shown=shown)
+        seconds, command = time.perf_counter() - began, options.command(folder)
+        result = {**comparison.to_dict(), "command": command, "run_dir": str(folder), "wall_seconds": seconds}
+        if options.json:
+            typer.echo(json.dumps(result, allow_nan=False))
+        if shown:
+            print_comparison(comparison)
+        write_json(folder / RESULT, result)  # what can fail comes after what was asked for
+        written = write_pages(comparison, folder / PICTURE, folder / REPORT, command)
+        if shown:
+            typer.echo(", ".join([f"folder {folder}", *written]))
+
+
+def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) -> Comparison:
+    progress = CompareProgress()
+    go_on = f"to go on: {options.command(folder)}"
+    with stop_on_signals() as request:
+        try:
+            return compare(
+                task,
+                wanted_schedules(options, folder),
+                reference=options.reference,
+                target=options.target,
+                measure=options.measure,
+                mode=options.direction,
+                rates=options.rates,
+                seeds=options.seeds,
+                selection_seeds=options.selection_seeds,
+                holdout=options.holdout,
+                halving=options.halving,
+                folder=folder,
+                backend=options.backend or "auto",
+                memory=options.memory,
+                device=options.device,
+                observers=[progress] if shown else [],
+                on_stage=progress.stage if shown else _say_nothing,
+                stop=request,
+            )
+        except NothingEndedError as error:
+            say(str(error))
+            raise typer.Exit(3) from None
+        except (StoppedError, KeyboardInterrupt):
+            if (folder / CONFIG).exists():
+                say(f"interrupted: what was done is in {folder}; {go_on}")
+            else:
+                say("interrupted before training began; nothing was kept")
+            raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
+
+
+def _say_nothing(stage: Stage) -> None:
+    """For `--quiet` and `--json`."""

@@ -1,0 +1,264 @@
+"""The picture of a comparison: the way there, the differences to the reference, rates as used and as tried."""
+
+import textwrap
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from lrkit.analysis.comparison import Comparison, Difference, Standing
+from lrkit.analysis.verdicts import say_p
+from lrkit.output.comparison_curves import Curves, curves_of
+from lrkit.output.plots import cut, scale_rates, style
+from lrkit.output.sweep_plot import plain_ticks
+from lrkit.schedules.evaluation import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+__all__ = ["compare_figure"]
+
+Draw: TypeAlias = Callable[["Axes", Comparison, Sequence[Curves]], None]
+
+_TITLE_WIDTH, _LABEL_WIDTH = 112, 26  # in characters
+_MOST_NAMES = 8  # in the legend; the rows of the differences have all, in their colours
+_SPAN, _WIDE = 4.0, 20.0  # how many times the smallest the largest is where an axis is logarithmic, has fewer ticks
+_DIGITS = (1, 1.5, 2, 3, 4, 5, 7)  # of ticks on a logarithmic axis that isn't wide
+_MARGIN = 0.06
+_FAR = 8.0  # how many times as far as the typical one a difference may reach before it is only pointed at
+_REMARK = 0.3  # share of the axis of differences that is kept for remarks
+_EDGE = 0.96
+_MANY_EPOCHS = 40
+_FAINT = "#555555"
+
+
+def compare_figure(comparison: Comparison, title: str) -> "Figure":
+    """Four panels: the measure over epochs, differences to the reference, rates over epochs, rates that were tried.
+
+    A schedule has one colour in all of them. Bands and bars are 95 % intervals; there are none for a single seed.
+    What there is nothing to show of has no panel: differences of a single schedule, rates that weren't searched.
+    """
+    from matplotlib.figure import Figure
+
+    curves = curves_of(comparison)
+    lines = textwrap.wrap(title, _TITLE_WIDTH)
+    rows = sum(1 + len(each.name) // _LABEL_WIDTH for each in curves)
+    figure = Figure(figsize=(11, 7 + 0.22 * len(lines) + 0.35 * max(0, rows - 7)), layout="constrained")
+    figure.suptitle("\n".join(lines), fontsize=12, x=0.01, ha="left")
+    right: list[Draw] = []
+    if len(curves) > 1:
+        right.append(_draw_differences)
+    if any(each.tried for each in comparison.standings):
+        right.append(_draw_search)
+    heights, widths = [1.5 + 0.12 * max(0, rows - 7), 1.0], [1.25, 1.0][: 2 if right else 1]
+    panes = figure.subplots(2, len(widths), height_ratios=heights, width_ratios=widths, squeeze=False)
+    _draw_measure(panes[0, 0], comparison, curves)
+    _draw_rates(panes[1, 0], curves)
+    panes[0, 0].set_xlim(panes[1, 0].get_xlim())
+    for place, axes in enumerate(panes[:, 1:].flat):
+        if place < len(right):
+            right[place](axes, comparison, curves)
+        else:
+            axes.remove()
+    return figure
+
+
+def _scale(comparison: Comparison) -> float:
+    """Accuracies are drawn in %."""
+    return 100.0 if comparison.measure.name == "accuracy" else 1.0
+
+
+def _width(place: int, count: int) -> float:
+    """Of a line: the lower it is, the wider, so that where two coincide both are seen."""
+    return 1.4 + 2.4 * place / count
+
+
+def _head(axes: "Axes", text: str) -> None:
+    axes.set_title(text, fontsize=10, loc="left")
+    axes.grid(alpha=0.3)
+
+
+def _limit(axes: "Axes", values: Array) -> None:
+    """The vertical axis from the lowest to the highest value, logarithmic where they differ by much."""
+    low, high = float(values.min()), float(values.max())
+    if low > 0 and high / low >= _SPAN:
+        axes.set_yscale("log")
+        plain_ticks(axes.yaxis, (1, 2, 5) if high / low >= _WIDE else _DIGITS)
+        room = (high / low) ** _MARGIN
+        axes.set_ylim(low / room, high * room)
+    elif high > low:
+        room = _MARGIN * (high - low)
+        axes.set_ylim(low - room, high + room)
+
+
+def _rate_ticks(axis: "Axis") -> None:
+    """Rates as 0.01 and 0.1, with 0.03 between them where there is room."""
+    low, high = axis.get_view_interval()
+    plain_ticks(axis, (1, 3) if high < 1e3 * low else (1,))
+
+
+# --- the way there ------------------------------------------------------------------------------------
+
+
+def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) -> None:
+    """Means over seeds with their intervals; a cross where the first of the runs diverged."""
+    measure, scale = comparison.measure, _scale(comparison)
+    drawn = [(each, each.bands[measure.name]) for each in curves if measure.name in each.bands]
+    lines: list[Any] = []
+    for each, band in drawn:
+        colour, dashes = style(each.number)
+        marker = "." if len(band.epochs) <= _MANY_EPOCHS else None
+        above = 3 + len(curves) - len(lines)  # the best on top
+        lines += axes.plot(
+            band.epochs,
+            scale * band.mean,
+            color=colour,
+            linestyle=dashes,
+            marker=marker,
+            linewidth=_width(len(lines), len(drawn)),
+            zorder=above,
+            label=cut(each.name, 2 * _LABEL_WIDTH),
+        )
+        axes.fill_between(band.epochs, scale * band.low, scale * band.high, color=colour, alpha=0.18, linewidth=0)
+        if each.diverged:
+            axes.plot(band.epochs[-1:], scale * band.mean[-1:], "x", color=colour, ms=9, mew=2, zorder=above)
+    seeds = max((band.n for _, band in drawn), default=1)
+    _head(
+        axes, f"{measure} while training" + (f": mean of {seeds} seeds, 95 % interval" if seeds > 1 else ", one seed")
+    )
+    axes.set_ylabel(f"{measure} in %" if scale > 1 else str(measure))
+    if drawn:
+        _limit(axes, scale * np.concatenate([band.mean for _, band in drawn]))
+    if 1 < len(lines) <= _MOST_NAMES:
+        axes.legend(handles=lines, frameon=False, fontsize=9, loc="best")
+
+
+def _draw_rates(axes: "Axes", curves: Sequence[Curves]) -> None:
+    """Each schedule's rates at its best base; those that metrics steered have a line for each run."""
+    for place, each in enumerate(curves):
+        colour, dashes = style(each.number)
+        for run in each.rates:
+            width = _width(place, len(curves)) if len(each.rates) == 1 else 1.0
+            axes.plot(
+                run.epochs,
+                run.values,
+                color=colour,
+                linestyle=dashes,
+                linewidth=width,
+                drawstyle="steps-post",
+                zorder=3 + len(curves) - place,
+            )
+    values = [run.values for each in curves for run in each.rates]
+    _head(axes, "learning rate as used")
+    if values:
+        scale_rates(axes, values)
+    if axes.get_yscale() == "log":
+        _rate_ticks(axes.yaxis)
+    axes.locator_params(axis="x", integer=True)
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("learning rate")
+
+
+# --- how sure it is -----------------------------------------------------------------------------------
+
+
+def _draw_differences(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) -> None:
+    """A row for each schedule, the best above: its difference to the reference, and how sure that is."""
+    measure, scale = comparison.measure, _scale(comparison)
+    low, high = _reach(comparison)
+    axes.axvline(0, color="black", linewidth=1)
+    for place, (each, curve) in enumerate(zip(comparison.standings, curves, strict=True)):
+        colour = style(curve.number)[0]
+        shown = each.difference is not None and low <= each.difference.mean <= high
+        if each.difference is not None and shown:
+            _draw_interval(axes, each.difference, place, colour, scale)
+        elif each.difference is not None:
+            end, marker = (high, ">") if each.difference.mean > high else (low, "<")
+            axes.plot([scale * end], [place], marker, color=colour, ms=8)
+        elif each.name == comparison.reference and each.final:
+            axes.plot([0], [place], "D", color=colour, ms=8)
+        edge, remark = axes.get_yaxis_transform(), _remark(each, comparison.reference, scale=None if shown else scale)
+        axes.text(0.985, place, remark, transform=edge, ha="right", va="center", fontsize=8.5, color=_FAINT)
+    room = 0.05 * (high - low)
+    axes.set_xlim(scale * (low - room), scale * (high + room + _REMARK / (1 - _REMARK) * (high - low)))
+    axes.locator_params(axis="x", nbins=6)
+    axes.set_yticks(range(len(curves)), [textwrap.fill(each.name, _LABEL_WIDTH) for each in curves], fontsize=9.5)
+    for label, curve in zip(axes.get_yticklabels(), curves, strict=True):
+        label.set_color(style(curve.number)[0])
+    axes.set_ylim(len(curves) - 0.4, -0.6)
+    several = any(each.difference is not None and not each.difference.certain for each in comparison.standings)
+    _head(
+        axes,
+        f"difference to {cut(comparison.reference, _LABEL_WIDTH)}"
+        + (" (hollow: can't be told apart)" if several else ""),
+    )
+    axes.grid(visible=False, axis="y")
+    better = "left" if measure.mode == "min" else "right"
+    axes.set_xlabel(f"final {measure}{', points of %' if scale > 1 else ''} (further {better} is better)")
+
+
+def _draw_interval(axes: "Axes", found: Difference, place: int, colour: str, scale: float) -> None:
+    if found.low is not None and found.high is not None:
+        axes.plot([scale * found.low, scale * found.high], [place, place], color=colour, linewidth=3, alpha=0.5)
+    filled = colour if found.certain else "white"
+    axes.plot([scale * found.mean], [place], "o", color=colour, mfc=filled, ms=8, mew=1.8)
+
+
+def _reach(comparison: Comparison) -> tuple[float, float]:
+    """From where to where differences are drawn: all but those that are so large that they would hide the others."""
+    found = [each.difference for each in comparison.standings if each.difference is not None]
+    if not found:
+        return -1.0, 1.0
+    ends = [[end for end in (0.0, each.low, each.mean, each.high) if end is not None] for each in found]
+    far = [max(map(abs, each)) for each in ends]
+    near = [each for each, reach in zip(ends, far, strict=True) if reach <= _FAR * np.median(far)]
+    low, high = min(map(min, near)), max(map(max, near))
+    return (low, high) if high > low else (-1.0, 1.0)
+
+
+def _remark(each: Standing, reference: str, *, scale: float | None) -> str:
+    """What a row says at its right edge; the difference itself, times a scale, where it isn't drawn."""
+    if not each.n_seeds:
+        return "came to its end at no rate"
+    if each.diverged:
+        return f"{each.diverged} of {each.n_seeds} diverged"
+    if each.name == reference:
+        return "reference"
+    if each.difference is None:
+        return ""
+    value = [] if scale is None else [f"{scale * each.difference.mean:+.2g}"]
+    chance = [] if each.difference.p_value is None else [say_p(each.difference.p_value)]
+    return ", ".join(value + chance)
+
+
+# --- other rates --------------------------------------------------------------------------------------
+
+
+def _draw_search(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) -> None:
+    """The measure on held-out data at the rates that were tried; at the top edge those that didn't come to the end."""
+    scale = _scale(comparison)
+    values: list[float] = []
+    for place, (each, curve) in enumerate(zip(comparison.standings, curves, strict=True)):
+        colour, dashes = style(curve.number)
+        above = 3 + len(curves) - place
+        ended = {rate.lr: scale * rate.value for rate in each.tried if rate.state == "ended" and rate.value is not None}
+        width = _width(place, len(curves))
+        axes.plot(list(ended), list(ended.values()), ".", color=colour, ls=dashes, lw=width, zorder=above)
+        if each.best_lr in ended:
+            axes.plot([each.best_lr], [ended[each.best_lr]], "o", mfc="none", mec=colour, ms=10, mew=1.6, zorder=above)
+        values += ended.values()
+        for state, marker in (("diverged", "x"), ("dropped", "|")):
+            lrs = [rate.lr for rate in each.tried if rate.state == state]
+            height = _EDGE - 0.035 * place
+            axes.plot(lrs, [height] * len(lrs), marker, color=colour, ms=5, transform=axes.get_xaxis_transform())
+    axes.set_xscale("log")
+    _rate_ticks(axes.xaxis)
+    if values:
+        _limit(axes, np.array(values))
+    states = {rate.state for each in comparison.standings for rate in each.tried}
+    marks = {"ended": "ring: chosen", "diverged": "x: diverged", "dropped": "|: dropped as hopeless"}
+    _head(axes, f"search for the rate ({', '.join(mark for state, mark in marks.items() if state in states)})")
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel(f"held-out {comparison.measure.name}{' in %' if scale > 1 else ''}")

@@ -1,0 +1,136 @@
+"""What pictures of a comparison draw: measures over epochs with bands, and rates as they were used."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrkit.analysis.comparison import Candidate, Comparison
+from lrkit.output.plots import in_epochs, thin
+from lrkit.schedules.evaluation import Array
+from lrkit.training.history import History
+
+__all__ = ["Band", "Curves", "Rates", "curves_of"]
+
+
+@dataclass(frozen=True, eq=False)
+class Band:
+    """A measure over the epochs, for one schedule; all arrays are of one shape, (epochs,).
+
+    It ends where the first of the runs has no finite value any more.
+
+    Attributes:
+        epochs: 1-based.
+        steps: updates done at their ends.
+        mean: over seeds.
+        low, high: the 95 % interval of the mean at this epoch, by Student's t; the mean itself for a single seed.
+        n: seeds.
+    """
+
+    epochs: Array
+    steps: Array
+    mean: Array
+    low: Array
+    high: Array
+    n: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rates:
+    """The learning rates of a run, thinned for a picture: a value holds until the next.
+
+    Attributes:
+        steps: 0-based; the last is one past the run's end.
+        epochs: the same, counted in epochs.
+        values: the rate of the update at each step.
+    """
+
+    steps: Array
+    epochs: Array
+    values: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """What is drawn of one schedule.
+
+    Attributes:
+        name: of the candidate.
+        number: its place in the order that schedules were given in, for `plots.style(number)`: its colour and dashes.
+        bands: by the measure's name, "loss" first, then the metrics; of the data that the comparison measures.
+        training: of the training loss; None where no run finished an epoch.
+        rates: of its runs, each series once: one where no metric steered them, up to one for each seed else.
+        diverged: how many of its runs did.
+    """
+
+    name: str
+    number: int
+    bands: Mapping[str, Band]
+    training: Band | None
+    rates: Sequence[Rates]
+    diverged: int
+
+
+def curves_of(comparison: Comparison) -> tuple[Curves, ...]:
+    """What is drawn of each schedule, in the order of the standings, the best first."""
+    numbers = {name: number for number, name in enumerate(comparison.candidates)}
+    return tuple(
+        _curves(comparison.candidates[each.name], numbers[each.name], each.diverged) for each in comparison.standings
+    )
+
+
+def _curves(candidate: Candidate, number: int, diverged: int) -> Curves:
+    histories = [candidate.runs[seed] for seed in sorted(candidate.runs)]
+    names = dict.fromkeys(name for each in histories for epoch in each.epochs for name in epoch.reported)
+    bands = {name: _band(histories, [[epoch.reported.get(name) for epoch in each.epochs] for each in histories])
+             for name in names}  # fmt: skip
+    training = _band(histories, [[epoch.train_loss for epoch in each.epochs] for each in histories])
+    return Curves(
+        name=candidate.name,
+        number=number,
+        bands={name: band for name, band in bands.items() if band is not None},
+        training=training,
+        rates=_rates(histories),
+        diverged=diverged,
+    )
+
+
+def _band(histories: Sequence[History], values: Sequence[Sequence[float | None]]) -> Band | None:
+    """Of values by seed and epoch; None where there is no epoch that all runs have a finite value of."""
+    from scipy.stats import t
+
+    shared = min((len(each) for each in values), default=0)
+    table = np.array([each[:shared] for each in values], dtype=np.float64).reshape(len(values), shared)
+    finite = np.isfinite(table).all(axis=0)
+    end = shared if finite.all() else int(finite.argmin())
+    if not end:
+        return None
+    table, records, n = table[:, :end], histories[0].epochs[:end], len(values)
+    mean = table.mean(axis=0)
+    half = t.ppf(0.975, n - 1) * table.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.zeros(end)
+    return Band(
+        epochs=np.array([each.epoch for each in records], dtype=np.float64),
+        steps=np.array([each.step for each in records], dtype=np.float64),
+        mean=mean,
+        low=mean - half,
+        high=mean + half,
+        n=n,
+    )
+
+
+def _rates(histories: Sequence[History]) -> tuple[Rates, ...]:
+    different: list[History] = []
+    for each in histories:
+        if len(each.lrs) and not any(np.array_equal(each.lr, other.lr) for other in different):
+            different.append(each)
+    return tuple(map(_thinned, different))
+
+
+def _thinned(history: History) -> Rates:
+    rates, positions = history.lr, in_epochs(history)
+    keep = thin(rates)
+    return Rates(
+        steps=np.append(keep, len(rates)).astype(np.float64),
+        epochs=np.append(positions[keep], float(history.epochs[-1].epoch)),
+        values=np.append(rates[keep], rates[-1]),
+    )
