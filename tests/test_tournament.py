@@ -66,7 +66,6 @@ TASKS = {
     "steep regression": lambda: regression(5, dimensions=8),
     "noisy regression": lambda: regression(8, noise=0.5, dimensions=8, seed=0),
     "SGD": lambda: classes(lambda p: torch.optim.SGD(p, lr=0.1), 1),
-    "momentum": lambda: classes(lambda p: torch.optim.SGD(p, lr=0.03, momentum=0.9), 3),
     "AdamW": lambda: classes(lambda p: torch.optim.AdamW(p, lr=0.003), 2),
     "digits": digits,
 }
@@ -208,6 +207,18 @@ def test_the_rates_by_default_are_around_the_tasks_own():
     assert list(found.candidates["constant()"].tried) == [0.001, 0.00316228, 0.01, 0.0316228, 0.1, 0.316228, 1, 3.16228]
 
 
+def test_a_measure_that_a_forward_does_not_have_is_said():
+    def forward(model, batch):
+        x, y = batch
+        return nn.functional.mse_loss(model(x), y), len(x), {"gap_loss": (model(x) - y).abs().mean()}
+
+    task = replace(TINY, loss=None, forward=forward)
+    found, _ = compare(task, ["constant()"], seeds=1, rates=[0.1], measure="gap_loss")
+    assert found.measure.mode == "min"
+    with pytest.raises(InputError, match="unknown measure 'gab_loss', did you mean 'gap_loss'"):
+        compare(task, ["constant()"], seeds=1, rates=[0.1], measure="gab_loss")
+
+
 # --- line-ups ------------------------------------------------------------------------------------------
 
 
@@ -262,7 +273,7 @@ def test_a_crash_at_any_write_point_loses_nothing(tmp_path, monkeypatch, whole):
         points = crash_at(patch, 0)
         lrkit.compare(TINY, **ASKED, backend="eager", folder=tmp_path / "count", checkpoint_every=3)
     assert points[0] > 100
-    for event in range(1, points[0] + 1, 11):
+    for event in range(1, points[0] + 1, 19):
         path = tmp_path / str(event)
         with monkeypatch.context() as patch:
             crash_at(patch, event)

@@ -83,7 +83,7 @@ class Terms:
             selection_seeds=max(self.selection_seeds, before.selection_seeds),
             reference=reference,
             target=before.target if self.target is None else self.target,
-        ).checked()
+        )
 
     def _of_the_method(self, before: "Terms") -> list[tuple[str, Any, Any]]:
         return [

@@ -192,18 +192,23 @@ class _Tournament:
         rates, middle = self.terms.rates, (len(self.terms.rates) - 1) / 2
         outwards = sorted(rates, key=lambda rate: abs(rates.index(rate) - middle - 0.25))
         runs = self.kept.runs["selection"]
-        dropped = {key[:2] for key, history in runs.items() if is_dropped(history)}
-        lanes = []
-        for plan, rate in product(self.terms.schedules.values(), outwards):
-            if (str(plan), rate) in dropped:
-                if self.halving:
-                    continue  # more seeds of a rate that has lost aren't worth it
-                runs = {key: history for key, history in runs.items() if not is_dropped(history)}
-            lanes += [Lane(plan, lr=rate, seed=seed) for seed in self.terms.seeds_to_select]
-        return [lane for lane in lanes if key_of(lane) not in runs]
+        dropped = {key for key, history in runs.items() if is_dropped(history)}
+        lost = {key[:2] for key in dropped} if self.halving else set()  # more seeds of these aren't worth it
+        there = runs.keys() if self.halving else runs.keys() - dropped
+        return [
+            lane
+            for plan, rate in product(self.terms.schedules.values(), outwards)
+            if (str(plan), rate) not in lost
+            for seed in self.terms.seeds_to_select
+            if key_of(lane := Lane(plan, lr=rate, seed=seed)) not in there
+        ]
 
     def _to_finish(self) -> list[Lane]:
-        best = chosen_rates(self.terms, self.kept.runs["selection"])
+        runs = self.kept.runs["selection"]
+        known = {name for history in runs.values() for name in history.epochs[-1].metrics}
+        if self.terms.measure.name not in {"loss", *known}:
+            raise unknown("measure", self.terms.measure.name, {"loss", *known})
+        best = chosen_rates(self.terms, runs)
         lanes = [
             Lane(plan, lr=rate, seed=seed)
             for name, plan in self.terms.schedules.items()
