@@ -162,8 +162,17 @@ def test_several_that_cant_be_told_apart_and_one_that_is_better():
         ]
     )
     assert found.verdict[0].startswith("d is better than a (by 1, p < 0.001).")
-    assert found.verdict[1].startswith("b and c can't be told apart from a with 4 seeds; for differences of this size")
+    assert found.verdict[1] == (
+        "b and c can't be told apart from a with 4 seeds; about 130 to 830 would be needed for differences of these "
+        "sizes."
+    )
     assert found.verdict[2].startswith("d at learning rate 0.1 has the lowest mean test loss")
+
+
+def test_several_that_cant_be_told_apart_are_not_named_where_they_are_all_others():
+    pairs = {"a": [1.0, 1.1, 1.2], "b": [1.3, 0.9, 1.3], "c": [1.1, 1.3, 0.9]}
+    found = compare_histories(candidate(name, finals) for name, finals in pairs.items())
+    assert found.verdict[0].startswith("None of the 2 others can be told apart from a with 3 seeds; about ")
 
 
 def test_one_seed_supports_no_verdict():

@@ -76,7 +76,7 @@ class Page:
 def check(page: Page, size: str) -> None:
     """All that must hold at one size."""
     check_figures(page, size)
-    room, width = page.ask("return [document.documentElement.scrollWidth, innerWidth]")
+    room, width = page.ask("return document.documentElement.scrollWidth"), SIZES[size][0]
     page.must(room <= width, f"{size}: the page is {room} pixels wide in a window of {width}")
     headings = page.ask("return [...document.querySelectorAll('h1, h2, h3')].map(each => Number(each.tagName[1]))")
     steps = [after - before for before, after in pairwise(headings)]

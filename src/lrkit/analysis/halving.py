@@ -13,8 +13,9 @@ import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
+from lrkit.analysis.comparison import Measure
 from lrkit.analysis.kept_lanes import Key, Runs, key_of
-from lrkit.analysis.selection import Judge, is_dropped
+from lrkit.analysis.selection import cost_of, is_dropped
 from lrkit.training.history import History
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 
@@ -31,12 +32,12 @@ class Halving(LanesObserver):
     where they would have been.
 
     Args:
-        judge: what rates are judged by.
+        measure: what rates are judged by, on held-out data.
         before: runs of the same schedules that had ended before.
     """
 
-    def __init__(self, judge: Judge, before: Runs) -> None:
-        self._judge = judge
+    def __init__(self, measure: Measure, before: Runs) -> None:
+        self._measure = measure
         self._known: dict[str, dict[Key, History]] = defaultdict(dict)
         for key, history in before.items():
             self._known[key.schedule][key] = history
@@ -78,16 +79,16 @@ class Halving(LanesObserver):
         # Lanes that are asked about may be recorded as dropped: later, where a group goes on from before that.
         lost = {key.lr for key, history in known.items() if key not in keys and is_dropped(history)}
         if epoch & (epoch - 1) == 0:
-            lost |= _far_from_best(_costs(known, self._judge, epoch), *reach)
+            lost |= _far_from_best(_costs(known, self._measure, epoch), *reach)
         return {key for key in keys if key.lr in lost}
 
 
-def _costs(known: Runs, judge: Judge, epoch: int) -> dict[float, float]:
+def _costs(known: Runs, measure: Measure, epoch: int) -> dict[float, float]:
     """By rate the mean over seeds after an epoch, of those that came so far."""
     costs: dict[float, list[float]] = defaultdict(list)
     for key, history in known.items():
         if len(history.epochs) >= epoch:
-            costs[key.lr].append(judge.cost(history.epochs[epoch - 1]))
+            costs[key.lr].append(cost_of(history.epochs[epoch - 1], measure))
     return {rate: math.fsum(each) / len(each) for rate, each in costs.items()}
 
 

@@ -42,7 +42,7 @@ def key_of(lane: Lane) -> Key:
 
 
 class KeptLanes:
-    """The runs of each stage; on disk a folder for each time that lanes are trained: selection-000, final-000, final-001.
+    """The runs of each stage; on disk a folder for each time that lanes are trained, such as selection-000.
 
     Args:
         path: where the folders are; None keeps all in memory.

@@ -1,7 +1,7 @@
 """What there is of a tournament: read from runs, or from a folder's records alone, and joined with others."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,34 +29,44 @@ class Reading:
         candidates: schedules with final runs, and those that have none since no rate came to the end.
         made: how it was made; JSON-able.
         notes: what is to be said of it beside what the numbers say: sentences.
-        favourite: the name of the candidate that was the best in the search, on held-out data.
     """
 
     terms: Terms
     candidates: Sequence[Candidate]
     made: Mapping[str, Any]
     notes: Sequence[str]
-    favourite: str | None
 
     def compare(self, *, reference: str | None = None, target: float | None = None) -> Comparison:
         """The comparison, with another reference or target where one is given."""
         terms = self.terms if reference is None else replace(self.terms, reference=reference).checked()
         names = [each.name for each in self.candidates]
-        wanted = terms.reference if terms.reference in names else self.favourite
-        found = compare_histories(
+        return compare_histories(
             self.candidates,
-            reference=wanted,
-            measure=terms.judge.measure,
-            mode=terms.judge.mode,
+            reference=terms.reference if terms.reference in names else None,
+            measure=terms.measure.name,
+            mode=terms.measure.mode,
             target=terms.target if target is None else target,
+            notes=(*self.notes, *self._of_the_runs()),
             made=self.made,
         )
-        return replace(found, notes=(*found.notes, *self.notes))
+
+    def _of_the_runs(self) -> Iterator[str]:
+        """What makes runs less alike than they should be."""
+        if len(set(self.terms.task["ratios"])) > 1:
+            yield "The param groups of the task have different rates; here all have the rate that is tried."
+        made = [history.made for each in self.candidates for history in each.runs.values()]
+        for what, values in (
+            ("versions of the task's file", {(each["source"] or {}).get("sha256") for each in made}),
+            ("versions of torch", {each["torch"] for each in made}),
+            ("devices", {each["device"] for each in made}),
+        ):
+            if len(values) > 1:
+                yield f"Runs were made with different {what}."
 
 
-def chosen_rates(terms: Terms, runs: Runs) -> dict[str, tuple[float, float] | None]:
-    """By schedule the best rate and its cost in the search, over all seeds that there are."""
-    return {name: best_rate(_tried(str(plan), runs), terms.judge) for name, plan in terms.schedules.items()}
+def chosen_rates(terms: Terms, runs: Runs) -> dict[str, float | None]:
+    """By schedule the best rate in the search, over all seeds that there are."""
+    return {name: best_rate(_tried(str(plan), runs), terms.measure) for name, plan in terms.schedules.items()}
 
 
 def _tried(schedule: str, runs: Runs) -> dict[float, dict[int, History]]:
@@ -76,21 +86,21 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
     best = chosen_rates(terms, runs["selection"])
     candidates, late = [], []
     for name, plan in terms.schedules.items():
-        found = best[name]
-        rate = None if found is None else found[0]
+        rate = best[name]
         finals = {} if rate is None else _tried(str(plan), runs["final"]).get(rate, {})
         tried = _tried(str(plan), runs["selection"])
         if not finals and (rate is not None or not tried):
             late.append(name)
         else:
             candidates.append(Candidate(name, str(plan), rate, finals, tried))
+    if candidates and not late and not any(each.runs for each in candidates):
+        raise NothingEndedError(
+            "no schedule came to its end at any rate, so there is nothing to compare; try lower rates"
+        )
     if not any(each.runs for each in candidates):
-        if not late:
-            raise NothingEndedError("there is nothing to compare: no schedule came to its end at any rate")
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
     notes = [f"{name} is left out: its final runs haven't been trained." for name in late]
-    costs = {each.name: found[1] for each in candidates if each.runs and (found := best[each.name]) is not None}
-    return Reading(terms, candidates, _made(terms, runs, seconds), notes, min(costs, key=lambda name: costs[name]))
+    return Reading(terms, candidates, _made(terms, runs, seconds), notes)
 
 
 def read_tournament(path: str | Path) -> Reading:
@@ -138,8 +148,8 @@ def join(readings: Iterable[Reading]) -> Reading:
 
 
 def _refuse_other_task(first: Terms, other: Terms) -> None:
-    same = {**first.task, "holdout": first.holdout, **vars(first.judge)}
-    for name, value in {**other.task, "holdout": other.holdout, **vars(other.judge)}.items():
+    same = {**first.task, "holdout": first.holdout, **vars(first.measure)}
+    for name, value in {**other.task, "holdout": other.holdout, **vars(other.measure)}.items():
         if same.get(name) != value:
             raise InputError(
                 f"comparisons of different trainings can't be joined: {name.replace('_', ' ')} is "

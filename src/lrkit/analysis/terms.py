@@ -5,7 +5,9 @@ from collections.abc import Mapping, Sized
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lrkit.analysis.selection import Judge
+from lrkit.analysis.comparison import Measure
+from lrkit.analysis.comparisons import measure_of
+from lrkit.analysis.search import Rates
 from lrkit.schedules import Plan, Plans, from_json, to_json
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.preparation import Length
@@ -23,7 +25,7 @@ class Terms:
     Attributes:
         task: what says that a task is the same: see `facts_of`.
         holdout: the share of the training data that is held out.
-        judge: what rates are chosen by, and schedules compared by.
+        measure: what rates are chosen by, and schedules compared by.
         schedules: by name.
         rates: that each schedule is tried at, lowest first.
         seeds: how many final runs each schedule has.
@@ -34,7 +36,7 @@ class Terms:
 
     task: Mapping[str, Any]
     holdout: float
-    judge: Judge
+    measure: Measure
     schedules: Mapping[str, Plan | Plans]
     rates: tuple[float, ...]
     seeds: int
@@ -86,8 +88,8 @@ class Terms:
     def _of_the_method(self, before: "Terms") -> list[tuple[str, Any, Any]]:
         return [
             ("holdout", self.holdout, before.holdout),
-            ("measure", self.judge.measure, before.judge.measure),
-            ("mode", self.judge.mode, before.judge.mode),
+            ("measure", self.measure.name, before.measure.name),
+            ("mode", self.measure.mode, before.measure.mode),
         ]
 
     def checked(self) -> "Terms":
@@ -115,8 +117,9 @@ class Terms:
             InputError: for a schedule that holds a Python function, which can't be written.
         """
         return {
-            **{name: value for name, value in vars(self).items() if name != "judge"},
-            **vars(self.judge),
+            **vars(self),
+            "measure": self.measure.name,
+            "mode": self.measure.mode,
             "schedules": {name: _written(name, plan) for name, plan in self.schedules.items()},
             "rates": list(self.rates),
             "task": dict(self.task),
@@ -133,7 +136,7 @@ class Terms:
         return cls(
             task=dict(written["task"]),
             holdout=float(written["holdout"]),
-            judge=Judge(written["measure"], written["mode"]),
+            measure=measure_of(written["measure"], written["mode"]),
             schedules={name: from_json(json.dumps(each)) for name, each in written["schedules"].items()},
             rates=tuple(map(float, written["rates"])),
             seeds=int(written["seeds"]),
@@ -143,8 +146,8 @@ class Terms:
         )
 
 
-def facts_of(task: Task, length: Length) -> dict[str, Any]:
-    """What says that a task is the same: its name, its length, its batches, and how many samples it has."""
+def facts_of(task: Task, length: Length, rates: Rates) -> dict[str, Any]:
+    """What says that a task is the same: its name, length, batches, samples, and the ratios of its groups' rates."""
     return {
         "task": task.name,
         "steps": length.steps,
@@ -152,6 +155,7 @@ def facts_of(task: Task, length: Length) -> dict[str, Any]:
         "batch_size": task.batch_size,
         "accumulate": task.accumulate,
         "precision": task.precision,
+        "ratios": [base / rates.base for base in rates.bases],
         "samples": {name: _count(getattr(task, name, None)) for name in ("train", "valid", "test")},
     }
 

@@ -11,14 +11,15 @@ from typing import Any, Literal
 
 import torch
 
-from lrkit.analysis.comparison import Comparison
+from lrkit.analysis.comparison import Comparison, Measure
 from lrkit.analysis.comparison_folder import ComparisonFolder
+from lrkit.analysis.comparisons import measure_of
 from lrkit.analysis.entrants import Schedules, entrants
 from lrkit.analysis.halving import Halving
 from lrkit.analysis.kept_lanes import KeptLanes, StageName, key_of
 from lrkit.analysis.reading import chosen_rates, reading_of
 from lrkit.analysis.search import Rates
-from lrkit.analysis.selection import Judge, is_dropped
+from lrkit.analysis.selection import is_dropped
 from lrkit.analysis.terms import FIRST_SELECTION_SEED, Terms, facts_of
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.shares import as_count, as_number, as_positive
@@ -96,7 +97,8 @@ def compare(
             the search.
         target: a value of the measure; the comparison says when it is reached.
         measure: what schedules are compared by and rates are chosen by: "loss", the default, or a metric's name.
-        mode: whether "min" or "max" is better; by default "min" for losses and "max" for metrics.
+        mode: whether "min" or "max" is better; by default "min" for losses and "max" for
+            accuracies; other metrics have to say it.
         rates: learning rates, the base of each schedule; by default eight, half a decade apart, from a hundredth of the
             task's own rate to about thirty times it.
         seeds: final runs of each schedule, by default 5.
@@ -123,7 +125,8 @@ def compare(
     >>> task = lrkit.Task(model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), valid=(x, 2 * x), batch_size=20,
     ...                   epochs=2, loss=torch.nn.functional.mse_loss, optimizer=lambda p: torch.optim.SGD(p, lr=0.1))
     >>> comparison = lrkit.compare(task, ["constant()", "linear(to=0)"], seeds=3)
-    >>> comparison.reference, comparison.by_name["constant()"].best_lr
+    >>> {each.name: each.best_lr for each in comparison.standings}
+    {'linear(to=0)': 1.0, 'constant()': 0.316228}
     """
     began = time.perf_counter()
     place = _checked_place(task, backend, memory, checkpoint_every, device)
@@ -132,12 +135,13 @@ def compare(
         share = _share(_given(holdout, before, "holdout", HOLDOUT))
         split = hold_out(task, share, seed=0)
         length = _length(split, place)
+        own = Rates.of(task, place)
         terms = Terms(
-            task=facts_of(split, length),
+            task=facts_of(split, length, own),
             holdout=share,
-            judge=_judge(task, measure, mode, before),
+            measure=_measure(task, measure, mode, before),
             schedules=entrants(schedules, length),
-            rates=_rates(rates, task, place, before),
+            rates=_rates(rates, own.base, before),
             seeds=_seeds(_given(seeds, before, "seeds", SEEDS), "seeds"),
             selection_seeds=_seeds(
                 _given(selection_seeds, before, "selection_seeds", SELECTION_SEEDS), "selection_seeds"
@@ -197,9 +201,9 @@ class _Tournament:
     def _to_finish(self) -> list[Lane]:
         best = chosen_rates(self._terms, self._kept.runs["selection"])
         lanes = [
-            Lane(plan, lr=found[0], seed=seed)
+            Lane(plan, lr=rate, seed=seed)
             for name, plan in self._terms.schedules.items()
-            if (found := best[name]) is not None
+            if (rate := best[name]) is not None
             for seed in self._terms.final_seeds
         ]
         return [lane for lane in lanes if key_of(lane) not in self._kept.runs["final"]]
@@ -213,7 +217,7 @@ class _Tournament:
         self._on_stage(Stage(stage, lanes, schedules, len(self._kept.runs[stage])))
         if stage == "final" or not self._halving:
             return self._run(lanes, folder=folder, observers=self._observers)
-        halving = Halving(self._terms.judge, self._kept.runs[stage])
+        halving = Halving(self._terms.measure, self._kept.runs[stage])
         return self._run(lanes, folder=folder, observers=(halving, *self._observers), drop=halving)
 
 
@@ -247,26 +251,22 @@ def _length(task: Task, place: torch.device) -> Length:
         return length_of(task, batches_of(task, task.train, "train", place, 0).count)
 
 
-def _judge(task: Task, measure: str | None, mode: str | None, before: Terms | None) -> Judge:
-    if measure is None and mode is None and before is not None:
-        return before.judge
-    name = measure or ("loss" if before is None else before.judge.measure)
-    losses = {"loss", *(task.loss if isinstance(task.loss, Mapping) else ())}
-    if task.forward is None and name not in {*losses, *task.metrics}:
-        raise unknown("measure", str(name), {*losses, *task.metrics})
-    by_default = "min" if name in losses else "max"
-    wanted = by_default if mode is None else mode
-    if wanted not in ("min", "max"):
-        raise unknown("mode", str(mode), ("min", "max"))
-    return Judge(name, "min" if wanted == "min" else "max")
+def _measure(task: Task, measure: str | None, mode: str | None, before: Terms | None) -> Measure:
+    if before is not None and (measure is None or measure == before.measure.name):
+        name, mode = before.measure.name, before.measure.mode if mode is None else mode
+    else:
+        name = "loss" if measure is None else measure
+    known = ["loss", *(task.loss if isinstance(task.loss, Mapping) else ()), *task.metrics]
+    if task.forward is None and name not in known:  # what a forward measures isn't known before it has
+        raise unknown("measure", str(name), known)
+    return measure_of(name, mode)
 
 
-def _rates(rates: object, task: Task, place: torch.device, before: Terms | None) -> tuple[float, ...]:
+def _rates(rates: object, base: float, before: Terms | None) -> tuple[float, ...]:
     """Those that are asked for, lowest first; by default around the task's own."""
     if rates is None:
         if before is not None:
             return before.rates
-        base = Rates.of(task, place).base
         return tuple(float(f"{base * 10 ** (half / 2):.6g}") if half else base for half in range(-4, 4))
     if isinstance(rates, str) or not isinstance(rates, Iterable):
         raise InputTypeError(f"rates must be learning rates, not {shown(rates)}")

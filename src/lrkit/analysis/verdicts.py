@@ -30,7 +30,8 @@ def say_verdict(standings: Sequence[Standing], reference: str, measure: Measure)
     if worse:
         sentences.append(f"{reference} is better than {_join([_by(*each) for each in worse])}.")
     if alike:
-        sentences.append(f"{_apart(alike, reference)} with {_seeds(alike[0][1].n)}{_needed(alike)}.")
+        names = _apart([each.name for each, _ in alike], reference, all_others=len(alike) == len(standings) - 1)
+        sentences.append(f"{names} with {_seeds(alike[0][1].n)}{_needed([found for _, found in alike])}.")
     if sound:
         sentences.append(_lead(sound, measure))
     sentences += [
@@ -58,38 +59,40 @@ def _lead(sound: Sequence[Standing], measure: Measure) -> str:
     return f"{first.name}{rate} has the {extreme} mean {measure}: {say_mean(first.final[measure.name])}."
 
 
-def _apart(alike: Sequence[tuple[Standing, Difference]], reference: str) -> str:
-    names = [each.name for each, _ in alike]
+def _apart(names: Sequence[str], reference: str, *, all_others: bool) -> str:
     if len(names) == 1:
         return f"{names[0]} and {reference} can't be told apart"
+    if all_others:
+        return f"None of the {len(names)} others can be told apart from {reference}"
     return f"{_join(names)} can't be told apart from {reference}"
 
 
-def _needed(alike: Sequence[tuple[Standing, Difference]]) -> str:
+def _needed(alike: Sequence[Difference]) -> str:
     """How many seeds would be; two at least where there is one, which says nothing of how seeds differ."""
-    if alike[0][1].n < 2:
+    if alike[0].n < 2:
         return ", which says nothing of chance: at least 2 are needed, better 5"
-    if all(found.low == found.high == 0 for _, found in alike):
+    if all(found.low == found.high == 0 for found in alike):
         return ": their numbers are the same"
-    if len(alike) == 1:
-        return f"; about {say_seeds(alike[0][1].seeds_needed)} would be needed for a difference of this size"
-    each = _join([f"{say_seeds(found.seeds_needed)} for {standing.name}" for standing, found in alike])
-    return f"; for differences of this size about as many would be needed: {each}"
+    counts = sorted(math.inf if found.seeds_needed is None else found.seeds_needed for found in alike)
+    few, many = say_seeds(counts[0]), say_seeds(counts[-1])
+    size = "a difference of this size" if len(alike) == 1 else "differences of these sizes"
+    span = few if few == many else f"{few} to {many.removeprefix('about ')}"
+    return f"; {span} would be needed for {size}"
 
 
 def _seeds(count: int) -> str:
     return f"{count} seed{'' if count == 1 else 's'}"
 
 
-def say_seeds(needed: int | None) -> str:
-    """A number of seeds, to two digits.
+def say_seeds(needed: float) -> str:
+    """How many seeds, to two digits.
 
-    >>> say_seeds(23), say_seeds(1267), say_seeds(None)
-    ('23', '1300', 'more than a million')
+    >>> say_seeds(23), say_seeds(1267), say_seeds(math.inf)
+    ('about 23', 'about 1300', 'more than a million')
     """
-    if needed is None:
+    if math.isinf(needed):
         return "more than a million"
-    return str(needed if needed < 100 else int(float(f"{needed:.2g}")))
+    return f"about {needed if needed < 100 else float(f'{needed:.2g}'):.0f}"
 
 
 def say_p(p_value: float) -> str:

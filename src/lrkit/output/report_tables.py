@@ -162,8 +162,8 @@ def _reached(each: Standing) -> Cell:
 def _sensitivity(name: str, sensitivity: Sensitivity | None) -> Cell:
     if sensitivity is None:
         return Cell("-")
-    lower = "not tried" if sensitivity.lower is None else _short(name, sensitivity.lower, 2)
-    beyond = "diverged" if sensitivity.higher_diverged else "not tried"
+    lower = "not known" if sensitivity.lower is None else _short(name, sensitivity.lower, 2)
+    beyond = "diverged" if sensitivity.higher_diverged else "not known"
     higher = beyond if sensitivity.higher is None else _short(name, sensitivity.higher, 2)
     return Cell(f"⅓: {lower}\n3×: {higher}")
 

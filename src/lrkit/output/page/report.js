@@ -35,6 +35,7 @@
       // A finger that moves over a figure scrolls the page.
       const dragmode = matchMedia("(pointer: coarse)").matches ? false : "zoom";
       Plotly.react(place, data, { ...layout, dragmode, ...(width ? { width } : {}) }, config);
+      if (!width) Plotly.Plots.resize(place);
     }
   };
 
@@ -55,7 +56,7 @@
 
   const printed = (on) => {
     root.classList.toggle("printed", on);
-    draw(on ? 680 : undefined);
+    draw(on ? 620 : undefined); // the window's width says nothing of the paper's
   };
   addEventListener("beforeprint", () => printed(true));
   addEventListener("afterprint", () => printed(false));
