@@ -396,6 +396,15 @@ def test_an_interruption_before_training_began_leaves_nothing(lrkit, tmp_path):
     assert not (tmp_path / "here").exists()
 
 
+def test_an_error_in_the_middle_says_how_to_go_on(lrkit, tmp_path):
+    failing = "def failing(outputs, targets):\n    raise ValueError('no more')\n"
+    (tmp_path / "bad.py").write_text(failing + TASK.replace('"accuracy": lrkit.accuracy', '"accuracy": failing'))
+    status, _, err = lrkit("compare", "bad.py", *FEW, "--out", "here", "--quiet")
+    assert status == 2
+    assert err.startswith("lrkit: what was done is in here; to go on: lrkit compare bad.py ")
+    assert "no more" in err
+
+
 def test_a_picture_that_can_not_be_written_costs_only_the_picture(lrkit, task, tmp_path):
     lrkit("compare", task, *FEW, "--out", "here", "--quiet")
     (tmp_path / "here" / "comparison.png").unlink()

@@ -97,7 +97,7 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
     if not any(each.runs for each in candidates):
         if not late:
             raise NothingEndedError(
-                "there is nothing to compare: no schedule came to its end at any rate; try lower ones"
+                "no schedule came to its end at any rate, so there is nothing to compare; try lower rates"
             )
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
     notes = [f"{name} is left out: its final runs haven't been trained." for name in late]

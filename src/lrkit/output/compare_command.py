@@ -45,6 +45,13 @@ def compare_schedules(options: CompareOptions) -> None:
 def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) -> Comparison:
     progress = CompareProgress()
     go_on = f"to go on: {options.command(folder)}"
+    stages: list[Stage] = []
+
+    def on_stage(stage: Stage) -> None:
+        stages.append(stage)
+        if shown:
+            progress.stage(stage)
+
     with stop_on_signals() as request:
         try:
             return compare(
@@ -64,7 +71,7 @@ def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) 
                 memory=options.memory,
                 device=options.device,
                 observers=[progress] if shown else [],
-                on_stage=progress.stage if shown else _say_nothing,
+                on_stage=on_stage,
                 stop=request,
             )
         except NothingEndedError as error:
@@ -76,7 +83,7 @@ def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) 
             else:
                 say("interrupted before training began; nothing was kept")
             raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
-
-
-def _say_nothing(stage: Stage) -> None:
-    """For `--quiet` and `--json`."""
+        except Exception:
+            if stages:
+                say(f"what was done is in {folder}; {go_on}")
+            raise

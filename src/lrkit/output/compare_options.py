@@ -20,15 +20,8 @@ __all__ = ["CompareOptions", "compare_origin", "wanted_schedules"]
 
 Mode = Literal["min", "max"]
 _MODES = ("min", "max")
-DEFAULT_LINEUP = "tutorial"
-_NOT_REPEATED = (
-    "task",
-    "halving",
-    "out",
-    "json",
-    "quiet",
-    "debug",
-)  # in a command to go on with: said otherwise, or not
+_DEFAULT_LINEUP = "tutorial"
+_NOT_REPEATED = ("task", "halving", "out", "json", "quiet", "debug")  # said in another way, or of no weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,4 +91,4 @@ def wanted_schedules(options: CompareOptions, folder: Path) -> Sequence[str] | M
         return [*([] if options.schedules is None else [options.schedules]), *options.schedule]
     if (folder / CONFIG).is_file():
         return read_terms(folder)[0].schedules
-    return [DEFAULT_LINEUP]
+    return [_DEFAULT_LINEUP]
