@@ -419,7 +419,7 @@ def test_a_folder_of_something_else_is_refused(tmp_path, change, message):
         ({"task": 3}, "task must be an lrkit.Task, not 3"),
         ({"schedules": []}, "schedules has no schedule in it"),
         ({"schedules": "tutorail"}, "unknown line-up 'tutorail', did you mean 'tutorial'"),
-        ({"schedules": 3}, "schedules must be plans, their texts, or the name of a line-up, not 3"),
+        ({"schedules": 3}, "schedules must be plans, their texts, or names of line-ups, not 3"),
         ({"schedules": [3]}, "schedules must be plans or the texts of plans, not 3"),
         ({"schedules": ["linear(to=0)", "linear(to=0)"]}, r"schedules has 'linear\(to=0\)' twice"),
         ({"schedules": {"a": "linear(to=0)", "b": "linear(to=0)"}}, "schedules 'a' and 'b' are the same schedule"),
