@@ -352,6 +352,7 @@ def group_snapshot(snapshots, names, buffers):
     }
     return {
         "grid": [list(range(len(snapshots)))],
+        "parts": 1,
         "parameters": {name: _stack([each[name] for each in models]) for name in models[0] if name not in buffers},
         "buffers": {name: _stack([each[name] for each in models]) for name in buffers},
         "states": states,

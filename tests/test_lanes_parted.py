@@ -54,7 +54,7 @@ def squared(output, target):
 
 @pytest.mark.slow
 def test_seeds_that_were_dropped_leave_a_stack_that_is_compiled_again(monkeypatch):
-    monkeypatch.setattr("lrkit.training.lanes.group._COMPILE_PAYS", 0)
+    monkeypatch.setattr("lrkit.training.lanes.parts._COMPILE_PAYS", 0)
     work = work_of(make(epochs=6), [Lane(lr=0.1, seed=seed) for seed in range(4)])
     with seeded(0, work.place):
         group = LaneGroup(work, range(4), compiled=True)
@@ -65,6 +65,34 @@ def test_seeds_that_were_dropped_leave_a_stack_that_is_compiled_again(monkeypatc
             group.part_with([2, 3])
     [graphs] = work.graphs.values()
     assert [size for size, *_ in graphs] == [(4, 1), (2, 1)]
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+def test_many_lanes_go_in_parts_that_share_a_graph_however_many_are_left(seeds, kind, without_inductor):
+    task = make(optimizer=OPTIMIZERS[kind], epochs=4, model=lambda: nn.Linear(16, 3).double())
+    lanes = [Lane("linear(to=0)", lr=0.001 * 1.1**each, seed=seed) for each in range(48) for seed in range(seeds)]
+    work, numbers, sizes = work_of(task, lanes), range(len(lanes)), []
+    histories = {}
+    with seeded(0, work.place):
+        group = LaneGroup(work, numbers, compiled=True)
+        for kept in (20, 19, 7, 7):
+            for batches in group.updates():
+                group.update(batches)
+            sizes.append(len(group._parts.stacks))
+            histories |= {group.members[index].number: history for index, history in group.end_epoch().items()}
+            state = group.snapshot()
+            group = LaneGroup(work, numbers, compiled=True)
+            group.restore(state)
+            group.part_with([i for i in group.active if group.members[i].lane.lr > 0.001 * 1.1 ** (kept - 0.5)])
+    [graphs] = work.graphs.values()
+    assert len(graphs) == 1
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes[0] > sizes[1] > sizes[3] >= 1
+    for number in (0, 6 * seeds + seeds - 1, 19 * seeds, len(lanes) - 1):
+        theirs = alone(task, lanes[number]).history
+        count = len(histories[number].losses)
+        np.testing.assert_allclose(histories[number].losses, theirs.losses[:count], rtol=1e-6, atol=1e-9)
 
 
 # --- what models hold outside their parameters ------------------------------------------------------

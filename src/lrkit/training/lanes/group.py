@@ -17,6 +17,7 @@ from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.layout import Layout
+from lrkit.training.lanes.parts import Parts
 from lrkit.training.lanes.rates import Rates
 from lrkit.training.lanes.reference import Reference
 from lrkit.training.lanes.stack import Stack, held_outside, stack_batches
@@ -40,8 +41,6 @@ from lrkit.training.scheduler import Scheduler
 from lrkit.training.task import sample_count
 
 __all__ = ["LaneGroup", "Member"]
-
-_COMPILE_PAYS = 200_000  # lane-steps that must be saved for a smaller stack to be worth compiling
 
 
 @dataclass
@@ -91,14 +90,10 @@ class LaneGroup:
         self.members = [self._member(number, optimizer) for number, optimizer in optimizers.items()]
         self.active = set(range(len(self.members)))
         lanes_of = {seed: [i for i, each in enumerate(self.members) if each.lane.seed == seed] for seed in seeds}
-        self._layout = Layout.of(list(lanes_of.values()))
-        self._stack = Stack.of(self._models, len(self._layout.rows[0]))
-        self._rates = Rates(
-            [each.optimizer for each in self.members],
-            [each.scheduler for each in self.members],
-            self._layout,
-            self._place,
-        )
+        layout = Layout.of(list(lanes_of.values()))
+        self._parts = Parts(layout, [Stack.of(self._models, len(layout.rows[0]))])
+        optimizers_in_order, schedulers = zip(*((each.optimizer, each.scheduler) for each in self.members), strict=True)
+        self._rates = Rates(optimizers_in_order, schedulers, layout, self._place)
         self._pure = PureUpdate(self._task, self._models[0], self.members[0].optimizer)
         self._validation = Validation(self._task, self._pure.measured, self._place)
         self._update: BatchedUpdate | None = None
@@ -152,25 +147,29 @@ class LaneGroup:
 
     def _seeds(self) -> list[int]:
         """That of each row of the stack."""
-        return [self.members[index].lane.seed for index in self._layout.firsts]
+        return [self.members[index].lane.seed for index in self._parts.layout.firsts]
 
     def update(self, batches: Sequence[Any]) -> None:
         """One update of every lane."""
         if self._update is None:
             self._update = self._learnt(batches)
-        numbers = self._rates.next(self.steps_left)
-        self._fresh.append(self._update(self._stack, numbers, batches))
+        parts = zip(self._parts.stacks, self._rates.next(self.steps_left), strict=True)
+        found = [self._update(stack, numbers, batches) for stack, numbers in parts]
+        losses, samples = zip(*found, strict=True)
+        self._fresh.append((torch.cat(losses, dim=1), torch.cat(samples, dim=1)))
         self.steps += 1
         self._in_epoch += 1
 
     def _learnt(self, batches: Sequence[Any]) -> BatchedUpdate:
         """The update, once it is known which parameters get gradients, and that it would do what `run` does."""
-        several = len(self._layout.rows) > 1
+        several = len(self._parts.layout.rows) > 1
         first = [tree_map_only(Tensor, itemgetter(0), each) for each in batches] if several else batches
         reference = Reference.of(self._task, self._models[0], first, self._place)
         if several and reference.draws:
             raise UnbatchableError("lanes of several seeds can't share a group: the model draws random numbers")
-        reference.check(self._task, self._models[0], self.members[0].optimizer, self._stack, batches)
+        reference.check(self._task, self._models[0], self.members[0].optimizer, self._parts.whole, batches)
+        if self._compiled and not reference.draws:  # each part would draw for itself
+            self._arrange(self._parts.divided())
         return self._batched(list(reference.gradients))
 
     def _batched(self, used: Sequence[str]) -> BatchedUpdate:
@@ -194,7 +193,7 @@ class LaneGroup:
         samples = torch.stack([count for _, count in self._fresh]).cpu().numpy()
         self._fresh = []
         sample_count(int(samples.min()))
-        for index, (row, column) in self._layout.places().items():
+        for index, (row, column) in self._parts.layout.places().items():
             if index in self.active:
                 record = self.members[index].record
                 record.extend(lrs[:, index], losses[:, row, column].clone(), samples[:, row, column])
@@ -211,11 +210,12 @@ class LaneGroup:
             for member in self.members:
                 member.made["lanes"]["compile_seconds"] = self._update.compile_seconds
         indices = sorted(self.active) if only is None else list(only)
-        places = self._layout.places()
+        places = self._parts.layout.places()
         sound = [places[index] for index in indices if self.members[index].record.is_finite()]
-        alone = only is None and len(self._layout.rows) == 1
-        valid = self._validation.of_valid(self._stack, sound, aside=not alone)
-        test = self._validation.of_test(self._stack, sound)
+        alone = only is None and len(self._parts.layout.rows) == 1
+        stack = self._parts.whole
+        valid = self._validation.of_valid(stack, sound, aside=not alone)
+        test = self._validation.of_test(stack, sound)
         found = {}
         for index in indices:
             member, at = self.members[index], places[index]
@@ -243,15 +243,13 @@ class LaneGroup:
         self.active -= set(indices)
         if not self.active:
             return
-        layout = self._layout.without_others(self.active)
-        saved = (self._layout.size - layout.size) * self.steps_left
-        if 2 * layout.size > self._layout.size or (self._compiled and saved < _COMPILE_PAYS):
-            return
-        places = self._layout.places()
-        old = torch.tensor([[places[index] for index in row] for row in layout.rows], device=self._place)
-        self._stack = self._stack.chosen(old[..., 0], old[..., 1])
-        self._layout = layout
-        self._rates.arrange(layout)
+        parts = self._parts.without_others(self.active, steps_left=self.steps_left, compiled=self._compiled)
+        if parts is not self._parts:
+            self._arrange(parts)
+
+    def _arrange(self, parts: Parts) -> None:
+        self._parts = parts
+        self._rates.arrange(parts.layout, len(parts.stacks))
 
     # --- state ------------------------------------------------------------------------------------
 
@@ -266,10 +264,9 @@ class LaneGroup:
             for index in sorted(self.active)
         }
         return {
-            "grid": [[self.members[index].number for index in row] for row in self._layout.rows],
-            "parameters": self._stack.parameters,
-            "buffers": self._stack.buffers,
-            "states": self._stack.states,
+            "grid": [[self.members[index].number for index in row] for row in self._parts.layout.rows],
+            "parts": len(self._parts.stacks),
+            **vars(self._parts.whole),
             "lanes": lanes,
             "random": random_state(self._place),
             "lane_steps": self._length.steps * (len(self.members) - len(self.active)) + self.steps * len(self.active),
@@ -280,15 +277,15 @@ class LaneGroup:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a snapshot."""
         index_of = {member.number: index for index, member in enumerate(self.members)}
-        self._layout = Layout(tuple(tuple(index_of[number] for number in row) for row in state["grid"]))
+        layout = Layout(tuple(tuple(index_of[number] for number in row) for row in state["grid"]))
         self.active = {index_of[int(number)] for number in state["lanes"]}
         to_place = partial(tree_map_only, Tensor, lambda each: each.to(self._place))
-        self._stack = Stack(*(to_place(state[name]) for name in ("parameters", "buffers", "states")))
+        stack = Stack(*(to_place(state[name]) for name in ("parameters", "buffers", "states")))
         for number, each in state["lanes"].items():
             member = self.members[index_of[int(number)]]
             member.scheduler.load_state_dict(dict(each["scheduler"]))
             member.record.restore(each["record"], self._place)
-        self._rates.arrange(self._layout)
+        self._arrange(Parts(layout, stack.split(state["parts"])))
         progress = state["progress"]
         self.steps, self.epochs, self._in_epoch = progress["steps"], progress["epochs"], progress["in_epoch"]
         if state["update"] is not None:

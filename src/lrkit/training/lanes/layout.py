@@ -48,16 +48,21 @@ class Layout:
                 found.setdefault(lane, (row, column))
         return found
 
-    def without_others(self, kept: Collection[int]) -> "Layout":
+    def without_others(self, kept: Collection[int], width: int | None = None) -> "Layout":
         """The lanes that are kept, closer together: both dimensions are powers of two, or the rows as many as before.
+
+        With a width of parts, there are as many rows as before, and columns for whole parts.
 
         >>> Layout.of([[0, 1, 2, 3, 4], [5, 6, 7, 8, 9], [10, 11, 12, 13, 14]]).without_others([0, 2, 4, 11]).rows
         ((0, 2, 4, 0), (11, 11, 11, 11))
+        >>> Layout.of([[0, 1, 2, 3, 4, 5], [6, 7, 8, 9, 10, 11]]).without_others([0, 2, 4], 2).rows
+        ((0, 2, 4, 0), (0, 2, 4, 0))
         """
         rows = [own for row in self.rows if (own := [lane for lane in dict.fromkeys(row) if lane in kept])]
-        count = len(rows) if len(rows) == len(self.rows) else _power_of_two(len(rows))
+        count = len(self.rows) if width or len(rows) == len(self.rows) else _power_of_two(len(rows))
         rows += rows[:1] * (count - len(rows))
-        return Layout.of(rows, _power_of_two(max(map(len, rows))))
+        longest = max(map(len, rows))
+        return Layout.of(rows, -(-longest // width) * width if width else _power_of_two(longest))
 
 
 def _power_of_two(count: int) -> int:

@@ -40,14 +40,14 @@ class Rates:
         self._groups: list[list[Group]] = [each.param_groups for each in optimizers]
         self._schedulers = schedulers
         self._device = device
-        self._places = torch.tensor(layout.rows)
+        self._places = _in_parts(layout, 1)
         self._names = self._moving()
         self.fixed: list[dict[str, Any]] = [
             {name: value for name, value in _numbers(group).items() if name not in names}
             for group, names in zip(self._groups[0], self._names, strict=True)
         ]
         self._lrs = np.zeros((0, len(self._groups), len(self._names)))
-        self._ahead: list[Numbers] = []
+        self._ahead: list[list[Numbers]] = []
         self._used = 0
         self._taken: list[NDArray[np.float64]] = []
 
@@ -66,13 +66,13 @@ class Rates:
             found.append(sorted(scheduled | differing))
         return found
 
-    def arrange(self, layout: Layout) -> None:
-        """Let lanes be at other places from here on, or nowhere."""
+    def arrange(self, layout: Layout, parts: int) -> None:
+        """Let lanes be at other places from here on, or nowhere, in so many parts."""
         self._settle()
-        self._places = torch.tensor(layout.rows)
+        self._places = _in_parts(layout, parts)
 
-    def next(self, left: int) -> Numbers:
-        """The numbers of the next update, where so many are left."""
+    def next(self, left: int) -> list[Numbers]:
+        """The numbers of the next update, of each part, where so many are left."""
         if self._used == len(self._ahead):
             self._settle()
             self._look_ahead(min(left, _MOST))
@@ -106,7 +106,13 @@ class Rates:
             for index, each in enumerate(self._names)
         ]
         self._lrs = lrs
-        self._ahead = [[{name: rows[step] for name, rows in each.items()} for each in columns] for step in range(count)]
+        self._ahead = [
+            [
+                [{name: rows[step][part] for name, rows in each.items()} for each in columns]
+                for part in range(len(self._places))
+            ]
+            for step in range(count)
+        ]
 
     def _values(self, lane: int, count: int) -> dict[tuple[int, str], NDArray[np.float64]]:
         """What a lane's scheduler says, by param group and name."""
@@ -118,12 +124,19 @@ class Rates:
 
     def _column(
         self, upcoming: Mapping[int, Mapping[tuple[int, str], NDArray[np.float64]]], index: int, name: str, count: int
-    ) -> Sequence[Tensor]:
-        """A number at each update, as tensors of shape (seeds, lanes)."""
+    ) -> Sequence[Sequence[Tensor]]:
+        """A number at each update, for each part a tensor of shape (seeds, lanes)."""
         values = np.zeros((count, len(self._groups)))
         for lane, found in upcoming.items():
             values[:, lane] = found.get((index, name), hyper_of(self._groups[lane][index])[name])
-        return torch.from_numpy(values)[:, self._places].to(self._device).unbind()
+        placed = torch.from_numpy(values)[:, self._places].to(self._device)
+        return [each.unbind() for each in placed.unbind()]
+
+
+def _in_parts(layout: Layout, parts: int) -> Tensor:
+    """Which lane is where, shape (parts, seeds, lanes)."""
+    rows = torch.tensor(layout.rows)
+    return rows.reshape(len(rows), parts, -1).transpose(0, 1).contiguous()
 
 
 def _numbers(group: Group) -> dict[str, Any]:

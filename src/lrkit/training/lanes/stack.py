@@ -38,6 +38,41 @@ class Stack:
         buffers = [dict(model.named_buffers()) for model in models]
         return cls(_stacked(parameters, lanes), _stacked(buffers, lanes), {})
 
+    @classmethod
+    def joined(cls, stacks: Sequence["Stack"]) -> "Stack":
+        """The lanes of several stacks beside each other."""
+        if len(stacks) == 1:
+            return stacks[0]
+        first = stacks[0]
+
+        def join(parts: Sequence[Tensors]) -> Tensors:
+            return {
+                name: torch.cat([each[name] for each in parts], 1) if one.ndim else one
+                for name, one in parts[0].items()
+            }
+
+        states = {name: join([each.states[name] for each in stacks]) for name in first.states}
+        return cls(join([each.parameters for each in stacks]), join([each.buffers for each in stacks]), states)
+
+    def split(self, count: int) -> list["Stack"]:
+        """The lanes in so many stacks of one size, each with tensors of its own."""
+        if count == 1:
+            return [self]
+        width = self.size[1] // count
+
+        def cut(tensors: Tensors, number: int) -> Tensors:
+            columns = slice(number * width, (number + 1) * width)
+            return {name: (each[:, columns] if each.ndim else each).clone() for name, each in tensors.items()}
+
+        return [
+            Stack(
+                cut(self.parameters, number),
+                cut(self.buffers, number),
+                {name: cut(state, number) for name, state in self.states.items()},
+            )
+            for number in range(count)
+        ]
+
     @property
     def size(self) -> tuple[int, int]:
         """How many seeds, and lanes of each."""
