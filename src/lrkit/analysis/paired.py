@@ -13,6 +13,7 @@ __all__ = ["LEVEL", "compare_pairs", "correct_by_holm", "mean_of", "seeds_needed
 LEVEL = 0.05  # of a false verdict, and of an interval that misses
 _POWER = 0.8
 _MOST_SEEDS = 1_000_000
+_ROUNDING = 1e-12  # of differences, times these
 
 
 def mean_of(values: Sequence[float]) -> Mean:
@@ -36,7 +37,9 @@ def compare_pairs(pairs: Sequence[NDArray[np.float64]]) -> list[Difference]:
 
     Each is Student's paired t-test, two-sided. The p-values are corrected for all arrays by Holm's method (Holm 1979),
     so that one or more of them is below 0.05 by chance in at most 5 % of comparisons; the intervals are
-    Bonferroni's, so that all hold the true mean at once in at least 95 %.
+    Bonferroni's, so that all hold the true mean at once in at least 95 %. Where all seeds differ by the same, which
+    few seeds of a metric that counts do by chance, nothing is known of the spread: then it is the sign test, with the
+    p-value 2^(1 - n), and there is no interval.
 
     >>> [first, second] = compare_pairs([np.array([0.9, 1.0, 1.1]), np.array([-1.0, 0.0, 1.3])])
     >>> round(first.p_value, 4), first.certain, second.certain, second.seeds_needed
@@ -48,7 +51,7 @@ def compare_pairs(pairs: Sequence[NDArray[np.float64]]) -> list[Difference]:
     level = LEVEL / max(1, len(known))
     found = []
     for each, uncorrected in zip(pairs, alone, strict=True):
-        mean, half = float(each.mean()), _half_width(each, level)
+        mean, half = float(each.mean()), None if each.any() and _is_constant(each) else _half_width(each, level)
         found.append(
             Difference(
                 mean=mean,
@@ -82,17 +85,19 @@ def correct_by_holm(p_values: Sequence[float]) -> list[float]:
 def seeds_needed(differences: NDArray[np.float64], level: float = LEVEL) -> int | None:
     """With how many seeds a paired t-test finds a true difference of this mean and spread in 80 % of cases.
 
-    None where the mean is 0, the spread isn't known, or it would be more than a million. The mean and spread are of few
-    seeds themselves, so this is an order of magnitude.
+    Where all seeds differ by the same it is the sign test that does. None where the mean is 0, the spread isn't known,
+    or it would be more than a million. The mean and spread are of few seeds themselves, so this is an order of
+    magnitude.
 
-    >>> seeds_needed(np.array([1.0, 2.0, 3.0]))
-    5
+    >>> seeds_needed(np.array([1.0, 2.0, 3.0])), seeds_needed(np.array([1.0, 1.0]))
+    (5, 6)
     """
-    if len(differences) < 2 or not differences.any():
+    mean = float(differences.mean())
+    if len(differences) < 2 or not mean:
         return None
-    if not np.ptp(differences):
-        return 2
-    effect = abs(float(differences.mean())) / float(differences.std(ddof=1))
+    if _is_constant(differences):
+        return math.ceil(1 + math.log2(1 / level))
+    effect = abs(mean) / float(differences.std(ddof=1))
     count = _normal_guess(effect, level)
     if count > _MOST_SEEDS:
         return None
@@ -113,8 +118,9 @@ def _finds(effect: float, n: int, level: float) -> bool:
     """Whether n seeds are enough, by the noncentral t distribution."""
     from scipy import special
 
-    missed = special.nctdtr(n - 1, effect * math.sqrt(n), special.stdtrit(n - 1, 1 - level / 2))
-    return bool(1 - missed >= _POWER)
+    away, limit = effect * math.sqrt(n), special.stdtrit(n - 1, 1 - level / 2)
+    # farther out it is certain, and there the noncentral t distribution is no number any more
+    return bool(away > 10 * limit or 1 - special.nctdtr(n - 1, away, limit) >= _POWER)
 
 
 def _p_value(differences: NDArray[np.float64]) -> float | None:
@@ -123,10 +129,15 @@ def _p_value(differences: NDArray[np.float64]) -> float | None:
     count = len(differences)
     if count < 2:
         return None
-    if not np.ptp(differences):
-        return 0.0 if differences[0] else 1.0
+    if _is_constant(differences):
+        return 2.0 ** (1 - count) if differences.any() else 1.0
     t = differences.mean() / differences.std(ddof=1) * math.sqrt(count)
     return float(2 * special.stdtr(count - 1, -abs(t)))
+
+
+def _is_constant(differences: NDArray[np.float64]) -> bool:
+    """Whether seeds differ by the same, but for rounding."""
+    return bool(np.ptp(differences) <= _ROUNDING * np.abs(differences).max())
 
 
 def _half_width(values: NDArray[np.float64], level: float) -> float | None:
