@@ -226,10 +226,10 @@ def test_a_measure_that_a_forward_does_not_have_is_said():
 @pytest.mark.parametrize("name", ["tutorial", "modern"])
 def test_a_line_up_fits_the_length(name, epochs):
     found, _ = compare(regression(epochs), name, seeds=1, selection_seeds=1, rates=[0.1])
-    assert len(found.candidates) == 5
+    assert len(found.candidates) == {"tutorial": 5, "modern": 6}[name]
     moved = {each.name for each in found.candidates.values() if len(set(each.runs[0].lr)) > 1}
     if epochs >= 3:
-        assert moved >= set(found.candidates) - {"constant", "plateau"}
+        assert moved >= set(found.candidates) - {"constant", "plateau", "schedule_free"}
 
 
 def test_the_tutorials_arguments_are_those_of_tutorials():

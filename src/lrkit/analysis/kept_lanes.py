@@ -9,7 +9,7 @@ from lrkit.schedules.errors import InputError
 from lrkit.training.held_folder import CONFIG
 from lrkit.training.history import History
 from lrkit.training.lanes.folder import LanesFolder
-from lrkit.training.lanes.lane import Lane
+from lrkit.training.lanes.lane import Lane, told
 
 __all__ = ["KeptLanes", "Key", "Runs", "StageName", "Train", "key_of"]
 
@@ -18,7 +18,7 @@ STAGES: tuple[StageName, ...] = ("selection", "final")
 
 
 class Key(NamedTuple):
-    """What a run is told by."""
+    """What a run is told by: its schedule as text, with what it is trained with."""
 
     schedule: str
     lr: float
@@ -38,7 +38,7 @@ class Train(Protocol):
 def key_of(lane: Lane) -> Key:
     """The key of a lane, which has a rate of its own."""
     assert lane.lr is not None
-    return Key(str(lane.plan), lane.lr, lane.seed)
+    return Key(told(str(lane.plan), lane.averaging), lane.lr, lane.seed)
 
 
 class KeptLanes:
@@ -106,8 +106,7 @@ def _folders(path: Path, stage: StageName) -> Iterator[Path]:
 def _keys(folder: Path) -> list[Key]:
     """Those of the lanes in a folder."""
     lanes = LanesFolder.config(folder)["lanes"]
-    keys = [Key(*(lane.get(name) for name in Key._fields)) for lane in lanes]
-    kinds = {tuple(map(type, key)) for key in keys}
+    kinds = {tuple(type(lane.get(name)) for name in Key._fields) for lane in lanes}
     if kinds != {(str, float, int)}:
         raise InputError(f"the lanes in {folder} can't be read: each must have a schedule, a rate and a seed")
-    return keys
+    return [Key(told(lane["schedule"], lane.get("averaging")), lane["lr"], lane["seed"]) for lane in lanes]

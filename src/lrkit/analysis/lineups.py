@@ -2,6 +2,9 @@
 
 from collections.abc import Callable, Mapping
 
+from lrkit.analysis.entrant import Entrant
+from lrkit.schedules import warmup
+
 __all__ = ["LINEUPS"]
 
 
@@ -23,14 +26,15 @@ def _tutorial(epochs: int) -> dict[str, str]:
     }
 
 
-def _modern(epochs: int) -> dict[str, str]:
-    """What is used now: all but the plateau know where the training ends."""
+def _modern(epochs: int) -> dict[str, str | Entrant]:
+    """What is used now: all but the plateau and schedule-free averaging know where the training ends."""
     return {
         "warmup_cosine": "warmup_cosine(5%)",
         "one_cycle": "one_cycle()",
         "linear_to_zero": "linear_to_zero(10%)",
         "wsd": "wsd(5%, 20%)",
         "plateau": _plateau(epochs),
+        "schedule_free": Entrant(warmup("5%"), "schedule_free"),
     }
 
 
@@ -39,4 +43,4 @@ def _plateau(epochs: int) -> str:
     return f"plateau(patience={epochs // 10})"
 
 
-LINEUPS: Mapping[str, Callable[[int], Mapping[str, str]]] = {"tutorial": _tutorial, "modern": _modern}
+LINEUPS: Mapping[str, Callable[[int], Mapping[str, str | Entrant]]] = {"tutorial": _tutorial, "modern": _modern}

@@ -17,7 +17,7 @@ from lrkit.training.history import History
 
 __all__ = ["Reading", "chosen_rates", "join", "read_tournament", "reading_of"]
 
-_OF_A_LANE = ("schedule", "policy", "lr", "seed", "epochs", "dropped", "compiled", "lanes", "started")
+_OF_A_LANE = ("schedule", "policy", "lr", "seed", "epochs", "dropped", "compiled", "averaging", "lanes", "started")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Reading:
 
 def chosen_rates(terms: Terms, runs: Runs) -> dict[str, float | None]:
     """By schedule the best rate in the search, over all seeds that there are."""
-    return {name: best_rate(_tried(str(plan), runs), terms.measure) for name, plan in terms.schedules.items()}
+    return {name: best_rate(_tried(str(one), runs), terms.measure) for name, one in terms.schedules.items()}
 
 
 def _tried(schedule: str, runs: Runs) -> dict[float, dict[int, History]]:
@@ -86,21 +86,22 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
     """
     best = chosen_rates(terms, runs["selection"])
     candidates, late = [], []
-    for name, plan in terms.schedules.items():
+    for name, one in terms.schedules.items():
         rate = best[name]
-        finals = {} if rate is None else _tried(str(plan), runs["final"]).get(rate, {})
-        tried = _tried(str(plan), runs["selection"])
+        finals = {} if rate is None else _tried(str(one), runs["final"]).get(rate, {})
+        tried = _tried(str(one), runs["selection"])
         if not finals and (rate is not None or not tried):
             late.append(name)
         else:
-            candidates.append(Candidate(name, str(plan), rate, finals, tried))
+            candidates.append(Candidate(name, str(one), rate, finals, tried))
     if not any(each.runs for each in candidates):
         if not late:
             raise NothingEndedError(
                 "no schedule came to its end at any rate, so there is nothing to compare; try lower rates"
             )
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
-    notes = [f"{name} is left out: its final runs haven't been trained." for name in late]
+    missing = {**terms.left_out, **dict.fromkeys(late, "its final runs haven't been trained")}
+    notes = [f"{name} is left out: {why}." for name, why in missing.items()]
     return Reading(terms, candidates, _made(terms, runs, seconds), notes)
 
 

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from lrkit.training.history import Divergence, History
-from lrkit.training.lanes.lane import Lane
+from lrkit.training.lanes.lane import Lane, told
 
 __all__ = ["Outcome", "Row", "Sweep", "loss_of", "summarise"]
 
@@ -189,7 +189,7 @@ def _outcome(number: int, lane: Lane, history: History) -> Outcome:
     last = history.epochs[-1]
     return Outcome(
         number=number,
-        schedule=str(lane.plan),
+        schedule=told(str(lane.plan), lane.averaging),
         lr=float(history.made["lr"]) if lane.lr is None else lane.lr,
         seed=lane.seed,
         hypers=lane.hypers,

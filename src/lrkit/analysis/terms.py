@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Mapping, Sized
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lrkit.analysis.comparison import Measure
 from lrkit.analysis.comparisons import measure_of
+from lrkit.analysis.entrant import Entrant
 from lrkit.analysis.search import Rates
 from lrkit.schedules import Plan, Plans, from_json, to_json
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
@@ -32,17 +33,19 @@ class Terms:
         selection_seeds: how many runs each rate is tried with.
         reference: the name of the schedule that others are compared with; None for the one that the search favours.
         target: of the measure.
+        left_out: what was asked for and can't be compared, by name why.
     """
 
     task: Mapping[str, Any]
     holdout: float
     measure: Measure
-    schedules: Mapping[str, Plan | Plans]
+    schedules: Mapping[str, Entrant]
     rates: tuple[float, ...]
     seeds: int
     selection_seeds: int
     reference: str | None = None
     target: float | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def final_seeds(self) -> range:
@@ -65,15 +68,16 @@ class Terms:
                 raise InputError(
                     f"the comparison in {where} has {what} {shown(then)}, so it can't go on with {shown(now)}"
                 )
-        texts = {str(plan): name for name, plan in before.schedules.items()}
+        texts = {str(one): name for name, one in before.schedules.items()}
         schedules = dict(before.schedules)
-        for name, plan in self.schedules.items():
-            if name in schedules and schedules[name] != plan:
+        for name, one in self.schedules.items():
+            if name in schedules and schedules[name] != one:
                 raise InputError(
-                    f"the comparison in {where} calls {schedules[name]} {shown(name)}, so {plan} needs another name"
+                    f"the comparison in {where} calls {schedules[name]} {shown(name)}, so {one} needs another name"
                 )
-            if str(plan) not in texts:
-                schedules[name] = plan
+            if str(one) not in texts:
+                schedules[name] = one
+        left_out = {**before.left_out, **self.left_out}
         reference = before.reference if self.reference is None else self.reference
         return replace(
             self,
@@ -83,6 +87,7 @@ class Terms:
             selection_seeds=max(self.selection_seeds, before.selection_seeds),
             reference=reference,
             target=before.target if self.target is None else self.target,
+            left_out={name: why for name, why in left_out.items() if name not in schedules},
         )
 
     def _of_the_method(self, before: "Terms") -> list[tuple[str, Any, Any]]:
@@ -99,9 +104,12 @@ class Terms:
             InputError: where it is neither, and where there is no schedule.
         """
         if not self.schedules:
-            raise InputError("schedules has no schedule in it")
+            why = "".join(f": {name} is left out, since {why}" for name, why in self.left_out.items())
+            raise InputError(f"schedules has no schedule in it{why}")
+        if self.reference is not None and self.reference in self.left_out:
+            raise InputError(f"the reference {self.reference} is left out, since {self.left_out[self.reference]}")
         names = {
-            **{str(plan): name for name, plan in self.schedules.items()},
+            **{str(one): name for name, one in self.schedules.items()},
             **{name: name for name in self.schedules},
         }
         if self.reference is not None and self.reference not in names:
@@ -120,9 +128,11 @@ class Terms:
             **vars(self),
             "measure": self.measure.name,
             "mode": self.measure.mode,
-            "schedules": {name: _written(name, plan) for name, plan in self.schedules.items()},
+            "schedules": {name: _written(name, one.plan) for name, one in self.schedules.items()},
+            "averaging": {name: one.averaging for name, one in self.schedules.items() if one.averaging is not None},
             "rates": list(self.rates),
             "task": dict(self.task),
+            "left_out": dict(self.left_out),
         }
 
     @classmethod
@@ -133,16 +143,21 @@ class Terms:
             InputError: for a schedule that can't be read.
             KeyError, TypeError, ValueError: for what isn't as `to_dict` makes it.
         """
+        averaging = written.get("averaging", {})
         return cls(
             task=dict(written["task"]),
             holdout=float(written["holdout"]),
             measure=measure_of(written["measure"], written["mode"]),
-            schedules={name: from_json(json.dumps(each)) for name, each in written["schedules"].items()},
+            schedules={
+                name: Entrant(from_json(json.dumps(each)), averaging.get(name))
+                for name, each in written["schedules"].items()
+            },
             rates=tuple(map(float, written["rates"])),
             seeds=int(written["seeds"]),
             selection_seeds=int(written["selection_seeds"]),
             reference=written["reference"],
             target=written["target"],
+            left_out=dict(written.get("left_out", {})),
         )
 
 

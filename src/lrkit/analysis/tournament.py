@@ -14,7 +14,7 @@ import torch
 from lrkit.analysis.comparison import Comparison, Measure
 from lrkit.analysis.comparison_folder import ComparisonFolder
 from lrkit.analysis.comparisons import measure_of
-from lrkit.analysis.entrants import Schedules, entrants
+from lrkit.analysis.entrants import Schedules, entrants, parted
 from lrkit.analysis.halving import Halving
 from lrkit.analysis.kept_lanes import KeptLanes, StageName, key_of
 from lrkit.analysis.reading import chosen_rates, reading_of
@@ -26,7 +26,7 @@ from lrkit.schedules.shares import as_count, as_number, as_positive
 from lrkit.training.checkpoint import Pace
 from lrkit.training.history import History
 from lrkit.training.holdout import hold_out
-from lrkit.training.lanes.choice import BACKENDS
+from lrkit.training.lanes.choice import BACKENDS, BATCHED
 from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.loop import run_lanes
@@ -50,7 +50,7 @@ class Stage:
         name: "selection", the search for the best rate of each schedule, or "final", its runs with fresh seeds.
         lanes: what is trained.
         schedules: how many take part.
-        before: how many runs of this stage were there already.
+        before: how many of this stage's runs of these schedules were there already.
     """
 
     name: StageName
@@ -108,7 +108,7 @@ def compare(
         folder: keeps what is trained. Where there is a comparison in it, that goes on: what is there isn't trained
             again, and its schedules, rates and seeds count beside those that are given here.
         checkpoint_every: as in `LanesFolder`.
-        backend: as in `run_lanes`.
+        backend: as in `run_lanes`. Schedule-free lanes can't be batched: for them "compiled" and "eager" mean "auto".
         memory: as in `run_lanes`.
         device: as in `run_lanes`.
         observers: are told what happens, from `start` to `close` for each time that lanes are trained.
@@ -135,12 +135,14 @@ def compare(
         share = _share(_given(holdout, before, "holdout", HOLDOUT))
         split = hold_out(task, share, seed=0)
         length = _length(split, place)
+        entered, left_out = parted(entrants(schedules, length), split, place)
         own = Rates.of(task, place)
         terms = Terms(
             task=facts_of(split, length, own),
             holdout=share,
             measure=_measure(task, measure, mode, before),
-            schedules=entrants(schedules, length),
+            schedules=entered,
+            left_out=left_out,
             rates=_rates(rates, own.base, before),
             seeds=_seeds(_given(seeds, before, "seeds", SEEDS), "seeds"),
             selection_seeds=_seeds(
@@ -155,12 +157,12 @@ def compare(
         kept = KeptLanes(None if held is None else held.path, checkpoint_every)
         if held is not None:
             held.keep(terms)
-        train = partial(run_lanes, backend=backend, memory=memory, device=device, stop=stop)
         _Tournament(
             task=split,
             terms=terms,
             kept=kept,
-            run=train,
+            run=partial(run_lanes, memory=memory, device=device, stop=stop),
+            backend=backend,
             observers=tuple(observers),
             on_stage=on_stage,
             halving=halving,
@@ -177,6 +179,7 @@ class _Tournament:
     terms: Terms
     kept: KeptLanes
     run: Callable[..., list[History]]
+    backend: str
     observers: Sequence[LanesObserver]
     on_stage: Callable[[Stage], None]
     halving: bool
@@ -197,10 +200,10 @@ class _Tournament:
         there = runs.keys() if self.halving else runs.keys() - dropped
         return [
             lane
-            for plan, rate in product(self.terms.schedules.values(), outwards)
-            if (str(plan), rate) not in lost
+            for one, rate in product(self.terms.schedules.values(), outwards)
+            if (str(one), rate) not in lost
             for seed in self.terms.seeds_to_select
-            if key_of(lane := Lane(plan, lr=rate, seed=seed)) not in there
+            if key_of(lane := one.lane(rate, seed)) not in there
         ]
 
     def _to_finish(self) -> list[Lane]:
@@ -210,27 +213,30 @@ class _Tournament:
             raise unknown("measure", self.terms.measure.name, {"loss", *known})
         best = chosen_rates(self.terms, runs)
         lanes = [
-            Lane(plan, lr=rate, seed=seed)
-            for name, plan in self.terms.schedules.items()
+            one.lane(rate, seed)
+            for name, one in self.terms.schedules.items()
             if (rate := best[name]) is not None
             for seed in self.terms.final_seeds
         ]
         return [lane for lane in lanes if key_of(lane) not in self.kept.runs["final"]]
 
     def _train_missing(self, stage: StageName, lanes: Sequence[Lane]) -> None:
-        if lanes:
-            self.kept.train(stage, lanes, self._train)
+        for averaging in dict.fromkeys(lane.averaging for lane in lanes):  # the others can be batched
+            self.kept.train(stage, [lane for lane in lanes if lane.averaging == averaging], self._train)
 
     def _train(self, stage: StageName, lanes: Sequence[Lane], folder: LanesFolder | None) -> list[History]:
-        schedules = len({str(lane.plan) for lane in lanes})
-        self.on_stage(Stage(stage, lanes, schedules, len(self.kept.runs[stage])))
+        schedules = {key_of(lane).schedule for lane in lanes}
+        before = sum(key.schedule in schedules for key in self.kept.runs[stage])
+        self.on_stage(Stage(stage, lanes, len(schedules), before))
+        unbatched = lanes[0].averaging is not None and self.backend in BATCHED
+        run = partial(self.run, lanes=lanes, folder=folder, backend="auto" if unbatched else self.backend)
         if stage == "final":
-            return self.run(self.task, lanes, folder=folder, observers=self.observers)
+            return run(self.task, observers=self.observers)
         task = replace(self.task, test=None)  # so that nothing can be chosen by it
         if not self.halving:
-            return self.run(task, lanes, folder=folder, observers=self.observers)
+            return run(task, observers=self.observers)
         halving = Halving(self.terms.measure, self.kept.runs[stage])
-        return self.run(task, lanes, folder=folder, observers=(halving, *self.observers), drop=halving)
+        return run(task, observers=(halving, *self.observers), drop=halving)
 
 
 # --- what is asked for -------------------------------------------------------------------------------

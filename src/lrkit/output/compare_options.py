@@ -1,16 +1,16 @@
 """What `lrkit compare` is asked for."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal, cast
 
 from lrkit.analysis.comparison_folder import read_terms
+from lrkit.analysis.entrants import Schedules
 from lrkit.analysis.lineups import LINEUPS
 from lrkit.output.grid import grid
 from lrkit.output.task_command import LengthOptions, Origin, check_counts, check_length, flag, named_source
-from lrkit.schedules import Plan, Plans
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.training.held_folder import CONFIG
 from lrkit.training.lanes.choice import BACKENDS
@@ -85,7 +85,7 @@ def compare_origin(options: CompareOptions) -> Origin:
     return Origin(named_source(options.task, options), options.threads)
 
 
-def wanted_schedules(options: CompareOptions, folder: Path) -> Sequence[str] | Mapping[str, Plan | Plans]:
+def wanted_schedules(options: CompareOptions, folder: Path) -> Schedules:
     """Line-ups by name, and schedules as texts; without any, those of the comparison in the folder."""
     if options.schedule or options.schedules is not None:
         return [*([] if options.schedules is None else [options.schedules]), *options.schedule]

@@ -9,7 +9,7 @@ from lrkit.analysis.sweep import loss_of
 from lrkit.output.sweep_table import show_loss
 from lrkit.schedules.shares import show_number
 from lrkit.training.history import History
-from lrkit.training.lanes.lane import Lane
+from lrkit.training.lanes.lane import Lane, told
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 
 __all__ = ["SweepProgress", "lanes_bar", "opening"]
@@ -51,7 +51,7 @@ def _whose(lane: Lane) -> str:
     """
     values = {"lr": lane.lr, **lane.hypers, "seed": float(lane.seed)}
     words = (f"{name.replace('_', ' ')} {show_number(value)}" for name, value in values.items() if value is not None)
-    return ", ".join([str(lane.schedule), *words])
+    return ", ".join([told(str(lane.schedule), lane.averaging), *words])
 
 
 class SweepProgress(LanesObserver):

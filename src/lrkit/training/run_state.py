@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from lrkit.schedules import Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.training.averaging import begin_training, measuring
 from lrkit.training.blame import blame, blaming
 from lrkit.training.compiled import CompiledUpdate
 from lrkit.training.data import Batches
@@ -78,6 +79,7 @@ class RunState:
             self.snapshot,
         )
         self.scheduler = plan.bind(self.optimizer, lr=lr, steps=length.steps, policy=policy, **length.sizes)
+        begin_training(self.optimizer, {hyper for hyper, _ in self.scheduler.upcoming(1)})
         self.record = Record(self.setup.made)
 
     # --- going on ---------------------------------------------------------------------------------
@@ -175,12 +177,15 @@ class RunState:
         return history
 
     def _validated(self) -> Means:
-        return (None, {}) if self.valid is None else self._means(self.valid, "valid")
+        if self.valid is None:
+            return None, {}
+        with measuring(self.optimizer):
+            return self._means(self.valid, "valid")
 
     def _tested(self) -> Means:
         if self.test is None:
             return None, {}
-        with unnoticed(self.model, self.place):
+        with unnoticed(self.model, self.place), measuring(self.optimizer):
             return self._means(self.test, "test")
 
     @torch.no_grad()

@@ -43,7 +43,7 @@ class _Watch(Observer):
         self._steps = self._told = 0
 
     def start(self, setup: Setup) -> None:
-        setup.made.update(self._work.lanes[self._number].hypers, lanes=dict(self._work.made))
+        setup.made.update(self._work.lanes[self._number].of_its_own, lanes=dict(self._work.made))
         self._setup, self._steps, self._told = setup, setup.steps_done, setup.steps_done
         self._history = setup.history
 

@@ -21,10 +21,10 @@ from lrkit.training.preparation import Length
 from lrkit.training.randomness import seeded
 from lrkit.training.run_state import RunState
 
-__all__ = ["BACKENDS", "Choice", "choose"]
+__all__ = ["BACKENDS", "BATCHED", "Choice", "choose"]
 
 BACKENDS = ("auto", "compiled", "eager", "sequential", "processes")
-_BATCHED = ("compiled", "eager")
+BATCHED = ("compiled", "eager")
 
 _SHORT = 2.0  # seconds: what takes less one after another isn't worth measuring
 _COMPILING = 20.0  # seconds that compiling is expected to take
@@ -103,7 +103,7 @@ def _chosen(work: Work, trial: Trial, backend: str, limit: int, *, required: boo
     if backend != "auto":
         return Choice(backend, "it was asked for", groups, {}, need)
     chosen, reason, microseconds = _fastest(work, trial.length, groups)
-    return Choice(chosen, reason, groups if chosen in _BATCHED else alone, microseconds, need)
+    return Choice(chosen, reason, groups if chosen in BATCHED else alone, microseconds, need)
 
 
 # --- what is fastest ---------------------------------------------------------------------------------

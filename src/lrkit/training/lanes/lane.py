@@ -3,18 +3,30 @@
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from torch.optim import Optimizer
 
 from lrkit.schedules import Plan, Plans, parse
-from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.shares import as_number
 from lrkit.training.hyper import place, write
 from lrkit.training.randomness import check_seed
+from lrkit.training.schedule_free import ScheduleFree
 from lrkit.training.task import Task
 
-__all__ = ["Lane"]
+__all__ = ["Averaging", "Lane", "told"]
+
+Averaging: TypeAlias = Literal["schedule_free"]
+
+
+def told(schedule: str, averaging: str | None) -> str:
+    """A schedule and what goes with it, as tables say it.
+
+    >>> told("warmup(5%)", "schedule_free")
+    'warmup(5%) with schedule-free averaging'
+    """
+    return schedule if averaging is None else f"{schedule} with {averaging.replace('_', '-')} averaging"
 
 
 @dataclass(frozen=True)
@@ -37,9 +49,12 @@ class Lane:
         alpha: of RMSprop.
         lr_decay: of Adagrad.
         momentum_decay: of NAdam.
+        averaging: "schedule_free" trains with the schedule-free counterpart of the task's optimizer, by the package
+            schedulefree: what is measured is an average of the weights. Hyper-parameters are those of the counterpart.
 
     Raises:
-        InputError, InputTypeError: for a text that is no schedule, and for a value that is no number of at least 0.
+        InputError, InputTypeError: for a text that is no schedule, a value that is no number of at least 0, and an
+            averaging that there isn't.
 
     >>> Lane("warmup(5%) >> linear(to=0)", lr=0.1, seed=3).hypers
     {}
@@ -59,6 +74,7 @@ class Lane:
     alpha: float | None = None
     lr_decay: float | None = None
     momentum_decay: float | None = None
+    averaging: Averaging | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.schedule, str):
@@ -73,6 +89,16 @@ class Lane:
                 object.__setattr__(self, name, as_number(value, name, low=0.0))
                 if name in ("beta1", "beta2") and not value < 1:
                     raise InputError(f"{name} must be less than 1, not {value}")
+        if self.averaging is not None:
+            self._check_averaging()
+
+    def _check_averaging(self) -> None:
+        if self.averaging not in get_args(Averaging):
+            raise unknown("averaging", str(self.averaging), get_args(Averaging))
+        for name in ("momentum", "beta1"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:
+                raise InputError(f"{name} must be above 0 and below 1 with averaging, not {value}")
 
     @property
     def plan(self) -> Plan | Plans:
@@ -85,17 +111,25 @@ class Lane:
         """The hyper-parameters that are the lane's own, but the rate."""
         return {name: value for name in _HYPERS if (value := getattr(self, name)) is not None}
 
+    @property
+    def of_its_own(self) -> dict[str, Any]:
+        """What the lane trains with in the place of what the task has: the hyper-parameters, and averaging."""
+        return self.hypers if self.averaging is None else {**self.hypers, "averaging": self.averaging}
+
     def of(self, task: Task) -> Task:
         """The task with the lane's hyper-parameters in its optimizer, which refuses those that it doesn't have.
+
+        Where the lane averages, the optimizer is the counterpart that does.
 
         >>> import torch
         >>> from lrkit.training.tasks import get
         >>> Lane(momentum=0.8).of(get("mnist-cnn")).optimizer([torch.ones(1)]).param_groups[0]["momentum"]
         0.8
         """
-        if not self.hypers:
-            return task
-        return dataclasses.replace(task, optimizer=_With(task.optimizer, self.hypers))
+        optimizer = task.optimizer if self.averaging is None else ScheduleFree(task.optimizer)
+        if self.hypers:
+            optimizer = _With(optimizer, self.hypers)
+        return task if optimizer is task.optimizer else dataclasses.replace(task, optimizer=optimizer)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able: the schedule as text, and what is the lane's own.
@@ -104,10 +138,11 @@ class Lane:
         {'schedule': 'linear(to=0)', 'lr': 0.1, 'seed': 0, 'momentum': 0.8}
         """
         own = {name: value for name in ("lr", "seed") if (value := getattr(self, name)) is not None}
-        return {"schedule": str(self.schedule), **own, **self.hypers}
+        return {"schedule": str(self.schedule), **own, **self.of_its_own}
 
 
-_HYPERS = tuple(field.name for field in dataclasses.fields(Lane) if field.name not in ("schedule", "lr", "seed"))
+_NO_HYPERS = ("schedule", "lr", "seed", "averaging")
+_HYPERS = tuple(field.name for field in dataclasses.fields(Lane) if field.name not in _NO_HYPERS)
 
 
 @dataclass(frozen=True)

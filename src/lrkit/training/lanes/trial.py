@@ -134,6 +134,8 @@ class Trial:
         task, optimizer = self._work.task, self._optimizer
         if task.precision == "float16":
             raise UnbatchableError("lanes in float16 can't be batched, since each needs a gradient scaler of its own")
+        if any(lane.averaging is not None for lane in self._work.lanes):
+            raise UnbatchableError("lanes can't be batched: there is no rule for schedule-free averaging")
         try:
             rule_of(optimizer)
         except InputError as error:

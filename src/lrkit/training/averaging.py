@@ -1,0 +1,66 @@
+"""Optimizers that keep two sets of weights: those that gradients are taken at, and their average, which is measured."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch.optim import Optimizer
+
+from lrkit.schedules.errors import InputError
+
+__all__ = ["begin_training", "measuring"]
+
+_FIXED = ("momentum", "beta1")
+
+
+@runtime_checkable
+class _Averaging(Protocol):
+    """An optimizer that puts either set into the parameters, such as those of the package schedulefree."""
+
+    def train(self) -> Any:
+        """Put those there that are trained."""
+
+    def eval(self) -> Any:
+        """Put their average there."""
+
+
+def begin_training(optimizer: Optimizer, scheduled: Iterable[str]) -> None:
+    """Have the weights that are trained in the parameters; of other optimizers nothing changes.
+
+    Args:
+        optimizer: any.
+        scheduled: the hyper-parameters that a schedule moves.
+
+    Raises:
+        InputError: for a schedule of what the average is computed from.
+    """
+    if not isinstance(optimizer, _Averaging):
+        return
+    for hyper in _FIXED:
+        if hyper in scheduled:
+            name = type(optimizer).__name__
+            raise InputError(f"{hyper} can't be scheduled with {name}, which finds the average of its weights by it")
+    optimizer.train()
+
+
+@contextmanager
+def measuring(optimizer: Optimizer) -> Iterator[None]:
+    """Have the average in the parameters; of other optimizers nothing changes.
+
+    Afterwards the weights that are trained are there again, bit for bit: `train()` alone would compute them anew, with
+    rounding, and so what is measured would change what is trained.
+    """
+    if not isinstance(optimizer, _Averaging):
+        yield
+        return
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    before = [each.detach().clone() for each in parameters]
+    optimizer.eval()
+    try:
+        yield
+    finally:
+        optimizer.train()
+        with torch.no_grad():
+            for each, value in zip(parameters, before, strict=True):
+                each.copy_(value)
