@@ -58,14 +58,14 @@ def simulated(rng, truth, seeds, spread=1.0, common=2.0):
     return [mean + luck + rng.normal(0, spread, seeds) for mean in truth]
 
 
-@pytest.mark.parametrize("seeds", [3, 5, 20])
+@pytest.mark.parametrize("seeds", [2, 3, 5, 20])
 def test_intervals_of_means_cover_as_often_as_they_say(seeds):
     rng = np.random.default_rng(0)
     held = [found.low <= 1.0 <= found.high for found in (mean_of(rng.normal(1, 3, seeds)) for _ in range(TRIALS))]
     assert abs(np.mean(held) - 0.95) < 4 * np.sqrt(0.95 * 0.05 / TRIALS)
 
 
-@pytest.mark.parametrize(("seeds", "count"), [(3, 4), (5, 4), (5, 9)])
+@pytest.mark.parametrize(("seeds", "count"), [(2, 4), (3, 4), (5, 9), (20, 4)])
 def test_intervals_of_differences_cover_all_at_once(seeds, count):
     rng = np.random.default_rng(1)
     truth = np.linspace(0, 3, count + 1)
@@ -77,12 +77,23 @@ def test_intervals_of_differences_cover_all_at_once(seeds, count):
     assert np.mean(held) > 0.95 - 4 * np.sqrt(0.95 * 0.05 / TRIALS)
 
 
-@pytest.mark.parametrize("seeds", [2, 3, 5, 10])
+@pytest.mark.parametrize("seeds", [2, 3, 5, 20])
 def test_where_all_are_alike_false_verdicts_stay_under_five_percent(seeds):
     rng = np.random.default_rng(2)
     false = 0
     for _ in range(TRIALS):
         reference, *others = simulated(rng, [1.0] * 5, seeds)
+        false += any(each.certain for each in compare_pairs([each - reference for each in others]))
+    assert false / TRIALS < 0.05 + 4 * np.sqrt(0.95 * 0.05 / TRIALS)
+
+
+@pytest.mark.parametrize("samples", [100, 1000])
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_where_all_are_alike_false_verdicts_stay_rare_with_a_metric_that_counts(seeds, samples):
+    rng = np.random.default_rng(6)
+    false = 0
+    for _ in range(TRIALS):
+        reference, *others = rng.binomial(samples, 0.9, (5, seeds)) / samples
         false += any(each.certain for each in compare_pairs([each - reference for each in others]))
     assert false / TRIALS < 0.05 + 4 * np.sqrt(0.95 * 0.05 / TRIALS)
 
@@ -184,8 +195,22 @@ def test_one_seed_supports_no_verdict():
 
 
 def test_the_same_numbers_are_the_same():
-    found = compare_histories([candidate("a", [1.0, 1.1]), candidate("b", [1.0, 1.1])])
-    assert found.verdict[0] == "b and a can't be told apart with 2 seeds: their numbers are the same."
+    pairs = {"a": [1.0, 1.1, 1.3], "b": [1.0, 1.1, 1.3], "c": [1.1, 1.1, 1.4]}
+    found = compare_histories(candidate(name, finals) for name, finals in pairs.items())
+    assert found.verdict[0] == (
+        "c and a can't be told apart with 3 seeds; about 10 would be needed for a difference of this size."
+    )
+    assert found.verdict[1] == "b and a have the same numbers."
+
+
+@pytest.mark.parametrize(
+    ("differences", "p_value", "needed"),
+    [([0.25, -0.25], 1.0, None), ([0.25, 0.25], 0.5, 6), ([0.25] * 6, 2**-5, 6), ([0.022, 0.022 + 2e-17], 0.5, 6)],
+)
+def test_differences_without_a_mean_or_a_spread(differences, p_value, needed):
+    [found] = compare_pairs([np.array(differences)])
+    assert (found.p_value, found.seeds_needed) == (pytest.approx(p_value), needed)
+    assert seeds_needed(np.array([1.0, 1.0 + 1e-10])) == 2
 
 
 def test_seeds_that_change_nothing_are_said():
@@ -204,7 +229,7 @@ def test_runs_that_diverge_put_a_schedule_last_and_out_of_the_comparison():
     )
     assert [each.name for each in found.standings] == ["a", "c", "b"]
     assert found.by_name["b"].difference is None
-    assert "b diverged with 1 of 2 seeds, so it isn't compared." in found.verdict
+    assert "b has no finite test loss with 1 of 2 seeds, so it isn't compared." in found.verdict
 
 
 def test_a_schedule_without_a_rate_has_no_runs():
@@ -225,7 +250,7 @@ def test_a_metric_that_is_to_be_high():
     runs = [[history(1.0, accuracy=each) for each in shares] for shares in ([0.9, 0.91, 0.93], [0.5, 0.52, 0.51])]
     found = compare_histories([candidate("a", runs[0]), candidate("b", runs[1])], measure="accuracy")
     assert found.measure.mode == "max"
-    assert found.verdict[0].startswith("a is better than b (by 0.4")
+    assert found.verdict[0].startswith("a is better than b (by 40 percentage points, p < 0.001).")
     assert found.by_name["a"].final["loss"].mean == 1.0
 
 
@@ -272,7 +297,8 @@ def test_json_has_what_is_promised():
         [candidate("a", [1.0, 1.1], tried), candidate("b", [2.0, 2.4]), candidate("c", [diverged()])]
     )
     data = json.loads(json.dumps(found.to_dict(), allow_nan=False))
-    assert data["verdict"].startswith("a is better than b") or "can't be told apart" in data["verdict"]
+    assert data["verdict"] == " ".join(found.verdict)
+    assert data["verdict"].startswith("b and a can't be told apart with 2 seeds; about ")
     assert data["reference"] == "a"
     second = data["schedules"][1]
     assert (second["name"], second["best_lr"], second["n_seeds"]) == ("b", 0.1, 2)

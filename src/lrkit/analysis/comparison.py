@@ -168,7 +168,7 @@ class Standing:
         schedule: as text.
         best_lr: the rate of its runs.
         n_seeds: how many runs there are.
-        diverged: how many of them did.
+        diverged: how many of them have no finite measure at their end, as those that diverged.
         final: what is measured, by name ("loss" and the metrics), after the last epoch.
         best: the same after the epoch with the lowest validation loss (training loss without validation).
         difference: to the reference; None for the reference itself, and where either has diverged runs.

@@ -181,9 +181,7 @@ def _notes(standings: Sequence[Standing], named: Mapping[str, Candidate], measur
         if each.at_edge is not None
     ]
     if measure.data != "test" and any(each.tried for each in standings):
-        notes.append(
-            f"There are no test data: the {measure.data} loss that chose the rates is reported too, which flatters all."
-        )
+        notes.append(f"There are no test data: the {measure} that chose the rates is reported too, which flatters all.")
     seeds = {frozenset(each.runs) for each in named.values() if each.runs}
     if len(seeds) > 1:
         notes.append("The schedules have runs of different seeds: differences are over those that both have.")

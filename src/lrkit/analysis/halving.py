@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping
 
 from lrkit.analysis.comparison import Measure
 from lrkit.analysis.kept_lanes import Key, Runs, key_of
-from lrkit.analysis.selection import cost_of, is_dropped
+from lrkit.analysis.selection import cost_of
+from lrkit.analysis.standings import is_dropped
 from lrkit.training.history import History
 from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 

@@ -10,7 +10,8 @@ from lrkit.analysis.comparison import Candidate, Comparison, NothingEndedError
 from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.comparisons import compare_histories
 from lrkit.analysis.kept_lanes import KeptLanes, Runs, StageName
-from lrkit.analysis.selection import best_rate, is_dropped
+from lrkit.analysis.selection import best_rate
+from lrkit.analysis.standings import is_dropped
 from lrkit.analysis.terms import Terms
 from lrkit.schedules.errors import InputError, shown
 from lrkit.training.history import History

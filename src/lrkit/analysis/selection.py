@@ -4,10 +4,10 @@ import math
 from collections.abc import Mapping
 
 from lrkit.analysis.comparison import Measure
-from lrkit.analysis.standings import held_out_value
+from lrkit.analysis.standings import held_out_value, is_dropped
 from lrkit.training.history import EpochRecord, History
 
-__all__ = ["best_rate", "cost_of", "is_dropped"]
+__all__ = ["best_rate", "cost_of"]
 
 
 def cost_of(record: EpochRecord, measure: Measure) -> float:
@@ -20,11 +20,6 @@ def cost_of(record: EpochRecord, measure: Measure) -> float:
     if not math.isfinite(value):
         return math.inf
     return value if measure.mode == "min" else -value
-
-
-def is_dropped(history: History) -> bool:
-    """Whether it ended early since its rate had lost."""
-    return bool(history.made.get("dropped", False))
 
 
 def best_rate(tried: Mapping[float, Mapping[int, History]], measure: Measure) -> float | None:

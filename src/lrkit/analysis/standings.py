@@ -10,7 +10,7 @@ from lrkit.analysis.comparison import Candidate, Measure, Reached, Sensitivity, 
 from lrkit.analysis.paired import mean_of
 from lrkit.training.history import EpochRecord, History, best_epoch
 
-__all__ = ["final_values", "held_out_value", "measured", "sound", "stand", "tried_rates", "tried_value"]
+__all__ = ["final_values", "held_out_value", "is_dropped", "measured", "sound", "stand", "tried_rates", "tried_value"]
 
 _FACTOR = 3.0  # beside the best rate
 _NEAR = 1.05  # as good as that far
@@ -24,7 +24,12 @@ def held_out_value(record: EpochRecord, name: str) -> float:
 
 def sound(histories: Iterable[History]) -> list[History]:
     """Those that came to their end with finite numbers."""
-    return [each for each in histories if each.epochs and each.diverged is None and not each.made.get("dropped")]
+    return [each for each in histories if each.epochs and each.diverged is None and not is_dropped(each)]
+
+
+def is_dropped(history: History) -> bool:
+    """Whether it ended early since its rate had lost."""
+    return bool(history.made.get("dropped", False))
 
 
 def final_values(candidate: Candidate, measure: Measure) -> dict[int, float]:
@@ -82,9 +87,8 @@ def _reached(runs: Sequence[History], measure: Measure, target: float) -> Reache
     if 2 * len(there) <= len(runs):
         return Reached(len(there), len(runs), None, None)
     missing = [math.inf] * (len(runs) - len(there))
-    steps = float(np.median([each[0] for each in there] + missing))
-    seconds = float(np.median([each[1] for each in there] + missing))
-    return Reached(len(there), len(runs), *((steps, seconds) if math.isfinite(steps) else (None, None)))
+    steps, seconds = (float(np.median([each[part] for each in there] + missing)) for part in (0, 1))
+    return Reached(len(there), len(runs), steps, seconds)
 
 
 def _first(history: History, measure: Measure, target: float) -> tuple[int, float] | None:
@@ -112,7 +116,7 @@ def _tried(lr: float, runs: Mapping[int, History], measure: Measure) -> Tried:
     epochs = min(each.epoch for each in last)
     if any(each.diverged is not None for each in runs.values()) or not all(map(math.isfinite, values)):
         return Tried(lr, None, "diverged", epochs)
-    dropped = any(each.made.get("dropped") for each in runs.values())
+    dropped = any(map(is_dropped, runs.values()))
     return Tried(lr, float(np.mean(values)), "dropped" if dropped else "ended", epochs)
 
 

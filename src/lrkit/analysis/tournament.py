@@ -19,7 +19,7 @@ from lrkit.analysis.halving import Halving
 from lrkit.analysis.kept_lanes import KeptLanes, StageName, key_of
 from lrkit.analysis.reading import chosen_rates, reading_of
 from lrkit.analysis.search import Rates
-from lrkit.analysis.selection import is_dropped
+from lrkit.analysis.standings import is_dropped
 from lrkit.analysis.terms import FIRST_SELECTION_SEED, Terms, facts_of
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.shares import as_count, as_number, as_positive

@@ -18,24 +18,26 @@ def say_verdict(standings: Sequence[Standing], reference: str, measure: Measure)
         reference: the name of the schedule that the others are compared with.
         measure: what they are compared by.
     """
-    sound = [each for each in standings if each.final and not each.diverged]
     pairs = [(each, each.difference) for each in standings if each.difference is not None]
     sign = 1.0 if measure.mode == "min" else -1.0
     better = [(each, found) for each, found in pairs if found.certain and sign * found.mean < 0]
     worse = [(each, found) for each, found in pairs if found.certain and sign * found.mean > 0]
-    alike = [(each, found) for each, found in pairs if not found.certain]
+    same = [each.name for each, found in pairs if found.low == found.high == 0]
+    alike = [(each, found) for each, found in pairs if not found.certain and each.name not in same]
     sentences = []
     if better:
-        sentences.append(_better(better, reference))
+        sentences.append(_better(better, reference, measure))
     if worse:
-        sentences.append(f"{reference} is better than {_join([_by(*each) for each in worse])}.")
+        sentences.append(f"{reference} is better than {_join([_by(*each, measure) for each in worse])}.")
     if alike:
         names = _apart([each.name for each, _ in alike], reference, all_others=len(alike) == len(standings) - 1)
         sentences.append(f"{names} with {_seeds(alike[0][1].n)}{_needed([found for _, found in alike])}.")
-    if sound:
+    if same:
+        sentences.append(f"{_join([*same, reference])} have the same numbers.")
+    if sound := [each for each in standings if each.final and not each.diverged]:
         sentences.append(_lead(sound, measure))
     sentences += [
-        f"{each.name} diverged with {each.diverged} of {_seeds(each.n_seeds)}, so it isn't compared."
+        f"{each.name} has no finite {measure} with {each.diverged} of {_seeds(each.n_seeds)}, so it isn't compared."
         for each in standings
         if each.diverged and each.n_seeds
     ]
@@ -43,20 +45,21 @@ def say_verdict(standings: Sequence[Standing], reference: str, measure: Measure)
     return sentences
 
 
-def _better(better: Sequence[tuple[Standing, Difference]], reference: str) -> str:
+def _better(better: Sequence[tuple[Standing, Difference]], reference: str, measure: Measure) -> str:
     if len(better) == 1:
         [(standing, found)] = better
-        return f"{standing.name} is better than {reference} ({say_difference(found)})."
-    return f"{_join([_by(*each) for each in better])} are better than {reference}."
+        return f"{standing.name} is better than {reference} ({say_difference(found, measure)})."
+    return f"{_join([_by(*each, measure) for each in better])} are better than {reference}."
 
 
 def _lead(sound: Sequence[Standing], measure: Measure) -> str:
     first = sound[0]
     rate = "" if first.best_lr is None else f" at learning rate {first.best_lr:.6g}"
+    mean = say_mean(first.final[measure.name], measure)
     if len(sound) == 1:
-        return f"{first.name}{rate} has a mean {measure} of {say_mean(first.final[measure.name])}."
+        return f"{first.name}{rate} has a mean {measure} of {mean}."
     extreme = "lowest" if measure.mode == "min" else "highest"
-    return f"{first.name}{rate} has the {extreme} mean {measure}: {say_mean(first.final[measure.name])}."
+    return f"{first.name}{rate} has the {extreme} mean {measure}: {mean}."
 
 
 def _apart(names: Sequence[str], reference: str, *, all_others: bool) -> str:
@@ -71,8 +74,6 @@ def _needed(alike: Sequence[Difference]) -> str:
     """How many seeds would be; two at least where there is one, which says nothing of how seeds differ."""
     if alike[0].n < 2:
         return ", which says nothing of chance: at least 2 are needed, better 5"
-    if all(found.low == found.high == 0 for found in alike):
-        return ": their numbers are the same"
     counts = sorted(math.inf if found.seeds_needed is None else found.seeds_needed for found in alike)
     few, many = say_seeds(counts[0]), say_seeds(counts[-1])
     size = "a difference of this size" if len(alike) == 1 else "differences of these sizes"
@@ -104,15 +105,25 @@ def say_p(p_value: float) -> str:
     return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.2g}"
 
 
-def say_mean(mean: Mean) -> str:
+def say_mean(mean: Mean, measure: Measure) -> str:
     """A mean, with its interval where there is one, to as many digits as the interval makes sense of.
 
-    >>> say_mean(Mean(0.081234, 0.079871, 0.082597, 5)), say_mean(Mean(0.081234, None, None, 1))
+    >>> say_mean(Mean(0.081234, 0.079871, 0.082597, 5), Measure()), say_mean(Mean(0.081234, None, None, 1), Measure())
     ('0.0812 (0.0799 to 0.0826)', '0.08123')
+    >>> say_mean(Mean(0.97462, 0.97368, 0.97556, 5), Measure("accuracy", "max"))
+    '97.462 % (97.368 % to 97.556 %)'
     """
+    scale, unit = _unit(measure)
     if mean.low is None or mean.high is None:
-        return f"{mean.mean:.4g}"
-    return "{} ({} to {})".format(*show_digits((mean.mean, mean.low, mean.high), (mean.high - mean.low) / 2))
+        return f"{scale * mean.mean:.4g}{unit}"
+    numbers = [scale * each for each in (mean.mean, mean.low, mean.high)]
+    middle, low, high = (each + unit for each in show_digits(numbers, (numbers[2] - numbers[1]) / 2))
+    return f"{middle} ({low} to {high})"
+
+
+def _unit(measure: Measure) -> tuple[float, str]:
+    """Accuracies are told in percent, as everywhere."""
+    return (100.0, " %") if measure.name == "accuracy" else (1.0, "")
 
 
 def show_digits(values: Iterable[float], error: float) -> list[str]:
@@ -125,14 +136,16 @@ def show_digits(values: Iterable[float], error: float) -> list[str]:
     return [f"{value:.{max(0, int(places))}f}" if places <= _MOST_PLACES else f"{value:.4g}" for value in values]
 
 
-def say_difference(found: Difference) -> str:
+def say_difference(found: Difference, measure: Measure) -> str:
     """How large a difference is, without its sign, and how sure."""
+    scale, unit = _unit(measure)
+    points = " percentage points" if unit else ""
     chance = "" if found.p_value is None else f", {say_p(found.p_value)}"
-    return f"by {abs(found.mean):.2g}{chance}"
+    return f"by {scale * abs(found.mean):.2g}{points}{chance}"
 
 
-def _by(standing: Standing, found: Difference) -> str:
-    return f"{standing.name} ({say_difference(found)})"
+def _by(standing: Standing, found: Difference, measure: Measure) -> str:
+    return f"{standing.name} ({say_difference(found, measure)})"
 
 
 def _join(parts: Sequence[str]) -> str:
