@@ -207,7 +207,7 @@ def test_the_rates_by_default_are_around_the_tasks_own():
     assert list(found.candidates["constant()"].tried) == [0.001, 0.00316228, 0.01, 0.0316228, 0.1, 0.316228, 1, 3.16228]
 
 
-def test_a_measure_that_a_forward_does_not_have_is_said():
+def test_a_measure_that_a_forward_does_not_have_is_said_before_anything_is_kept(tmp_path):
     def forward(model, batch):
         x, y = batch
         return nn.functional.mse_loss(model(x), y), len(x), {"gap_loss": (model(x) - y).abs().mean()}
@@ -215,8 +215,17 @@ def test_a_measure_that_a_forward_does_not_have_is_said():
     task = replace(TINY, loss=None, forward=forward)
     found, _ = compare(task, ["constant()"], seeds=1, rates=[0.1], measure="gap_loss")
     assert found.measure.mode == "min"
+    before = torch.get_rng_state()
     with pytest.raises(InputError, match="unknown measure 'gab_loss', did you mean 'gap_loss'"):
-        compare(task, ["constant()"], seeds=1, rates=[0.1], measure="gab_loss")
+        lrkit.compare(
+            task,
+            ["constant()"],
+            measure="gab_loss",
+            folder=tmp_path / "new",
+            on_stage=lambda stage: pytest.fail(f"{stage.name} began"),
+        )
+    assert not (tmp_path / "new").exists()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # --- line-ups ------------------------------------------------------------------------------------------

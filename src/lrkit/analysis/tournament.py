@@ -1,7 +1,7 @@
 """The tournament: each schedule at its own best learning rate, chosen on held-out data, then with fresh seeds."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 import torch
 
-from lrkit.analysis.comparison import Comparison, Measure
+from lrkit.analysis.comparison import Comparison
 from lrkit.analysis.comparison_folder import ComparisonFolder
-from lrkit.analysis.comparisons import measure_of
 from lrkit.analysis.entrants import Schedules, entrants
 from lrkit.analysis.halving import Halving
 from lrkit.analysis.kept_lanes import KeptLanes, StageName, key_of
@@ -21,6 +20,7 @@ from lrkit.analysis.reading import chosen_rates, reading_of
 from lrkit.analysis.search import Rates
 from lrkit.analysis.selection import is_dropped
 from lrkit.analysis.terms import FIRST_SELECTION_SEED, Terms, facts_of
+from lrkit.analysis.wanted_measure import wanted_measure
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.shares import as_count, as_number, as_positive
 from lrkit.training.checkpoint import Pace
@@ -139,7 +139,7 @@ def compare(
         terms = Terms(
             task=facts_of(split, length, own),
             holdout=share,
-            measure=_measure(task, measure, mode, before),
+            measure=wanted_measure(split, measure, mode, before, place),
             schedules=entrants(schedules, length),
             rates=_rates(rates, own.base, before),
             seeds=_seeds(_given(seeds, before, "seeds", SEEDS), "seeds"),
@@ -204,11 +204,7 @@ class _Tournament:
         ]
 
     def _to_finish(self) -> list[Lane]:
-        runs = self.kept.runs["selection"]
-        known = {name for history in runs.values() for name in history.epochs[-1].metrics}
-        if self.terms.measure.name not in {"loss", *known}:
-            raise unknown("measure", self.terms.measure.name, {"loss", *known})
-        best = chosen_rates(self.terms, runs)
+        best = chosen_rates(self.terms, self.kept.runs["selection"])
         lanes = [
             Lane(plan, lr=rate, seed=seed)
             for name, plan in self.terms.schedules.items()
@@ -261,17 +257,6 @@ def _given(value: Any, before: Terms | None, name: str, default: Any) -> Any:
 def _length(task: Task, place: torch.device) -> Length:
     with seeded(0, place):
         return length_of(task, batches_of(task, task.train, "train", place, 0).count)
-
-
-def _measure(task: Task, measure: str | None, mode: str | None, before: Terms | None) -> Measure:
-    if before is not None and (measure is None or measure == before.measure.name):
-        name, mode = before.measure.name, before.measure.mode if mode is None else mode
-    else:
-        name = "loss" if measure is None else measure
-    known = ["loss", *(task.loss if isinstance(task.loss, Mapping) else ()), *task.metrics]
-    if task.forward is None and name not in known:  # what a forward measures isn't known before it has
-        raise unknown("measure", str(name), known)
-    return measure_of(name, mode)
 
 
 def _rates(rates: object, base: float, before: Terms | None) -> tuple[float, ...]:
