@@ -190,6 +190,18 @@ def test_no_choice_sees_the_test_data():
     assert honest.made["samples"] == {"train": 100, "valid": 20, "test": 60}
 
 
+def test_nothing_is_held_out_of_a_task_with_validation_and_test_data(tmp_path):
+    task = replace(TINY, test=TINY.valid)
+    asked = {"seeds": 1, "rates": [0.1], "folder": tmp_path / "a"}
+    found, _ = compare(task, ["constant()"], **asked)
+    assert (found.made["holdout"], found.made["samples"]["train"]) == (None, 40)
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["holdout"] is None
+    assert same(compare(task, [], **asked)[0], found)
+    assert read_tournament(tmp_path / "a").terms.holdout is None
+    with pytest.raises(InputError, match="holdout must be left out, not 0.3: the task has both valid and test"):
+        compare(task, ["constant()"], holdout=0.3)
+
+
 def test_rates_can_be_chosen_by_a_metric():
     task = TASKS["SGD"]()
     found, _ = compare(task, ["constant()"], seeds=1, measure="accuracy")

@@ -24,7 +24,7 @@ class Terms:
 
     Attributes:
         task: what says that a task is the same: see `facts_of`.
-        holdout: the share of the training data that is held out.
+        holdout: the share of the training data that is held out; None for a task that has validation and test data.
         measure: what rates are chosen by, and schedules compared by.
         schedules: by name.
         rates: that each schedule is tried at, lowest first.
@@ -35,7 +35,7 @@ class Terms:
     """
 
     task: Mapping[str, Any]
-    holdout: float
+    holdout: float | None
     measure: Measure
     schedules: Mapping[str, Plan | Plans]
     rates: tuple[float, ...]
@@ -135,7 +135,7 @@ class Terms:
         """
         return cls(
             task=dict(written["task"]),
-            holdout=float(written["holdout"]),
+            holdout=None if written["holdout"] is None else float(written["holdout"]),
             measure=measure_of(written["measure"], written["mode"]),
             schedules={name: from_json(json.dumps(each)) for name, each in written["schedules"].items()},
             rates=tuple(map(float, written["rates"])),

@@ -90,7 +90,8 @@ def compare(
 
     Args:
         task: what is trained. A part of `task.train` is held out and takes the place of `task.valid`, which becomes
-            the test data: plateaus and early stopping see the held-out part only.
+            the test data: plateaus and early stopping see the held-out part only. A task that has `valid` and `test`
+            both stays as it is: rates are chosen by `valid`.
         schedules: plans or their texts, which are called by their text; a mapping from names to them; or the name of
             a line-up, "tutorial" or "modern".
         reference: the name of the schedule that the others are compared with; by default the one that was the best in
@@ -103,7 +104,8 @@ def compare(
             task's own rate to about thirty times it.
         seeds: final runs of each schedule, by default 5.
         selection_seeds: runs of each rate in the search, by default 2.
-        holdout: the share of the training data that is held out, by default a sixth.
+        holdout: the share of the training data that is held out, by default a sixth; not for a task that has `valid`
+            and `test` both.
         halving: drop rates that have lost on the way; False trains all of them to the end.
         folder: keeps what is trained. Where there is a comparison in it, that goes on: what is there isn't trained
             again, and its schedules, rates and seeds count beside those that are given here.
@@ -132,8 +134,8 @@ def compare(
     place = _checked_place(task, backend, memory, checkpoint_every, device)
     with nullcontext() if folder is None else ComparisonFolder(folder) as held:
         before = None if held is None else held.before
-        share = _share(_given(holdout, before, "holdout", HOLDOUT))
-        split = hold_out(task, share, seed=0)
+        share = _share(task, holdout, before)
+        split = task if share is None else hold_out(task, share, seed=0)
         length = _length(split, place)
         own = Rates.of(task, place)
         terms = Terms(
@@ -273,8 +275,17 @@ def _rates(rates: object, base: float, before: Terms | None) -> tuple[float, ...
     return found
 
 
-def _share(value: object) -> float:
-    return as_number(value, "holdout", low=0.0, high=1.0, low_open=True, high_open=True)
+def _share(task: Task, holdout: float | None, before: Terms | None) -> float | None:
+    """What is held out of the training data; None for a task that has validation and test data both."""
+    if task.valid is not None and task.test is not None:
+        if holdout is not None:
+            raise InputError(
+                f"holdout must be left out, not {shown(holdout)}: the task has both valid and test, so rates are "
+                "chosen by its valid"
+            )
+        return None
+    share = HOLDOUT if before is None or before.holdout is None else before.holdout
+    return as_number(share if holdout is None else holdout, "holdout", low=0.0, high=1.0, low_open=True, high_open=True)
 
 
 def _seeds(count: object, name: str) -> int:
