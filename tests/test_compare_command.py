@@ -387,6 +387,12 @@ def test_what_is_there_is_shown_again_and_extended(lrkit, task):
     assert {rate["lr"] for each in more["schedules"] for rate in each["tried"]} == {0.1, 1.0}
 
 
+def test_the_measure_is_that_of_the_comparison_in_the_folder(lrkit, task):
+    compare_json(lrkit, task, *FEW, "--measure", "accuracy", "--out", "here")
+    again = compare_json(lrkit, task, "--backend", "eager", "--out", "here")
+    assert again["measure"]["name"] == "accuracy"
+
+
 def test_an_interruption_before_training_began_leaves_nothing(lrkit, tmp_path):
     broken = TASK.replace("model=lambda: torch.nn.Linear(3, 2)", "model=interrupted")
     (tmp_path / "early.py").write_text("def interrupted():\n    raise KeyboardInterrupt\n" + broken)

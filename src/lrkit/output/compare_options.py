@@ -36,7 +36,7 @@ class CompareOptions(LengthOptions):
     selection_seeds: int | None
     reference: str | None
     target: float | None
-    measure: str
+    measure: str | None
     mode: str | None
     holdout: float | None
     halving: bool
