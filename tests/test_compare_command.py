@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -385,6 +386,19 @@ def test_what_is_there_is_shown_again_and_extended(lrkit, task):
         "cosine(to=0)": 3,
     }
     assert {rate["lr"] for each in more["schedules"] for rate in each["tried"]} == {0.1, 1.0}
+
+
+def test_the_command_makes_an_extended_comparison_anew(lrkit, task, tmp_path):
+    few = ["--lr", "0.3", "--seeds", 1, "--selection-seeds", 1, "--backend", "eager"]
+    compare_json(lrkit, task, "--epochs", 3, *few, "--schedules", "tutorial", "--holdout", 0.25, "--out", "here")
+    extension = ["--schedule", "linear(to=0)", "--lr", "0.1", "--reference", "StepLR", "--target", 0.5]
+    found = compare_json(lrkit, task, "--epochs", 3, *extension, "--seeds", 2, "--backend", "eager", "--out", "here")
+    shutil.rmtree(tmp_path / "here")
+    anew = compare_json(lrkit, *shlex.split(found["command"])[2:])
+    assert (anew["command"], anew["reference"], anew["target"]) == (found["command"], "StepLR", 0.5)
+    assert anew["made"]["holdout"] == 0.25
+    told = [{each["name"]: (each["best_lr"], each["valid_loss"]) for each in one["schedules"]} for one in (found, anew)]
+    assert told[0] == told[1]
 
 
 def test_the_measure_is_that_of_the_comparison_in_the_folder(lrkit, task):

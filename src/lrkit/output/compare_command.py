@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 
 from lrkit.analysis.comparison import Comparison, NothingEndedError
+from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.tournament import Stage, compare
 from lrkit.output.compare_options import CompareOptions, compare_origin, wanted_schedules
 from lrkit.output.compare_progress import CompareProgress
@@ -30,7 +31,7 @@ def compare_schedules(options: CompareOptions) -> None:
             typer.echo(f"goes on with the comparison in {folder}")
         began = time.perf_counter()
         comparison = _compare(task, options, folder, shown=shown)
-        seconds, command = time.perf_counter() - began, options.command(folder)
+        seconds, command = time.perf_counter() - began, options.whole(read_terms(folder)[0]).command(folder)
         result = {**comparison.to_dict(), "command": command, "run_dir": str(folder), "wall_seconds": seconds}
         if options.json:
             typer.echo(json.dumps(result, allow_nan=False))

@@ -1,16 +1,17 @@
 """What `lrkit compare` is asked for."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, cast
 
-from lrkit.analysis.comparison_folder import read_terms
+from lrkit.analysis.comparisons import measure_of
 from lrkit.analysis.lineups import LINEUPS
+from lrkit.analysis.terms import Terms
 from lrkit.output.grid import grid
 from lrkit.output.task_command import LengthOptions, Origin, check_counts, check_length, flag, named_source
-from lrkit.schedules import Plan, Plans
+from lrkit.schedules import parse
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.training.held_folder import CONFIG
 from lrkit.training.lanes.choice import BACKENDS
@@ -63,6 +64,37 @@ class CompareOptions(LengthOptions):
         halving = [] if self.halving else ["--no-halving"]
         return shlex.join([*words, *halving, "--out", str(folder)])
 
+    def whole(self, terms: Terms) -> "CompareOptions":
+        """The options that make a comparison of those terms anew, whatever was there when these were given.
+
+        A line-up is named where all of it takes part; all other schedules are called by their texts.
+        """
+        lineup = next((name for name in LINEUPS if _takes_part(name, terms)), None)
+        named = () if lineup is None else LINEUPS[lineup](terms.task["epochs"])
+        texts = {name: str(plan) for name, plan in terms.schedules.items() if name not in named}
+        name, mode = terms.measure.name, terms.measure.mode
+        return replace(
+            self,
+            schedule=list(texts.values()),
+            schedules=lineup,
+            lr=[",".join(map(repr, terms.rates))],
+            seeds=terms.seeds,
+            selection_seeds=terms.selection_seeds,
+            reference=None if terms.reference is None else texts.get(terms.reference, terms.reference),
+            target=terms.target,
+            measure=name,
+            mode=None if name.endswith(("loss", "accuracy")) and measure_of(name, None).mode == mode else mode,
+            holdout=terms.holdout,
+        )
+
+
+def _takes_part(lineup: str, terms: Terms) -> bool:
+    """Whether all schedules of a line-up are there under their names."""
+    if terms.task["epochs"] is None:
+        return False
+    texts = LINEUPS[lineup](terms.task["epochs"])
+    return all(terms.schedules.get(name) == parse(text) for name, text in texts.items())
+
 
 def compare_origin(options: CompareOptions) -> Origin:
     """Where the task comes from.
@@ -85,10 +117,8 @@ def compare_origin(options: CompareOptions) -> Origin:
     return Origin(named_source(options.task, options), options.threads)
 
 
-def wanted_schedules(options: CompareOptions, folder: Path) -> Sequence[str] | Mapping[str, Plan | Plans]:
-    """Line-ups by name, and schedules as texts; without any, those of the comparison in the folder."""
+def wanted_schedules(options: CompareOptions, folder: Path) -> Sequence[str]:
+    """Line-ups by name, and schedules as texts; without any, no others than the comparison in the folder has."""
     if options.schedule or options.schedules is not None:
         return [*([] if options.schedules is None else [options.schedules]), *options.schedule]
-    if (folder / CONFIG).is_file():
-        return read_terms(folder)[0].schedules
-    return [_DEFAULT_LINEUP]
+    return [] if (folder / CONFIG).is_file() else [_DEFAULT_LINEUP]
