@@ -346,6 +346,12 @@ def test_the_records_alone_say_the_same(tmp_path, whole):
     assert math.isfinite(reading.made["seconds"])
 
 
+@pytest.mark.parametrize("text", ["every(1ep, staircase(every=2))", "StepLR(step_size=2)", " StepLR( 2 )"])
+def test_the_reference_may_be_any_text_of_a_schedule(text):
+    found, _ = compare(TINY, ["constant()", "StepLR(step_size=2)"], seeds=1, rates=[0.1], reference=text)
+    assert found.reference == "every(1ep, staircase(every=2))"
+
+
 def test_what_makes_runs_less_alike_is_said(tmp_path):
     task = replace(
         TINY,

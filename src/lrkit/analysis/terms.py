@@ -8,7 +8,7 @@ from typing import Any
 from lrkit.analysis.comparison import Measure
 from lrkit.analysis.comparisons import measure_of
 from lrkit.analysis.search import Rates
-from lrkit.schedules import Plan, Plans, from_json, to_json
+from lrkit.schedules import Plan, Plans, from_json, parse, to_json
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.preparation import Length
 from lrkit.training.task import Task
@@ -93,20 +93,20 @@ class Terms:
         ]
 
     def checked(self) -> "Terms":
-        """The same, with the reference by its name, which it may be given by its text too.
+        """The same, with the reference by its name, which it may be given by any of its texts too.
 
         Raises:
             InputError: where it is neither, and where there is no schedule.
         """
         if not self.schedules:
             raise InputError("schedules has no schedule in it")
-        names = {
-            **{str(plan): name for name, plan in self.schedules.items()},
-            **{name: name for name in self.schedules},
-        }
-        if self.reference is not None and self.reference not in names:
+        if self.reference is None or self.reference in self.schedules:
+            return self
+        wanted = _plan(self.reference)
+        found = [name for name, plan in self.schedules.items() if plan == wanted]
+        if not found:
             raise unknown("reference", str(self.reference), self.schedules)
-        return self if self.reference is None else replace(self, reference=names[self.reference])
+        return replace(self, reference=found[0])
 
     # --- as JSON ----------------------------------------------------------------------------------
 
@@ -158,6 +158,14 @@ def facts_of(task: Task, length: Length, rates: Rates) -> dict[str, Any]:
         "ratios": [base / rates.base for base in rates.bases],
         "samples": {name: _count(getattr(task, name, None)) for name in ("train", "valid", "test")},
     }
+
+
+def _plan(text: object) -> Plan | Plans | None:
+    """The schedule of a text; None for what is none."""
+    try:
+        return parse(text) if isinstance(text, str) else None
+    except (InputError, InputTypeError):
+        return None
 
 
 def _count(data: Any) -> int | None:

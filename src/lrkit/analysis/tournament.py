@@ -94,8 +94,8 @@ def compare(
             both stays as it is: rates are chosen by `valid`.
         schedules: plans or their texts, which are called by their text; a mapping from names to them; or the name of
             a line-up, "tutorial" or "modern".
-        reference: the name of the schedule that the others are compared with; by default the one that was the best in
-            the search.
+        reference: the name or text of the schedule that the others are compared with; by default the one that was
+            the best in the search.
         target: a value of the measure; the comparison says when it is reached.
         measure: what schedules are compared by and rates are chosen by: "loss", the default, or a metric's name.
         mode: whether "min" or "max" is better; by default "min" for losses and "max" for
