@@ -407,6 +407,17 @@ def test_the_measure_is_that_of_the_comparison_in_the_folder(lrkit, task):
     assert again["measure"]["name"] == "accuracy"
 
 
+def test_a_folder_that_can_not_go_on_is_not_said_to(lrkit, task, tmp_path):
+    lrkit("compare", task, *FEW, "--out", "here", "--quiet")
+    status, out, err = lrkit("compare", task, *FEW, "--holdout", 0.4, "--out", "here")
+    assert (status, out) == (2, "")
+    assert "so it can't go on with 0.4" in err
+    (tmp_path / "here" / "config.json").write_text("{")
+    status, out, err = lrkit("compare", task, *FEW, "--out", "here")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
+
+
 def test_an_interruption_before_training_began_leaves_nothing(lrkit, tmp_path):
     broken = TASK.replace("model=lambda: torch.nn.Linear(3, 2)", "model=interrupted")
     (tmp_path / "early.py").write_text("def interrupted():\n    raise KeyboardInterrupt\n" + broken)

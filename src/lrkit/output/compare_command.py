@@ -27,8 +27,6 @@ def compare_schedules(options: CompareOptions) -> None:
     with loaded(compare_origin(options), debug=options.debug) as task:
         folder = new_folder(f"{task.name}-compare") if options.out is None else options.out
         shown = not (options.quiet or options.json)
-        if shown and (folder / CONFIG).exists():
-            typer.echo(f"goes on with the comparison in {folder}")
         began = time.perf_counter()
         comparison = _compare(task, options, folder, shown=shown)
         seconds, command = time.perf_counter() - began, options.whole(read_terms(folder)[0]).command(folder)
@@ -44,14 +42,16 @@ def compare_schedules(options: CompareOptions) -> None:
 
 
 def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) -> Comparison:
-    progress = CompareProgress()
+    progress, there = CompareProgress(), (folder / CONFIG).is_file()
     go_on = f"to go on: {options.command(folder)}"
     stages: list[Stage] = []
 
     def on_stage(stage: Stage) -> None:
-        stages.append(stage)
         if shown:
+            if there and not stages:  # not before: what is there has been read, and fits
+                typer.echo(f"goes on with the comparison in {folder}")
             progress.stage(stage)
+        stages.append(stage)
 
     with stop_on_signals() as request:
         try:
