@@ -11,7 +11,9 @@ from torch import nn
 import lrkit
 from crashes import KilledError, crash_at
 from lrkit import InputError, InputTypeError, LanesObserver
+from lrkit.analysis import comparison_folder
 from lrkit.analysis.reading import join, read_tournament
+from lrkit.training.held_folder import HeldFolder
 from lrkit.training.networks import perceptron
 from lrkit.training.tasks import get
 
@@ -350,6 +352,19 @@ def test_the_records_alone_say_the_same(tmp_path, whole):
 def test_the_reference_may_be_any_text_of_a_schedule(text):
     found, _ = compare(TINY, ["constant()", "StepLR(step_size=2)"], seeds=1, rates=[0.1], reference=text)
     assert found.reference == "every(1ep, staircase(every=2))"
+
+
+def test_terms_are_read_while_the_folder_is_held(tmp_path, monkeypatch):
+    lrkit.compare(TINY, ["constant()"], seeds=1, rates=[0.1], folder=tmp_path)
+    read = comparison_folder.read_terms
+
+    def read_held(path):
+        with pytest.raises(InputError, match="in use by another process"):
+            HeldFolder(path, "comparison", "lrkit_comparison_folder", overwrite=True)
+        return read(path)
+
+    monkeypatch.setattr(comparison_folder, "read_terms", read_held)
+    assert lrkit.compare(TINY, [], folder=tmp_path).reference == "constant()"
 
 
 def test_what_makes_runs_less_alike_is_said(tmp_path):

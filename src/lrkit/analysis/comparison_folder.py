@@ -28,13 +28,16 @@ class ComparisonFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        there = (self.path / CONFIG).is_file()
         self.before: Terms | None = None
         self._seconds = 0.0
-        if there:
-            self.before, self._seconds = read_terms(self.path)
         self._terms: Terms | None = None
-        self._held = HeldFolder(self.path, "comparison", _KEY, overwrite=there)
+        self._held = HeldFolder(self.path, "comparison", _KEY, overwrite=(self.path / CONFIG).is_file())
+        try:
+            if (self.path / CONFIG).is_file():
+                self.before, self._seconds = read_terms(self.path)
+        except InputError:
+            self._held.release(used=False)
+            raise
 
     def __enter__(self) -> Self:
         self._began = time.perf_counter()
