@@ -384,6 +384,22 @@ def test_what_makes_runs_less_alike_is_said(tmp_path):
     assert notes[:2] == (groups, "Runs were made with different versions of the task's file.")
 
 
+def test_the_search_may_have_been_made_with_another_version_of_the_tasks_file(tmp_path):
+    task = replace(TINY, source={"task": "task.py:task", "sha256": "1"})
+    changed = replace(TINY, source={"task": "task.py:task", "sha256": "2"})
+    ended = []
+
+    class Ended(LanesObserver):
+        def ended(self, histories):
+            ended.extend(histories)
+
+    asked = {"seeds": 1, "selection_seeds": 1, "rates": [0.1], "backend": "eager", "folder": tmp_path}
+    with pytest.raises(lrkit.StoppedError):
+        lrkit.compare(task, ["constant()"], **asked, observers=[Ended()], stop=lambda: bool(ended))
+    found, _ = compare(changed, ["constant()"], **asked)
+    assert "Runs were made with different versions of the task's file." in found.notes
+
+
 def test_several_comparisons_are_joined(tmp_path):
     rates = {"rates": [0.1, 0.3]}
     lrkit.compare(TINY, {"flat": "constant()", "down": "linear(to=0)"}, seeds=2, folder=tmp_path / "a", **rates)

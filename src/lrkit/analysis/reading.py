@@ -54,7 +54,7 @@ class Reading:
         """What makes runs less alike than they should be."""
         if len(set(self.terms.task["ratios"])) > 1:
             yield "The param groups of the task have different rates; here all have the rate that is tried."
-        made = [history.made for each in self.candidates for history in each.runs.values()]
+        made = [history.made for each in self.candidates for history in _histories(each)]
         for what, values in (
             ("versions of the task's file", {(each["source"] or {}).get("sha256") for each in made}),
             ("versions of torch", {each["torch"] for each in made}),
@@ -62,6 +62,11 @@ class Reading:
         ):
             if len(values) > 1:
                 yield f"Runs were made with different {what}."
+
+
+def _histories(candidate: Candidate) -> list[History]:
+    """The final runs, and those of the search."""
+    return [history for runs in (candidate.runs, *candidate.tried.values()) for history in runs.values()]
 
 
 def chosen_rates(terms: Terms, runs: Runs) -> dict[str, float | None]:
