@@ -411,6 +411,27 @@ def test_several_comparisons_are_joined(tmp_path):
         join([read_tournament(tmp_path / "a"), read_tournament(tmp_path / "c")])
 
 
+def test_what_another_folder_has_is_not_left_out_of_several(tmp_path):
+    rates = {"rates": [0.1], "backend": "eager", "selection_seeds": 1, "seeds": 1}
+    lrkit.compare(TINY, ["constant()"], folder=tmp_path / "a", **rates)
+    with pytest.raises(lrkit.StoppedError):
+        lrkit.compare(TINY, ["linear(to=0)", "cosine(to=0)"], folder=tmp_path / "a", stop=lambda: True, backend="eager")
+    lrkit.compare(TINY, ["linear(to=0)"], folder=tmp_path / "b", **rates)
+    notes = join([read_tournament(tmp_path / "a"), read_tournament(tmp_path / "b")]).compare().notes
+    assert [each for each in notes if "left out" in each] == [
+        "cosine(to=0) is left out: its final runs haven't been trained."
+    ]
+
+
+def test_schedules_that_are_the_same_over_the_length_are_said_to_be():
+    schedules = ["constant()", "linear(to=0)", "staircase(every=1000)", "plateau(patience=1000)"]
+    schedules += ["lr: constant(); momentum: constant(0.9)", lrkit.from_callable(lambda step: 1 / (1 + step))]
+    found, _ = compare(TINY, schedules, seeds=2, selection_seeds=1, rates=[0.1])
+    assert [each for each in found.notes if "same schedule" in each] == [
+        "constant(), staircase(every=1000) and plateau(patience=1000) are the same schedule over this length."
+    ]
+
+
 def test_what_has_not_ended_is_said_or_left_out(tmp_path):
     with pytest.raises(InputError, match="is not a comparison folder"):
         read_tournament(tmp_path / "none")

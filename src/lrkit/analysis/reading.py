@@ -6,12 +6,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lrkit.analysis.comparison import Candidate, Comparison, NothingEndedError
 from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.comparisons import compare_histories
 from lrkit.analysis.kept_lanes import KeptLanes, Runs, StageName
 from lrkit.analysis.selection import best_rate, is_dropped
-from lrkit.analysis.terms import Terms
+from lrkit.analysis.terms import Terms, plan_of
+from lrkit.schedules import Plans
 from lrkit.schedules.errors import InputError, shown
 from lrkit.training.history import History
 
@@ -28,13 +31,13 @@ class Reading:
         terms: what it was held under.
         candidates: schedules with final runs, and those that have none since no rate came to the end.
         made: how it was made; JSON-able.
-        notes: what is to be said of it beside what the numbers say: sentences.
+        late: the texts, by name, of schedules whose final runs haven't been trained.
     """
 
     terms: Terms
     candidates: Sequence[Candidate]
     made: Mapping[str, Any]
-    notes: Sequence[str]
+    late: Mapping[str, str]
 
     def compare(self, *, reference: str | None = None, target: float | None = None) -> Comparison:
         """The comparison, with another reference or target where one is given."""
@@ -46,12 +49,16 @@ class Reading:
             measure=terms.measure.name,
             mode=terms.measure.mode,
             target=terms.target if target is None else target,
-            notes=(*self.notes, *self._of_the_runs()),
+            notes=tuple(self._notes()),
             made=self.made,
         )
 
-    def _of_the_runs(self) -> Iterator[str]:
-        """What makes runs less alike than they should be."""
+    def _notes(self) -> Iterator[str]:
+        """What is left out, which schedules are the same, and what makes runs less alike than they should be."""
+        for name in self.late:
+            yield f"{name} is left out: its final runs haven't been trained."
+        for names in _same(self.candidates):
+            yield f"{', '.join(names[:-1])} and {names[-1]} are the same schedule over this length."
         if len(set(self.terms.task["ratios"])) > 1:
             yield "The param groups of the task have different rates; here all have the rate that is tried."
         made = [history.made for each in self.candidates for history in _histories(each)]
@@ -67,6 +74,25 @@ class Reading:
 def _histories(candidate: Candidate) -> list[History]:
     """The final runs, and those of the search."""
     return [history for runs in (candidate.runs, *candidate.tried.values()) for history in runs.values()]
+
+
+def _same(candidates: Iterable[Candidate]) -> list[list[str]]:
+    """The names of those whose rates were the same at every update of all seeds that they share, at least two each."""
+    groups: list[list[Candidate]] = []
+    for each in candidates:
+        group = next((group for group in groups if _have_same_rates(group[0], each)), None)
+        if group is None:
+            groups.append([each])
+        else:
+            group.append(each)
+    return [[each.name for each in group] for group in groups if len(group) > 1]
+
+
+def _have_same_rates(first: Candidate, second: Candidate) -> bool:
+    shared = first.runs.keys() & second.runs.keys()
+    if not shared or any(isinstance(plan_of(each.schedule), Plans) for each in (first, second)):
+        return False  # several plans move more than the rate
+    return all(np.array_equal(first.runs[seed].lrs, second.runs[seed].lrs) for seed in shared)
 
 
 def chosen_rates(terms: Terms, runs: Runs) -> dict[str, float | None]:
@@ -90,13 +116,13 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
         InputError: where no final run has been trained yet.
     """
     best = chosen_rates(terms, runs["selection"])
-    candidates, late = [], []
+    candidates, late = [], {}
     for name, plan in terms.schedules.items():
         rate = best[name]
         finals = {} if rate is None else _tried(str(plan), runs["final"]).get(rate, {})
         tried = _tried(str(plan), runs["selection"])
         if not finals and (rate is not None or not tried):
-            late.append(name)
+            late[name] = str(plan)
         else:
             candidates.append(Candidate(name, str(plan), rate, finals, tried))
     if not any(each.runs for each in candidates):
@@ -105,8 +131,7 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
                 "no schedule came to its end at any rate, so there is nothing to compare; try lower rates"
             )
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
-    notes = [f"{name} is left out: its final runs haven't been trained." for name in late]
-    return Reading(terms, candidates, _made(terms, runs, seconds), notes)
+    return Reading(terms, candidates, _made(terms, runs, seconds), late)
 
 
 def read_tournament(path: str | Path) -> Reading:
@@ -149,8 +174,9 @@ def join(readings: Iterable[Reading]) -> Reading:
         for candidate in other.candidates:
             _add(found, candidate)
     made = {**first.made, "joined": [dict(each.made) for each in (first, *others)]} if others else first.made
-    notes = tuple(dict.fromkeys(note for each in (first, *others) for note in each.notes))
-    return replace(first, candidates=tuple(found.values()), made=made, notes=notes)
+    there = {each.schedule for each in found.values() if each.runs}
+    late = {name: text for each in given for name, text in each.late.items() if text not in there}
+    return replace(first, candidates=tuple(found.values()), made=made, late=late)
 
 
 def _refuse_other_task(first: Terms, other: Terms) -> None:

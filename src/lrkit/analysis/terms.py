@@ -13,7 +13,7 @@ from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.preparation import Length
 from lrkit.training.task import Task
 
-__all__ = ["Terms", "facts_of"]
+__all__ = ["Terms", "facts_of", "plan_of"]
 
 FIRST_SELECTION_SEED = 1_000_000  # seeds of final runs are below: more of either never become the other
 
@@ -102,7 +102,7 @@ class Terms:
             raise InputError("schedules has no schedule in it")
         if self.reference is None or self.reference in self.schedules:
             return self
-        wanted = _plan(self.reference)
+        wanted = plan_of(self.reference)
         found = [name for name, plan in self.schedules.items() if plan == wanted]
         if not found:
             raise unknown("reference", str(self.reference), self.schedules)
@@ -160,7 +160,7 @@ def facts_of(task: Task, length: Length, rates: Rates) -> dict[str, Any]:
     }
 
 
-def _plan(text: object) -> Plan | Plans | None:
+def plan_of(text: object) -> Plan | Plans | None:
     """The schedule of a text; None for what is none."""
     try:
         return parse(text) if isinstance(text, str) else None
