@@ -291,6 +291,9 @@ def test_one_schedule_without_a_search_has_no_differences_to_draw():
     [
         (["--schedules", "tutorail"], "unknown line-up 'tutorail', did you mean 'tutorial'? Known: modern, tutorial"),
         (["--schedule", "linear()", "--schedule", "linear( )"], "'linear(to=0)' twice"),
+        (["--schedule", "constant"], "--schedule 'constant' is no schedule, did you mean 'constant()'?"),
+        (["--schedule", "tutorial"], "--schedule tutorial is no schedule but a line-up: give --schedules tutorial"),
+        (["--schedule", "?"], "--schedule '?' is no schedule; lrkit schedules lists them"),
         (["--schedule", "warmup(90%) >> linear(20%)"], "9 + 2 = 11"),
         (["--lr", "fast"], "--lr must be numbers with commas between them"),
         (["--seeds", "0"], "--seeds must be at least 1, not 0"),

@@ -3,6 +3,7 @@
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast
 
@@ -12,7 +13,8 @@ from lrkit.analysis.terms import Terms
 from lrkit.output.grid import grid
 from lrkit.output.task_command import LengthOptions, Origin, check_counts, check_length, flag, named_source
 from lrkit.schedules import parse
-from lrkit.schedules.errors import InputError, unknown
+from lrkit.schedules.errors import InputError, shown, unknown
+from lrkit.schedules.names import CALLS
 from lrkit.training.held_folder import CONFIG
 from lrkit.training.lanes.choice import BACKENDS
 from lrkit.training.loop import choose_device
@@ -110,11 +112,24 @@ def compare_origin(options: CompareOptions) -> Origin:
         raise unknown("backend", options.backend, BACKENDS)
     if options.schedules is not None and options.schedules not in LINEUPS:
         raise unknown("line-up", options.schedules, LINEUPS)
+    for text in options.schedule:
+        _refuse_word(text)
     if options.holdout is not None and not 0 < options.holdout < 1:
         raise InputError(f"--holdout must be above 0 and below 1, not {options.holdout:g}")
     grid(options.lr, "--lr", low_open=True)
     choose_device(options.device)
     return Origin(named_source(options.task, options), options.threads)
+
+
+def _refuse_word(text: str) -> None:
+    """Refuse what has no arguments, and so is no schedule: it would be taken for a line-up."""
+    if "(" in text:
+        return
+    if text in LINEUPS:
+        raise InputError(f"--schedule {text} is no schedule but a line-up: give --schedules {text}")
+    close = get_close_matches(text, CALLS, n=1)
+    hint = f", did you mean '{close[0]}()'?" if close else "; lrkit schedules lists them"
+    raise InputError(f"--schedule {shown(text)} is no schedule{hint}")
 
 
 def wanted_schedules(options: CompareOptions, folder: Path) -> Sequence[str]:
