@@ -426,7 +426,7 @@ def test_what_another_folder_has_is_not_left_out_of_several(tmp_path):
 def test_schedules_that_are_the_same_over_the_length_are_said_to_be():
     schedules = ["constant()", "linear(to=0)", "staircase(every=1000)", "plateau(patience=1000)"]
     schedules += ["lr: constant(); momentum: constant(0.9)", lrkit.from_callable(lambda step: 1 / (1 + step))]
-    found, _ = compare(TINY, schedules, seeds=2, selection_seeds=1, rates=[0.1])
+    found, _ = compare(TINY, schedules, seeds=2, selection_seeds=1, rates=[0.1], backend="sequential")
     assert [each for each in found.notes if "same schedule" in each] == [
         "constant(), staircase(every=1000) and plateau(patience=1000) are the same schedule over this length."
     ]
