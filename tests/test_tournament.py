@@ -156,7 +156,7 @@ def test_a_rate_with_a_diverged_seed_is_chosen_only_where_there_is_no_other():
     assert found.candidates["high"].lr is None
     assert found.candidates["high"].runs == {}
     assert found.reference == "low"
-    with pytest.raises(InputError, match="no schedule came to its end at any rate"):
+    with pytest.raises(lrkit.NothingEndedError, match="no schedule came to its end at any rate"):
         compare(task, ["constant()"], seeds=1, rates=[1e30])
 
 

@@ -119,6 +119,7 @@ def compare(
 
     Raises:
         StoppedError: when `stop` said so; the folder has what was done.
+        NothingEndedError: when no schedule came to its end at any rate.
         InputError, InputTypeError: for arguments that aren't allowed, and a folder that is of something else, before
             anything is trained.
 
