@@ -410,6 +410,21 @@ def test_the_measure_is_that_of_the_comparison_in_the_folder(lrkit, task):
     assert again["measure"]["name"] == "accuracy"
 
 
+def test_a_comparison_is_replaced_where_that_is_asked_for(lrkit, task, tmp_path):
+    lrkit("compare", task, *FEW, "--out", "here", "--quiet")
+    anew = ["--schedule", "cosine(to=0)", "--lr", "0.3", "--seeds", 1, "--backend", "eager", "--overwrite"]
+    assert lrkit("compare", task, *anew, "--reference", "sine", "--out", "here")[0] == 2
+    assert (tmp_path / "here" / "final-000").exists()
+    found = compare_json(lrkit, task, *anew, "--epochs", 1, "--out", "here")
+    assert [each["name"] for each in found["schedules"]] == ["cosine(to=0)"]
+    assert found["made"]["epochs"] == 1
+    assert "--overwrite" not in found["command"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "final-thesis.txt").write_text("precious")
+    status, _, err = lrkit("compare", task, *anew, "--out", "mine")
+    assert (status, "isn't empty" in err) == (2, True)
+
+
 def test_a_folder_that_can_not_go_on_is_not_said_to(lrkit, task, tmp_path):
     lrkit("compare", task, *FEW, "--out", "here", "--quiet")
     status, out, err = lrkit("compare", task, *FEW, "--holdout", 0.4, "--out", "here")

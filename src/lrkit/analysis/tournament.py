@@ -73,6 +73,7 @@ def compare(
     holdout: float | None = None,
     halving: bool = True,
     folder: str | Path | None = None,
+    overwrite: bool = False,
     checkpoint_every: int | str | None = "5min",
     backend: str = "auto",
     memory: int | str | None = None,
@@ -109,6 +110,7 @@ def compare(
         halving: drop rates that have lost on the way; False trains all of them to the end.
         folder: keeps what is trained. Where there is a comparison in it, that goes on: what is there isn't trained
             again, and its schedules, rates and seeds count beside those that are given here.
+        overwrite: replace a comparison that is in the folder instead.
         checkpoint_every: as in `LanesFolder`.
         backend: as in `run_lanes`.
         memory: as in `run_lanes`.
@@ -133,7 +135,7 @@ def compare(
     """
     began = time.perf_counter()
     place = _checked_place(task, backend, memory, checkpoint_every, device)
-    with nullcontext() if folder is None else ComparisonFolder(folder) as held:
+    with nullcontext() if folder is None else ComparisonFolder(folder, overwrite=overwrite) as held:
         before = None if held is None else held.before
         share = _share(task, holdout, before)
         split = task if share is None else hold_out(task, share, seed=0)
@@ -155,6 +157,8 @@ def compare(
         if held is not None:
             terms = terms if before is None else terms.joined(before, held.path)
         terms = terms.checked()
+        if held is not None and overwrite:
+            held.clear(terms)
         kept = KeptLanes(None if held is None else held.path, checkpoint_every)
         if held is not None:
             held.keep(terms)

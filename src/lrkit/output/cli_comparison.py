@@ -107,6 +107,9 @@ def compare(
             "the comparison goes on, or is extended by schedules and seeds."
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the comparison that is in --out instead of going on with it.")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     json: Annotated[
@@ -150,6 +153,7 @@ def compare(
             backend=backend,
             memory=memory,
             out=out,
+            overwrite=overwrite,
             device=device,
             threads=threads,
             json=json,

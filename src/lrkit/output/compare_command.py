@@ -15,6 +15,7 @@ from lrkit.output.compare_progress import CompareProgress
 from lrkit.output.compare_results import PICTURE, REPORT, RESULT, print_comparison, write_pages
 from lrkit.output.signals import stop_on_signals
 from lrkit.output.task_command import loaded, new_folder, say
+from lrkit.training.files import clear_folder
 from lrkit.training.held_folder import CONFIG, write_json
 from lrkit.training.loop import StoppedError
 from lrkit.training.task import Task
@@ -42,11 +43,13 @@ def compare_schedules(options: CompareOptions) -> None:
 
 
 def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) -> Comparison:
-    progress, there = CompareProgress(), (folder / CONFIG).is_file()
+    progress, there = CompareProgress(), (folder / CONFIG).is_file() and not options.overwrite
     go_on = f"to go on: {options.command(folder)}"
     stages: list[Stage] = []
 
     def on_stage(stage: Stage) -> None:
+        if options.overwrite and not stages:
+            clear_folder(folder, RESULT, PICTURE, REPORT)
         if shown:
             if there and not stages:  # not before: what is there has been read, and fits
                 typer.echo(f"goes on with the comparison in {folder}")
@@ -68,6 +71,7 @@ def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) 
                 holdout=options.holdout,
                 halving=options.halving,
                 folder=folder,
+                overwrite=options.overwrite,
                 backend=options.backend or "auto",
                 memory=options.memory,
                 device=options.device,

@@ -24,7 +24,15 @@ __all__ = ["CompareOptions", "compare_origin", "wanted_schedules"]
 Mode = Literal["min", "max"]
 _MODES = ("min", "max")
 _DEFAULT_LINEUP = "tutorial"
-_NOT_REPEATED = ("task", "halving", "out", "json", "quiet", "debug")  # said in another way, or of no weight
+_NOT_REPEATED = (
+    "task",
+    "halving",
+    "out",
+    "overwrite",
+    "json",
+    "quiet",
+    "debug",
+)  # said otherwise, or of no weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +53,7 @@ class CompareOptions(LengthOptions):
     halving: bool
     backend: str | None
     memory: str | None
+    overwrite: bool
 
     @property
     def rates(self) -> tuple[float, ...] | None:
@@ -136,4 +145,4 @@ def wanted_schedules(options: CompareOptions, folder: Path) -> Sequence[str]:
     """Line-ups by name, and schedules as texts; without any, no others than the comparison in the folder has."""
     if options.schedule or options.schedules is not None:
         return [*([] if options.schedules is None else [options.schedules]), *options.schedule]
-    return [] if (folder / CONFIG).is_file() else [_DEFAULT_LINEUP]
+    return [] if (folder / CONFIG).is_file() and not options.overwrite else [_DEFAULT_LINEUP]
