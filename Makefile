@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: install  ## Train on MNIST while the learning rate adjusts itself, then compare schedules
 	$(BIN)/lrkit train mnist --out runs/demo --overwrite
-	$(BIN)/lrkit compare mnist --schedules tutorial --lr 0.03,0.1,0.3,1 --epochs 5 --seeds 8 --selection-seeds 1 --out runs/demo-compare
+	$(BIN)/lrkit compare mnist --schedules tutorial --lr 0.03,0.1,0.3,1 --epochs 5 --seeds 8 --selection-seeds 1 --out runs/demo-compare --overwrite
 
 test: lint types tests  ## Everything that must hold: linter, format, types, tests, doctests
 

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -290,6 +291,9 @@ def test_one_schedule_without_a_search_has_no_differences_to_draw():
     [
         (["--schedules", "tutorail"], "unknown line-up 'tutorail', did you mean 'tutorial'? Known: modern, tutorial"),
         (["--schedule", "linear()", "--schedule", "linear( )"], "'linear(to=0)' twice"),
+        (["--schedule", "constant"], "--schedule 'constant' is no schedule, did you mean 'constant()'?"),
+        (["--schedule", "tutorial"], "--schedule tutorial is no schedule but a line-up: give --schedules tutorial"),
+        (["--schedule", "?"], "--schedule '?' is no schedule; lrkit schedules lists them"),
         (["--schedule", "warmup(90%) >> linear(20%)"], "9 + 2 = 11"),
         (["--lr", "fast"], "--lr must be numbers with commas between them"),
         (["--seeds", "0"], "--seeds must be at least 1, not 0"),
@@ -385,6 +389,51 @@ def test_what_is_there_is_shown_again_and_extended(lrkit, task):
         "cosine(to=0)": 3,
     }
     assert {rate["lr"] for each in more["schedules"] for rate in each["tried"]} == {0.1, 1.0}
+
+
+def test_the_command_makes_an_extended_comparison_anew(lrkit, task, tmp_path):
+    few = ["--lr", "0.3", "--seeds", 1, "--selection-seeds", 1, "--backend", "eager"]
+    compare_json(lrkit, task, "--epochs", 3, *few, "--schedules", "tutorial", "--holdout", 0.25, "--out", "here")
+    extension = ["--schedule", "linear(to=0)", "--lr", "0.1", "--reference", "StepLR", "--target", 0.5]
+    found = compare_json(lrkit, task, "--epochs", 3, *extension, "--seeds", 2, "--backend", "eager", "--out", "here")
+    shutil.rmtree(tmp_path / "here")
+    anew = compare_json(lrkit, *shlex.split(found["command"])[2:])
+    assert (anew["command"], anew["reference"], anew["target"]) == (found["command"], "StepLR", 0.5)
+    assert anew["made"]["holdout"] == 0.25
+    told = [{each["name"]: (each["best_lr"], each["valid_loss"]) for each in one["schedules"]} for one in (found, anew)]
+    assert told[0] == told[1]
+
+
+def test_the_measure_is_that_of_the_comparison_in_the_folder(lrkit, task):
+    compare_json(lrkit, task, *FEW, "--measure", "accuracy", "--out", "here")
+    again = compare_json(lrkit, task, "--backend", "eager", "--out", "here")
+    assert again["measure"]["name"] == "accuracy"
+
+
+def test_a_comparison_is_replaced_where_that_is_asked_for(lrkit, task, tmp_path):
+    lrkit("compare", task, *FEW, "--out", "here", "--quiet")
+    anew = ["--schedule", "cosine(to=0)", "--lr", "0.3", "--seeds", 1, "--backend", "eager", "--overwrite"]
+    assert lrkit("compare", task, *anew, "--reference", "sine", "--out", "here")[0] == 2
+    assert (tmp_path / "here" / "final-000").exists()
+    found = compare_json(lrkit, task, *anew, "--epochs", 1, "--out", "here")
+    assert [each["name"] for each in found["schedules"]] == ["cosine(to=0)"]
+    assert found["made"]["epochs"] == 1
+    assert "--overwrite" not in found["command"]
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "final-thesis.txt").write_text("precious")
+    status, _, err = lrkit("compare", task, *anew, "--out", "mine")
+    assert (status, "isn't empty" in err) == (2, True)
+
+
+def test_a_folder_that_can_not_go_on_is_not_said_to(lrkit, task, tmp_path):
+    lrkit("compare", task, *FEW, "--out", "here", "--quiet")
+    status, out, err = lrkit("compare", task, *FEW, "--holdout", 0.4, "--out", "here")
+    assert (status, out) == (2, "")
+    assert "so it can't go on with 0.4" in err
+    (tmp_path / "here" / "config.json").write_text("{")
+    status, out, err = lrkit("compare", task, *FEW, "--out", "here")
+    assert (status, out) == (2, "")
+    assert err.count("\n") == 1
 
 
 def test_an_interruption_before_training_began_leaves_nothing(lrkit, tmp_path):

@@ -11,7 +11,9 @@ from torch import nn
 import lrkit
 from crashes import KilledError, crash_at
 from lrkit import InputError, InputTypeError, LanesObserver
+from lrkit.analysis import comparison_folder
 from lrkit.analysis.reading import join, read_tournament
+from lrkit.training.held_folder import HeldFolder
 from lrkit.training.networks import perceptron
 from lrkit.training.tasks import get
 
@@ -154,7 +156,7 @@ def test_a_rate_with_a_diverged_seed_is_chosen_only_where_there_is_no_other():
     assert found.candidates["high"].lr is None
     assert found.candidates["high"].runs == {}
     assert found.reference == "low"
-    with pytest.raises(InputError, match="no schedule came to its end at any rate"):
+    with pytest.raises(lrkit.NothingEndedError, match="no schedule came to its end at any rate"):
         compare(task, ["constant()"], seeds=1, rates=[1e30])
 
 
@@ -190,6 +192,18 @@ def test_no_choice_sees_the_test_data():
     assert honest.made["samples"] == {"train": 100, "valid": 20, "test": 60}
 
 
+def test_nothing_is_held_out_of_a_task_with_validation_and_test_data(tmp_path):
+    task = replace(TINY, test=TINY.valid)
+    asked = {"seeds": 1, "rates": [0.1], "folder": tmp_path / "a"}
+    found, _ = compare(task, ["constant()"], **asked)
+    assert (found.made["holdout"], found.made["samples"]["train"]) == (None, 40)
+    assert json.loads((tmp_path / "a" / "config.json").read_text())["holdout"] is None
+    assert same(compare(task, [], **asked)[0], found)
+    assert read_tournament(tmp_path / "a").terms.holdout is None
+    with pytest.raises(InputError, match="holdout must be left out"):
+        compare(task, ["constant()"], holdout=0.3)
+
+
 def test_rates_can_be_chosen_by_a_metric():
     task = TASKS["SGD"]()
     found, _ = compare(task, ["constant()"], seeds=1, measure="accuracy")
@@ -207,7 +221,7 @@ def test_the_rates_by_default_are_around_the_tasks_own():
     assert list(found.candidates["constant()"].tried) == [0.001, 0.00316228, 0.01, 0.0316228, 0.1, 0.316228, 1, 3.16228]
 
 
-def test_a_measure_that_a_forward_does_not_have_is_said():
+def test_a_measure_that_a_forward_does_not_have_is_said_before_anything_is_kept(tmp_path):
     def forward(model, batch):
         x, y = batch
         return nn.functional.mse_loss(model(x), y), len(x), {"gap_loss": (model(x) - y).abs().mean()}
@@ -215,8 +229,17 @@ def test_a_measure_that_a_forward_does_not_have_is_said():
     task = replace(TINY, loss=None, forward=forward)
     found, _ = compare(task, ["constant()"], seeds=1, rates=[0.1], measure="gap_loss")
     assert found.measure.mode == "min"
+    before = torch.get_rng_state()
     with pytest.raises(InputError, match="unknown measure 'gab_loss', did you mean 'gap_loss'"):
-        compare(task, ["constant()"], seeds=1, rates=[0.1], measure="gab_loss")
+        lrkit.compare(
+            task,
+            ["constant()"],
+            measure="gab_loss",
+            folder=tmp_path / "new",
+            on_stage=lambda stage: pytest.fail(f"{stage.name} began"),
+        )
+    assert not (tmp_path / "new").exists()
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 # --- line-ups ------------------------------------------------------------------------------------------
@@ -325,6 +348,25 @@ def test_the_records_alone_say_the_same(tmp_path, whole):
     assert math.isfinite(reading.made["seconds"])
 
 
+@pytest.mark.parametrize("text", ["every(1ep, staircase(every=2))", "StepLR(step_size=2)", " StepLR( 2 )"])
+def test_the_reference_may_be_any_text_of_a_schedule(text):
+    found, _ = compare(TINY, ["constant()", "StepLR(step_size=2)"], seeds=1, rates=[0.1], reference=text)
+    assert found.reference == "every(1ep, staircase(every=2))"
+
+
+def test_terms_are_read_while_the_folder_is_held(tmp_path, monkeypatch):
+    lrkit.compare(TINY, ["constant()"], seeds=1, rates=[0.1], folder=tmp_path)
+    read = comparison_folder.read_terms
+
+    def read_held(path):
+        with pytest.raises(InputError, match="in use by another process"):
+            HeldFolder(path, "comparison", "lrkit_comparison_folder", overwrite=True)
+        return read(path)
+
+    monkeypatch.setattr(comparison_folder, "read_terms", read_held)
+    assert lrkit.compare(TINY, [], folder=tmp_path).reference == "constant()"
+
+
 def test_what_makes_runs_less_alike_is_said(tmp_path):
     task = replace(
         TINY,
@@ -342,6 +384,22 @@ def test_what_makes_runs_less_alike_is_said(tmp_path):
     assert notes[:2] == (groups, "Runs were made with different versions of the task's file.")
 
 
+def test_the_search_may_have_been_made_with_another_version_of_the_tasks_file(tmp_path):
+    task = replace(TINY, source={"task": "task.py:task", "sha256": "1"})
+    changed = replace(TINY, source={"task": "task.py:task", "sha256": "2"})
+    ended = []
+
+    class Ended(LanesObserver):
+        def ended(self, histories):
+            ended.extend(histories)
+
+    asked = {"seeds": 1, "selection_seeds": 1, "rates": [0.1], "backend": "eager", "folder": tmp_path}
+    with pytest.raises(lrkit.StoppedError):
+        lrkit.compare(task, ["constant()"], **asked, observers=[Ended()], stop=lambda: bool(ended))
+    found, _ = compare(changed, ["constant()"], **asked)
+    assert "Runs were made with different versions of the task's file." in found.notes
+
+
 def test_several_comparisons_are_joined(tmp_path):
     rates = {"rates": [0.1, 0.3]}
     lrkit.compare(TINY, {"flat": "constant()", "down": "linear(to=0)"}, seeds=2, folder=tmp_path / "a", **rates)
@@ -351,6 +409,27 @@ def test_several_comparisons_are_joined(tmp_path):
     lrkit.compare(regression(2), ["constant()"], seeds=1, folder=tmp_path / "c", **rates)
     with pytest.raises(InputError, match="different trainings can't be joined: steps is 6 in one, 10 in another"):
         join([read_tournament(tmp_path / "a"), read_tournament(tmp_path / "c")])
+
+
+def test_what_another_folder_has_is_not_left_out_of_several(tmp_path):
+    rates = {"rates": [0.1], "backend": "eager", "selection_seeds": 1, "seeds": 1}
+    lrkit.compare(TINY, ["constant()"], folder=tmp_path / "a", **rates)
+    with pytest.raises(lrkit.StoppedError):
+        lrkit.compare(TINY, ["linear(to=0)", "cosine(to=0)"], folder=tmp_path / "a", stop=lambda: True, backend="eager")
+    lrkit.compare(TINY, ["linear(to=0)"], folder=tmp_path / "b", **rates)
+    notes = join([read_tournament(tmp_path / "a"), read_tournament(tmp_path / "b")]).compare().notes
+    assert [each for each in notes if "left out" in each] == [
+        "cosine(to=0) is left out: its final runs haven't been trained."
+    ]
+
+
+def test_schedules_that_are_the_same_over_the_length_are_said_to_be():
+    schedules = ["constant()", "linear(to=0)", "staircase(every=1000)", "plateau(patience=1000)"]
+    schedules += ["lr: constant(); momentum: constant(0.9)", lrkit.from_callable(lambda step: 1 / (1 + step))]
+    found, _ = compare(TINY, schedules, seeds=2, selection_seeds=1, rates=[0.1], backend="sequential")
+    assert [each for each in found.notes if "same schedule" in each] == [
+        "constant(), staircase(every=1000) and plateau(patience=1000) are the same schedule over this length."
+    ]
 
 
 def test_what_has_not_ended_is_said_or_left_out(tmp_path):

@@ -1,5 +1,6 @@
 from lrkit.analysis.comparison import Candidate as Candidate
 from lrkit.analysis.comparison import Comparison as Comparison
+from lrkit.analysis.comparison import NothingEndedError as NothingEndedError
 from lrkit.analysis.comparisons import compare_histories as compare_histories
 from lrkit.analysis.curves import Curve as Curve
 from lrkit.analysis.descents import Reason as Reason
@@ -71,6 +72,7 @@ from lrkit.training.history import Divergence as Divergence
 from lrkit.training.history import EpochRecord as EpochRecord
 from lrkit.training.history import History as History
 from lrkit.training.history import best_epoch as best_epoch
+from lrkit.training.holdout import hold_out as hold_out
 from lrkit.training.importers import from_torch as from_torch
 from lrkit.training.lanes.folder import LanesFolder as LanesFolder
 from lrkit.training.lanes.lane import Lane as Lane

@@ -1,9 +1,11 @@
 """The folder of a tournament: its terms, and beside them the folders of what was trained."""
 
+import shutil
 import time
 from pathlib import Path
 from typing import Self
 
+from lrkit.analysis.kept_lanes import STAGES
 from lrkit.analysis.terms import Terms
 from lrkit.schedules.errors import InputError
 from lrkit.training.held_folder import CONFIG, HeldFolder, read_config, write_json
@@ -17,24 +19,31 @@ _KEY = "lrkit_comparison_folder"
 class ComparisonFolder:
     """Holds a folder against other processes, and keeps the terms in its `config.json`: use it in a `with`.
 
+    Args:
+        path: the folder.
+        overwrite: whether a comparison that is there is replaced.
+
     Attributes:
         path: the folder.
-        before: the terms that are there already; None in a new folder.
+        before: the terms that are there already; None in a new folder, and where they are replaced.
 
     Raises:
         InputError: when the folder can't be made or written to, is in use, has something else in it, or terms that
             can't be read.
     """
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str | Path, *, overwrite: bool = False) -> None:
         self.path = Path(path)
-        there = (self.path / CONFIG).is_file()
         self.before: Terms | None = None
         self._seconds = 0.0
-        if there:
-            self.before, self._seconds = read_terms(self.path)
         self._terms: Terms | None = None
-        self._held = HeldFolder(self.path, "comparison", _KEY, overwrite=there)
+        self._held = HeldFolder(self.path, "comparison", _KEY, overwrite=(self.path / CONFIG).is_file())
+        try:
+            if not overwrite and (self.path / CONFIG).is_file():
+                self.before, self._seconds = read_terms(self.path)
+        except InputError:
+            self._held.release(used=False)
+            raise
 
     def __enter__(self) -> Self:
         self._began = time.perf_counter()
@@ -44,6 +53,17 @@ class ComparisonFolder:
     def seconds(self) -> float:
         """How long it has been trained, in all."""
         return self._seconds + time.perf_counter() - self._began
+
+    def clear(self, terms: Terms) -> None:
+        """Take away what was trained, since other terms replace those that it was trained under.
+
+        Raises:
+            InputError: for terms that can't be written; what was trained is still there.
+        """
+        terms.to_dict()
+        for stage in STAGES:
+            for folder in self.path.glob(f"{stage}-*"):
+                shutil.rmtree(folder)
 
     def keep(self, terms: Terms) -> None:
         """Write the terms."""

@@ -11,7 +11,7 @@ from lrkit.training.history import History
 from lrkit.training.lanes.folder import LanesFolder
 from lrkit.training.lanes.lane import Lane, told
 
-__all__ = ["KeptLanes", "Key", "Runs", "StageName", "Train", "key_of"]
+__all__ = ["STAGES", "KeptLanes", "Key", "Runs", "StageName", "Train", "key_of"]
 
 StageName: TypeAlias = Literal["selection", "final"]
 STAGES: tuple[StageName, ...] = ("selection", "final")

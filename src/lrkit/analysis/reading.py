@@ -6,13 +6,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from lrkit.analysis.comparison import Candidate, Comparison, NothingEndedError
 from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.comparisons import compare_histories
 from lrkit.analysis.kept_lanes import KeptLanes, Runs, StageName
 from lrkit.analysis.selection import best_rate
 from lrkit.analysis.standings import is_dropped
-from lrkit.analysis.terms import Terms
+from lrkit.analysis.terms import Terms, plan_of
+from lrkit.schedules import Plans
 from lrkit.schedules.errors import InputError, shown
 from lrkit.training.history import History
 
@@ -29,13 +32,13 @@ class Reading:
         terms: what it was held under.
         candidates: schedules with final runs, and those that have none since no rate came to the end.
         made: how it was made; JSON-able.
-        notes: what is to be said of it beside what the numbers say: sentences.
+        late: the texts, by name, of schedules whose final runs haven't been trained.
     """
 
     terms: Terms
     candidates: Sequence[Candidate]
     made: Mapping[str, Any]
-    notes: Sequence[str]
+    late: Mapping[str, str]
 
     def compare(self, *, reference: str | None = None, target: float | None = None) -> Comparison:
         """The comparison, with another reference or target where one is given."""
@@ -47,15 +50,21 @@ class Reading:
             measure=terms.measure.name,
             mode=terms.measure.mode,
             target=terms.target if target is None else target,
-            notes=(*self.notes, *self._of_the_runs()),
+            notes=tuple(self._notes()),
             made=self.made,
         )
 
-    def _of_the_runs(self) -> Iterator[str]:
-        """What makes runs less alike than they should be."""
+    def _notes(self) -> Iterator[str]:
+        """What is left out, which schedules are the same, and what makes runs less alike than they should be."""
+        there = {each.name for each in self.candidates}
+        missing = {**self.terms.left_out, **dict.fromkeys(self.late, "its final runs haven't been trained")}
+        for name in sorted(missing.keys() - there):
+            yield f"{name} is left out: {missing[name]}."
+        for names in _same(self.candidates):
+            yield f"{', '.join(names[:-1])} and {names[-1]} are the same schedule over this length."
         if len(set(self.terms.task["ratios"])) > 1:
             yield "The param groups of the task have different rates; here all have the rate that is tried."
-        made = [history.made for each in self.candidates for history in each.runs.values()]
+        made = [history.made for each in self.candidates for history in _histories(each)]
         for what, values in (
             ("versions of the task's file", {(each["source"] or {}).get("sha256") for each in made}),
             ("versions of torch", {each["torch"] for each in made}),
@@ -63,6 +72,34 @@ class Reading:
         ):
             if len(values) > 1:
                 yield f"Runs were made with different {what}."
+
+
+def _histories(candidate: Candidate) -> list[History]:
+    """The final runs, and those of the search."""
+    return [history for runs in (candidate.runs, *candidate.tried.values()) for history in runs.values()]
+
+
+def _same(candidates: Iterable[Candidate]) -> list[list[str]]:
+    """The names of those whose rates were the same at every update of all seeds that they share, at least two each."""
+    groups: list[list[Candidate]] = []
+    for each in candidates:
+        group = next((group for group in groups if _have_same_rates(group[0], each)), None)
+        if group is None:
+            groups.append([each])
+        else:
+            group.append(each)
+    return [[each.name for each in group] for group in groups if len(group) > 1]
+
+
+def _have_same_rates(first: Candidate, second: Candidate) -> bool:
+    shared = first.runs.keys() & second.runs.keys()
+    if not shared or any(isinstance(plan_of(each.schedule), Plans) for each in (first, second)):
+        return False  # several plans move more than the rate
+    pairs = [(first.runs[seed], second.runs[seed]) for seed in shared]
+    return all(
+        np.array_equal(one.lrs, other.lrs) and one.made.get("averaging") == other.made.get("averaging")
+        for one, other in pairs
+    )
 
 
 def chosen_rates(terms: Terms, runs: Runs) -> dict[str, float | None]:
@@ -86,13 +123,13 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
         InputError: where no final run has been trained yet.
     """
     best = chosen_rates(terms, runs["selection"])
-    candidates, late = [], []
+    candidates, late = [], {}
     for name, one in terms.schedules.items():
         rate = best[name]
         finals = {} if rate is None else _tried(str(one), runs["final"]).get(rate, {})
         tried = _tried(str(one), runs["selection"])
         if not finals and (rate is not None or not tried):
-            late.append(name)
+            late[name] = str(one)
         else:
             candidates.append(Candidate(name, str(one), rate, finals, tried))
     if not any(each.runs for each in candidates):
@@ -101,9 +138,7 @@ def reading_of(terms: Terms, runs: Mapping[StageName, Runs], seconds: float) -> 
                 "no schedule came to its end at any rate, so there is nothing to compare; try lower rates"
             )
         raise InputError("no schedule has a final run yet, so there is nothing to compare")
-    missing = {**terms.left_out, **dict.fromkeys(late, "its final runs haven't been trained")}
-    notes = [f"{name} is left out: {why}." for name, why in missing.items()]
-    return Reading(terms, candidates, _made(terms, runs, seconds), notes)
+    return Reading(terms, candidates, _made(terms, runs, seconds), late)
 
 
 def read_tournament(path: str | Path) -> Reading:
@@ -146,8 +181,9 @@ def join(readings: Iterable[Reading]) -> Reading:
         for candidate in other.candidates:
             _add(found, candidate)
     made = {**first.made, "joined": [dict(each.made) for each in (first, *others)]} if others else first.made
-    notes = tuple(dict.fromkeys(note for each in (first, *others) for note in each.notes))
-    return replace(first, candidates=tuple(found.values()), made=made, notes=notes)
+    there = {each.schedule for each in found.values() if each.runs}
+    late = {name: text for each in given for name, text in each.late.items() if text not in there}
+    return replace(first, candidates=tuple(found.values()), made=made, late=late)
 
 
 def _refuse_other_task(first: Terms, other: Terms) -> None:

@@ -9,12 +9,12 @@ from lrkit.analysis.comparison import Measure
 from lrkit.analysis.comparisons import measure_of
 from lrkit.analysis.entrant import Entrant
 from lrkit.analysis.search import Rates
-from lrkit.schedules import Plan, Plans, from_json, to_json
+from lrkit.schedules import Plan, Plans, from_json, parse, to_json
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.preparation import Length
 from lrkit.training.task import Task
 
-__all__ = ["Terms", "facts_of"]
+__all__ = ["Terms", "facts_of", "plan_of"]
 
 FIRST_SELECTION_SEED = 1_000_000  # seeds of final runs are below: more of either never become the other
 
@@ -25,7 +25,7 @@ class Terms:
 
     Attributes:
         task: what says that a task is the same: see `facts_of`.
-        holdout: the share of the training data that is held out.
+        holdout: the share of the training data that is held out; None for a task that has validation and test data.
         measure: what rates are chosen by, and schedules compared by.
         schedules: by name.
         rates: that each schedule is tried at, lowest first.
@@ -37,7 +37,7 @@ class Terms:
     """
 
     task: Mapping[str, Any]
-    holdout: float
+    holdout: float | None
     measure: Measure
     schedules: Mapping[str, Entrant]
     rates: tuple[float, ...]
@@ -98,7 +98,7 @@ class Terms:
         ]
 
     def checked(self) -> "Terms":
-        """The same, with the reference by its name, which it may be given by its text too.
+        """The same, with the reference by its name, which it may be given by any of its texts too.
 
         Raises:
             InputError: where it is neither, and where there is no schedule.
@@ -106,15 +106,19 @@ class Terms:
         if not self.schedules:
             why = "".join(f": {name} is left out, since {why}" for name, why in self.left_out.items())
             raise InputError(f"schedules has no schedule in it{why}")
-        if self.reference is not None and self.reference in self.left_out:
+        if self.reference is None or self.reference in self.schedules:
+            return self
+        if self.reference in self.left_out:
             raise InputError(f"the reference {self.reference} is left out, since {self.left_out[self.reference]}")
-        names = {
-            **{str(one): name for name, one in self.schedules.items()},
-            **{name: name for name in self.schedules},
-        }
-        if self.reference is not None and self.reference not in names:
+        wanted = plan_of(self.reference)
+        found = [
+            name
+            for name, one in self.schedules.items()
+            if str(one) == self.reference or (one.averaging is None and one.plan == wanted)
+        ]
+        if not found:
             raise unknown("reference", str(self.reference), self.schedules)
-        return self if self.reference is None else replace(self, reference=names[self.reference])
+        return replace(self, reference=found[0])
 
     # --- as JSON ----------------------------------------------------------------------------------
 
@@ -146,7 +150,7 @@ class Terms:
         averaging = written.get("averaging", {})
         return cls(
             task=dict(written["task"]),
-            holdout=float(written["holdout"]),
+            holdout=None if written["holdout"] is None else float(written["holdout"]),
             measure=measure_of(written["measure"], written["mode"]),
             schedules={
                 name: Entrant(from_json(json.dumps(each)), averaging.get(name))
@@ -173,6 +177,14 @@ def facts_of(task: Task, length: Length, rates: Rates) -> dict[str, Any]:
         "ratios": [base / rates.base for base in rates.bases],
         "samples": {name: _count(getattr(task, name, None)) for name in ("train", "valid", "test")},
     }
+
+
+def plan_of(text: object) -> Plan | Plans | None:
+    """The schedule of a text; None for what is none."""
+    try:
+        return parse(text) if isinstance(text, str) else None
+    except (InputError, InputTypeError):
+        return None
 
 
 def _count(data: Any) -> int | None:

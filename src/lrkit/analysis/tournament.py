@@ -1,7 +1,7 @@
 """The tournament: each schedule at its own best learning rate, chosen on held-out data, then with fresh seeds."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,9 +11,8 @@ from typing import Any, Literal
 
 import torch
 
-from lrkit.analysis.comparison import Comparison, Measure
+from lrkit.analysis.comparison import Comparison
 from lrkit.analysis.comparison_folder import ComparisonFolder
-from lrkit.analysis.comparisons import measure_of
 from lrkit.analysis.entrants import Schedules, entrants, parted
 from lrkit.analysis.halving import Halving
 from lrkit.analysis.kept_lanes import KeptLanes, StageName, key_of
@@ -21,6 +20,7 @@ from lrkit.analysis.reading import chosen_rates, reading_of
 from lrkit.analysis.search import Rates
 from lrkit.analysis.standings import is_dropped
 from lrkit.analysis.terms import FIRST_SELECTION_SEED, Terms, facts_of
+from lrkit.analysis.wanted_measure import wanted_measure
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.shares import as_count, as_number, as_positive
 from lrkit.training.checkpoint import Pace
@@ -73,6 +73,7 @@ def compare(
     holdout: float | None = None,
     halving: bool = True,
     folder: str | Path | None = None,
+    overwrite: bool = False,
     checkpoint_every: int | str | None = "5min",
     backend: str = "auto",
     memory: int | str | None = None,
@@ -90,11 +91,12 @@ def compare(
 
     Args:
         task: what is trained. A part of `task.train` is held out and takes the place of `task.valid`, which becomes
-            the test data: plateaus and early stopping see the held-out part only.
+            the test data: plateaus and early stopping see the held-out part only. A task that has `valid` and `test`
+            both stays as it is: rates are chosen by `valid`.
         schedules: plans or their texts, which are called by their text; a mapping from names to them; or the name of
             a line-up, "tutorial" or "modern".
-        reference: the name of the schedule that the others are compared with; by default the one that was the best in
-            the search.
+        reference: the name or text of the schedule that the others are compared with; by default the one that was
+            the best in the search.
         target: a value of the measure; the comparison says when it is reached.
         measure: what schedules are compared by and rates are chosen by: "loss", the default, or a metric's name.
         mode: whether "min" or "max" is better; by default "min" for losses and "max" for
@@ -103,10 +105,12 @@ def compare(
             task's own rate to about thirty times it.
         seeds: final runs of each schedule, by default 5.
         selection_seeds: runs of each rate in the search, by default 2.
-        holdout: the share of the training data that is held out, by default a sixth.
+        holdout: the share of the training data that is held out, by default a sixth; not for a task that has `valid`
+            and `test` both.
         halving: drop rates that have lost on the way; False trains all of them to the end.
         folder: keeps what is trained. Where there is a comparison in it, that goes on: what is there isn't trained
             again, and its schedules, rates and seeds count beside those that are given here.
+        overwrite: replace a comparison that is in the folder instead.
         checkpoint_every: as in `LanesFolder`.
         backend: as in `run_lanes`. Schedule-free lanes can't be batched: for them "compiled" and "eager" mean "auto".
         memory: as in `run_lanes`.
@@ -117,6 +121,7 @@ def compare(
 
     Raises:
         StoppedError: when `stop` said so; the folder has what was done.
+        NothingEndedError: when no schedule came to its end at any rate.
         InputError, InputTypeError: for arguments that aren't allowed, and a folder that is of something else, before
             anything is trained.
 
@@ -130,17 +135,17 @@ def compare(
     """
     began = time.perf_counter()
     place = _checked_place(task, backend, memory, checkpoint_every, device)
-    with nullcontext() if folder is None else ComparisonFolder(folder) as held:
+    with nullcontext() if folder is None else ComparisonFolder(folder, overwrite=overwrite) as held:
         before = None if held is None else held.before
-        share = _share(_given(holdout, before, "holdout", HOLDOUT))
-        split = hold_out(task, share, seed=0)
+        share = _share(task, holdout, before)
+        split = task if share is None else hold_out(task, share, seed=0)
         length = _length(split, place)
         entered, left_out = parted(entrants(schedules, length), split, place)
         own = Rates.of(task, place)
         terms = Terms(
             task=facts_of(split, length, own),
             holdout=share,
-            measure=_measure(task, measure, mode, before),
+            measure=wanted_measure(split, measure, mode, before, place),
             schedules=entered,
             left_out=left_out,
             rates=_rates(rates, own.base, before),
@@ -154,6 +159,8 @@ def compare(
         if held is not None:
             terms = terms if before is None else terms.joined(before, held.path)
         terms = terms.checked()
+        if held is not None and overwrite:
+            held.clear(terms)
         kept = KeptLanes(None if held is None else held.path, checkpoint_every)
         if held is not None:
             held.keep(terms)
@@ -207,11 +214,7 @@ class _Tournament:
         ]
 
     def _to_finish(self) -> list[Lane]:
-        runs = self.kept.runs["selection"]
-        known = {name for history in runs.values() for name in history.epochs[-1].metrics}
-        if self.terms.measure.name not in {"loss", *known}:
-            raise unknown("measure", self.terms.measure.name, {"loss", *known})
-        best = chosen_rates(self.terms, runs)
+        best = chosen_rates(self.terms, self.kept.runs["selection"])
         lanes = [
             one.lane(rate, seed)
             for name, one in self.terms.schedules.items()
@@ -269,17 +272,6 @@ def _length(task: Task, place: torch.device) -> Length:
         return length_of(task, batches_of(task, task.train, "train", place, 0).count)
 
 
-def _measure(task: Task, measure: str | None, mode: str | None, before: Terms | None) -> Measure:
-    if before is not None and (measure is None or measure == before.measure.name):
-        name, mode = before.measure.name, before.measure.mode if mode is None else mode
-    else:
-        name = "loss" if measure is None else measure
-    known = ["loss", *(task.loss if isinstance(task.loss, Mapping) else ()), *task.metrics]
-    if task.forward is None and name not in known:  # what a forward measures isn't known before it has
-        raise unknown("measure", str(name), known)
-    return measure_of(name, mode)
-
-
 def _rates(rates: object, base: float, before: Terms | None) -> tuple[float, ...]:
     """Those that are asked for, lowest first; by default around the task's own."""
     if rates is None:
@@ -294,8 +286,17 @@ def _rates(rates: object, base: float, before: Terms | None) -> tuple[float, ...
     return found
 
 
-def _share(value: object) -> float:
-    return as_number(value, "holdout", low=0.0, high=1.0, low_open=True, high_open=True)
+def _share(task: Task, holdout: float | None, before: Terms | None) -> float | None:
+    """What is held out of the training data; None for a task that has validation and test data both."""
+    if task.valid is not None and task.test is not None:
+        if holdout is not None:
+            raise InputError(
+                f"holdout must be left out, not {shown(holdout)}: the task has both valid and test, so rates are "
+                "chosen by its valid"
+            )
+        return None
+    share = HOLDOUT if before is None or before.holdout is None else before.holdout
+    return as_number(share if holdout is None else holdout, "holdout", low=0.0, high=1.0, low_open=True, high_open=True)
 
 
 def _seeds(count: object, name: str) -> int:

@@ -64,14 +64,25 @@ def compare(
             help="Count the updates until the measure is as good as this; by default what all reach in the mean."
         ),
     ] = None,
-    measure: Annotated[str, typer.Option(help="loss, or a metric of the task, such as accuracy.")] = "loss",
+    measure: Annotated[
+        str | None,
+        typer.Option(
+            help="loss, or a metric of the task, such as accuracy; by default what the comparison in --out has, else "
+            "loss."
+        ),
+    ] = None,
     mode: Annotated[
-        str | None, typer.Option(help="min or max: what is better; by default min for loss, max for metrics.")
+        str | None,
+        typer.Option(
+            help="min or max: what is better; by default min for losses and max for names that end in accuracy. Other "
+            "metrics need it."
+        ),
     ] = None,
     holdout: Annotated[
         float | None,
         typer.Option(
-            help="Share of the training data that rates are chosen by, and that isn't trained on; by default a sixth."
+            help="Share of the training data that rates are chosen by, and that isn't trained on; by default a sixth. "
+            "Not for a task that has valid and test both."
         ),
     ] = None,
     halving: Annotated[
@@ -96,6 +107,9 @@ def compare(
             "the comparison goes on, or is extended by schedules and seeds."
         ),
     ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the comparison that is in --out instead of going on with it.")
+    ] = False,
     device: Device = None,
     threads: Threads = None,
     json: Annotated[
@@ -139,6 +153,7 @@ def compare(
             backend=backend,
             memory=memory,
             out=out,
+            overwrite=overwrite,
             device=device,
             threads=threads,
             json=json,

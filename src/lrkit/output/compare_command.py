@@ -8,12 +8,14 @@ from pathlib import Path
 import typer
 
 from lrkit.analysis.comparison import Comparison, NothingEndedError
+from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.tournament import Stage, compare
 from lrkit.output.compare_options import CompareOptions, compare_origin, wanted_schedules
 from lrkit.output.compare_progress import CompareProgress
 from lrkit.output.compare_results import PICTURE, REPORT, RESULT, print_comparison, write_pages
 from lrkit.output.signals import stop_on_signals
 from lrkit.output.task_command import loaded, new_folder, say
+from lrkit.training.files import clear_folder
 from lrkit.training.held_folder import CONFIG, write_json
 from lrkit.training.loop import StoppedError
 from lrkit.training.task import Task
@@ -26,11 +28,9 @@ def compare_schedules(options: CompareOptions) -> None:
     with loaded(compare_origin(options), debug=options.debug) as task:
         folder = new_folder(f"{task.name}-compare") if options.out is None else options.out
         shown = not (options.quiet or options.json)
-        if shown and (folder / CONFIG).exists():
-            typer.echo(f"goes on with the comparison in {folder}")
         began = time.perf_counter()
         comparison = _compare(task, options, folder, shown=shown)
-        seconds, command = time.perf_counter() - began, options.command(folder)
+        seconds, command = time.perf_counter() - began, options.whole(read_terms(folder)[0]).command(folder)
         result = {**comparison.to_dict(), "command": command, "run_dir": str(folder), "wall_seconds": seconds}
         if options.json:
             typer.echo(json.dumps(result, allow_nan=False))
@@ -43,14 +43,18 @@ def compare_schedules(options: CompareOptions) -> None:
 
 
 def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) -> Comparison:
-    progress = CompareProgress()
+    progress, there = CompareProgress(), (folder / CONFIG).is_file() and not options.overwrite
     go_on = f"to go on: {options.command(folder)}"
     stages: list[Stage] = []
 
     def on_stage(stage: Stage) -> None:
-        stages.append(stage)
+        if options.overwrite and not stages:
+            clear_folder(folder, RESULT, PICTURE, REPORT)
         if shown:
+            if there and not stages:  # not before: what is there has been read, and fits
+                typer.echo(f"goes on with the comparison in {folder}")
             progress.stage(stage)
+        stages.append(stage)
 
     with stop_on_signals() as request:
         try:
@@ -67,6 +71,7 @@ def _compare(task: Task, options: CompareOptions, folder: Path, *, shown: bool) 
                 holdout=options.holdout,
                 halving=options.halving,
                 folder=folder,
+                overwrite=options.overwrite,
                 backend=options.backend or "auto",
                 memory=options.memory,
                 device=options.device,

@@ -2,16 +2,20 @@
 
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast
 
-from lrkit.analysis.comparison_folder import read_terms
-from lrkit.analysis.entrants import Schedules
+from lrkit.analysis.comparisons import measure_of
+from lrkit.analysis.entrant import Entrant
 from lrkit.analysis.lineups import LINEUPS
+from lrkit.analysis.terms import Terms
 from lrkit.output.grid import grid
 from lrkit.output.task_command import LengthOptions, Origin, check_counts, check_length, flag, named_source
-from lrkit.schedules.errors import InputError, unknown
+from lrkit.schedules import parse
+from lrkit.schedules.errors import InputError, shown, unknown
+from lrkit.schedules.names import CALLS
 from lrkit.training.held_folder import CONFIG
 from lrkit.training.lanes.choice import BACKENDS
 from lrkit.training.loop import choose_device
@@ -21,7 +25,15 @@ __all__ = ["CompareOptions", "compare_origin", "wanted_schedules"]
 Mode = Literal["min", "max"]
 _MODES = ("min", "max")
 _DEFAULT_LINEUP = "tutorial"
-_NOT_REPEATED = ("task", "halving", "out", "json", "quiet", "debug")  # said in another way, or of no weight
+_NOT_REPEATED = (
+    "task",
+    "halving",
+    "out",
+    "overwrite",
+    "json",
+    "quiet",
+    "debug",
+)  # said otherwise, or of no weight
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,12 +48,13 @@ class CompareOptions(LengthOptions):
     selection_seeds: int | None
     reference: str | None
     target: float | None
-    measure: str
+    measure: str | None
     mode: str | None
     holdout: float | None
     halving: bool
     backend: str | None
     memory: str | None
+    overwrite: bool
 
     @property
     def rates(self) -> tuple[float, ...] | None:
@@ -63,6 +76,38 @@ class CompareOptions(LengthOptions):
         halving = [] if self.halving else ["--no-halving"]
         return shlex.join([*words, *halving, "--out", str(folder)])
 
+    def whole(self, terms: Terms) -> "CompareOptions":
+        """The options that make a comparison of those terms anew, whatever was there when these were given.
+
+        A line-up is named where all of it takes part; all other schedules are called by their texts.
+        """
+        lineup = next((name for name in LINEUPS if _takes_part(name, terms)), None)
+        named = () if lineup is None else LINEUPS[lineup](terms.task["epochs"])
+        texts = {name: str(plan) for name, plan in terms.schedules.items() if name not in named}
+        name, mode = terms.measure.name, terms.measure.mode
+        return replace(
+            self,
+            schedule=list(texts.values()),
+            schedules=lineup,
+            lr=[",".join(map(repr, terms.rates))],
+            seeds=terms.seeds,
+            selection_seeds=terms.selection_seeds,
+            reference=None if terms.reference is None else texts.get(terms.reference, terms.reference),
+            target=terms.target,
+            measure=name,
+            mode=None if name.endswith(("loss", "accuracy")) and measure_of(name, None).mode == mode else mode,
+            holdout=terms.holdout,
+        )
+
+
+def _takes_part(lineup: str, terms: Terms) -> bool:
+    """Whether all schedules of a line-up are there under their names, but for those that can't be."""
+    if terms.task["epochs"] is None:
+        return False
+    named = LINEUPS[lineup](terms.task["epochs"]).items()
+    texts = {name: str(one if isinstance(one, Entrant) else parse(one)) for name, one in named}
+    return all(name in terms.left_out or str(terms.schedules.get(name)) == text for name, text in texts.items())
+
 
 def compare_origin(options: CompareOptions) -> Origin:
     """Where the task comes from.
@@ -78,6 +123,8 @@ def compare_origin(options: CompareOptions) -> Origin:
         raise unknown("backend", options.backend, BACKENDS)
     if options.schedules is not None and options.schedules not in LINEUPS:
         raise unknown("line-up", options.schedules, LINEUPS)
+    for text in options.schedule:
+        _refuse_word(text)
     if options.holdout is not None and not 0 < options.holdout < 1:
         raise InputError(f"--holdout must be above 0 and below 1, not {options.holdout:g}")
     grid(options.lr, "--lr", low_open=True)
@@ -85,10 +132,19 @@ def compare_origin(options: CompareOptions) -> Origin:
     return Origin(named_source(options.task, options), options.threads)
 
 
-def wanted_schedules(options: CompareOptions, folder: Path) -> Schedules:
-    """Line-ups by name, and schedules as texts; without any, those of the comparison in the folder."""
+def _refuse_word(text: str) -> None:
+    """Refuse what has no arguments, and so is no schedule: it would be taken for a line-up."""
+    if "(" in text:
+        return
+    if text in LINEUPS:
+        raise InputError(f"--schedule {text} is no schedule but a line-up: give --schedules {text}")
+    close = get_close_matches(text, CALLS, n=1)
+    hint = f", did you mean '{close[0]}()'?" if close else "; lrkit schedules lists them"
+    raise InputError(f"--schedule {shown(text)} is no schedule{hint}")
+
+
+def wanted_schedules(options: CompareOptions, folder: Path) -> Sequence[str]:
+    """Line-ups by name, and schedules as texts; without any, no others than the comparison in the folder has."""
     if options.schedule or options.schedules is not None:
         return [*([] if options.schedules is None else [options.schedules]), *options.schedule]
-    if (folder / CONFIG).is_file():
-        return read_terms(folder)[0].schedules
-    return [_DEFAULT_LINEUP]
+    return [] if (folder / CONFIG).is_file() and not options.overwrite else [_DEFAULT_LINEUP]

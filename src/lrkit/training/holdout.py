@@ -38,7 +38,7 @@ def hold_out(task: Task, share: float = 1 / 6, seed: int = 0) -> Task:
     >>> x = torch.linspace(-1, 1, 12)[:, None]
     >>> task = lrkit.Task(model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), batch_size=5, epochs=3,
     ...                   loss=torch.nn.functional.mse_loss, optimizer=lambda p: torch.optim.SGD(p, lr=0.5))
-    >>> held = hold_out(task, share=0.25)
+    >>> held = lrkit.hold_out(task, share=0.25)
     >>> len(held.train[0]), len(held.valid[0]), held.test
     (9, 3, None)
     """
