@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from comparison_cases import LINE_UP, candidate
+from comparison_cases import LINE_UP, candidate, history
 from lrkit import compare_histories
+from lrkit.analysis.comparison import Candidate
 from lrkit.analysis.tournament import Stage
 from lrkit.output.compare_plot import compare_figure
 from lrkit.output.compare_progress import CompareProgress
@@ -275,6 +276,22 @@ def test_a_schedule_has_one_colour_in_all_panels():
     labels = {label.get_text(): label.get_color() for label in forest.get_yticklabels()}
     assert lines == labels
     assert len(set(labels.values())) == len(LINE_UP)
+
+
+def test_bands_are_inside_the_axes_but_those_that_would_flatten_the_means_are_pointed_at():
+    axes = compare_figure(made(), "").axes[0]
+    bottom, top = axes.get_ylim()
+    bands = [each.bands["loss"] for each in curves_of(made())]
+    assert bottom < min(band.low.min() for band in bands)
+    assert top > max(band.high.max() for band in bands)
+    assert "beyond" not in axes.get_title(loc="left")
+    runs = {seed: history("constant()", 0.1, seed, final) for seed, final in ((1, 0.1), (2, 3.0))}
+    found = compare_histories([Candidate("apart", "constant()", 0.1, runs), candidate("linear(to=0)", 0.1, seeds=runs)])
+    axes = compare_figure(found, "").axes[0]
+    [wide] = [each.bands["loss"] for each in curves_of(found) if each.name == "apart"]
+    assert wide.mean.max() < axes.get_ylim()[1] < wide.high.max() / 2
+    assert "beyond the edge" in axes.get_title(loc="left")
+    assert {"^", "v"} <= {line.get_marker() for line in axes.get_lines()}
 
 
 def test_one_schedule_without_a_search_has_no_differences_to_draw():

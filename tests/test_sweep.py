@@ -196,6 +196,29 @@ def test_the_best_so_far_is_by_the_last_losses_and_never_one_that_diverged(capsy
     ]
 
 
+def test_lanes_that_are_trained_one_by_one_have_a_line_each_or_about_as_many_as_are_asked_for(capsys):
+    """A lane that diverged before it was validated doesn't change what the best one's loss is called."""
+    ends = [record(0.5), record(None, diverged=3, valid=False), record(0.75), record(0.25), record(0.75)]
+    ends[2].made["dropped"] = True
+    lanes = [Lane("constant()", seed=seed) for seed in range(len(ends))]
+    choice = Choice("sequential", "it was asked for", [[number] for number in range(len(ends))])
+    for progress in (SweepProgress(), SweepProgress(3)):
+        progress.start(LanesSetup(lanes, 10, choice))
+        for number, history in enumerate(ends):
+            progress.ended({number: history})
+        progress.close()
+    assert [line for line in capsys.readouterr().out.splitlines() if "backend" not in line] == [
+        "lane 1/5 ended; best validation loss so far 0.50000: constant(), seed 0",
+        "lane 2/5 diverged at step 3; best validation loss so far 0.50000: constant(), seed 0",
+        "lane 3/5 dropped; best validation loss so far 0.50000: constant(), seed 0",
+        "lane 4/5 ended; best validation loss so far 0.25000: constant(), seed 3",
+        "lane 5/5 ended; best validation loss so far 0.25000: constant(), seed 3",
+        "5 lanes: 2 ended, 1 of them diverged; best validation loss so far 0.50000: constant(), seed 0",
+        "5 lanes: 4 ended, 1 of them diverged and 1 dropped; best validation loss so far 0.25000: constant(), seed 3",
+        "5 lanes: 5 ended, 1 of them diverged and 1 dropped; best validation loss so far 0.25000: constant(), seed 3",
+    ]
+
+
 def test_small_losses_have_five_significant_digits_everywhere():
     sweep = made(("constant()", 0.1, 0, 0.000123456))
     assert table(sweep)[1].split()[:2] == ["1.2346e-04", "1.2346e-04"]

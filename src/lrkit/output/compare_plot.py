@@ -8,7 +8,7 @@ import numpy as np
 
 from lrkit.analysis.comparison import Comparison, Difference, Standing
 from lrkit.analysis.verdicts import say_p
-from lrkit.output.comparison_curves import Curves, curves_of
+from lrkit.output.comparison_curves import Band, Curves, curves_of
 from lrkit.output.plots import cut, scale_rates, style
 from lrkit.output.sweep_plot import plain_ticks
 from lrkit.schedules.evaluation import Array
@@ -22,11 +22,13 @@ __all__ = ["compare_figure"]
 
 Draw: TypeAlias = Callable[["Axes", Comparison, Sequence[Curves]], None]
 
-_TITLE_WIDTH, _LABEL_WIDTH = 112, 26  # in characters
+_TITLE_WIDTH, _LABEL_WIDTH, _LEGEND_WIDTH = 112, 26, 36  # in characters
 _MOST_NAMES = 8  # in the legend; the rows of the differences have all, in their colours
 _SPAN, _WIDE = 4.0, 20.0  # how many times the smallest the largest is where an axis is logarithmic, has fewer ticks
 _DIGITS = (1, 1.5, 2, 3, 4, 5, 7)  # of ticks on a logarithmic axis that isn't wide
 _MARGIN = 0.06
+_OUTSIDE = 0.4  # how far beyond the means' range an axis goes for the sake of bands, in such ranges
+_HEAD_WIDTH = 54  # in characters
 _FAR = 8.0  # how many times as far as the typical one a difference may reach before it is only pointed at
 _REMARK = 0.3  # share of the axis of differences that is kept for remarks
 _EDGE = 0.96
@@ -75,22 +77,35 @@ def _width(place: int, count: int) -> float:
     return 1.4 + 1.8 * place / count
 
 
-def _head(axes: "Axes", text: str) -> None:
-    axes.set_title(text, fontsize=10, loc="left")
+def _head(axes: "Axes", text: str, remark: str = "") -> None:
+    """What a panel shows; a remark in brackets behind that, or beneath it where both are too long for a line."""
+    between = "\n" if len(text) + len(remark) > _HEAD_WIDTH else " "
+    axes.set_title(f"{text}{between}({remark})" if remark else text, fontsize=10, loc="left")
     axes.grid(alpha=0.3)
 
 
-def _limit(axes: "Axes", values: Array) -> None:
-    """The vertical axis from the lowest to the highest value, logarithmic where they differ by much."""
+def _limit(axes: "Axes", values: Array, ends: Array) -> None:
+    """The vertical axis around all values, logarithmic where they differ by much.
+
+    It goes on to the ends of their bands, but not so far that the values have only a small part of it.
+    """
     low, high = float(values.min()), float(values.max())
     if low > 0 and high / low >= _SPAN:
         axes.set_yscale("log")
         plain_ticks(axes.yaxis, (1, 2, 5) if high / low >= _WIDE else _DIGITS)
-        room = (high / low) ** _MARGIN
-        axes.set_ylim(low / room, high * room)
-    elif high > low:
-        room = _MARGIN * (high - low)
-        axes.set_ylim(low - room, high + room)
+        bottom, top = _around(np.log(values), np.log(ends[ends > 0]))
+        axes.set_ylim(np.exp(bottom), np.exp(top))
+    elif ends.max() > ends.min():
+        axes.set_ylim(*_around(values, ends))
+
+
+def _around(values: Array, ends: Array) -> tuple[float, float]:
+    low, high = float(values.min()), float(values.max())
+    outside = _OUTSIDE * (high - low) if high > low else np.inf
+    bottom = max(min(low, float(ends.min())), low - outside)
+    top = min(max(high, float(ends.max())), high + outside)
+    room = _MARGIN * (top - bottom)
+    return bottom - room, top + room
 
 
 def _rate_ticks(axis: "Axis") -> None:
@@ -119,20 +134,38 @@ def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]
             marker=marker,
             linewidth=_width(len(lines), len(drawn)),
             zorder=above,
-            label=cut(each.name, 2 * _LABEL_WIDTH),
+            label=cut(each.name, _LEGEND_WIDTH),
         )
         axes.fill_between(band.epochs, scale * band.low, scale * band.high, color=colour, alpha=0.18, linewidth=0)
         if each.diverged:
             axes.plot(band.epochs[-1:], scale * band.mean[-1:], "x", color=colour, ms=9, mew=2, zorder=above)
-    seeds = max((band.n for _, band in drawn), default=1)
-    _head(
-        axes, f"{measure} while training" + (f": mean of {seeds} seeds, 95 % interval" if seeds > 1 else ", one seed")
-    )
     axes.set_ylabel(f"{measure} in %" if scale > 1 else str(measure))
+    clipped: list[bool] = []
     if drawn:
-        _limit(axes, scale * np.concatenate([band.mean for _, band in drawn]))
+        means = np.concatenate([band.mean for _, band in drawn])
+        ends = np.concatenate([end for _, band in drawn for end in (band.low, band.high)])
+        _limit(axes, scale * means, scale * ends)
+        clipped = [_point_beyond(axes, each, band, scale) for each, band in drawn]
+    seeds = max((band.n for _, band in drawn), default=1)
+    text = f"{measure} while training" + (f": mean of {seeds} seeds, 95 % interval" if seeds > 1 else ", one seed")
+    _head(axes, text, "triangle: the interval goes on beyond the edge" if any(clipped) else "")
     if 1 < len(lines) <= _MOST_NAMES:
-        axes.legend(handles=lines, frameon=False, fontsize=9, loc="best")
+        axes.legend(handles=lines, edgecolor="none", framealpha=0.7, fontsize=9, loc="best")
+
+
+def _point_beyond(axes: "Axes", each: Curves, band: Band, scale: float) -> bool:
+    """A triangle at each edge that the band goes beyond, where it is furthest; whether there is any."""
+    bottom, top = axes.get_ylim()
+    edge = axes.get_xaxis_transform()
+    beyond = [
+        (height, marker, int(over.argmax()))
+        for height, marker, over in ((0.0, "v", bottom - scale * band.low), (1.0, "^", scale * band.high - top))
+        if over.max() > 0
+    ]
+    for height, marker, place in beyond:
+        colour = style(each.number)[0]
+        axes.plot(band.epochs[place], height, marker, color=colour, ms=8, transform=edge, clip_on=False, zorder=9)
+    return bool(beyond)
 
 
 def _draw_rates(axes: "Axes", curves: Sequence[Curves]) -> None:
@@ -173,7 +206,7 @@ def _draw_differences(axes: "Axes", comparison: Comparison, curves: Sequence[Cur
         colour = style(curve.number)[0]
         shown = each.difference is not None and low <= each.difference.mean <= high
         if each.difference is not None and shown:
-            _draw_interval(axes, each.difference, place, colour, scale)
+            _draw_interval(axes, each.difference, place, colour, scale=scale, reach=(low, high))
         elif each.difference is not None:
             end, marker = (high, ">") if each.difference.mean > high else (low, "<")
             axes.plot([scale * end], [place], marker, color=colour, ms=8)
@@ -189,19 +222,23 @@ def _draw_differences(axes: "Axes", comparison: Comparison, curves: Sequence[Cur
         label.set_color(style(curve.number)[0])
     axes.set_ylim(len(curves) - 0.4, -0.6)
     several = any(each.difference is not None and not each.difference.certain for each in comparison.standings)
-    _head(
-        axes,
-        f"difference to {cut(comparison.reference, _LABEL_WIDTH)}"
-        + (" (hollow: can't be told apart)" if several else ""),
-    )
+    remark = "hollow: can't be told apart" if several else ""
+    _head(axes, f"difference to {cut(comparison.reference, _LABEL_WIDTH)}", remark)
     axes.grid(visible=False, axis="y")
     better = "left" if measure.mode == "min" else "right"
     axes.set_xlabel(f"final {measure}{', points of %' if scale > 1 else ''} (further {better} is better)")
 
 
-def _draw_interval(axes: "Axes", found: Difference, place: int, colour: str, scale: float) -> None:
+def _draw_interval(
+    axes: "Axes", found: Difference, place: int, colour: str, *, scale: float, reach: tuple[float, float]
+) -> None:
+    """The mean and its interval, with an arrow at an end that lies beyond the reach."""
     if found.low is not None and found.high is not None:
-        axes.plot([scale * found.low, scale * found.high], [place, place], color=colour, linewidth=3, alpha=0.5)
+        low, high = max(found.low, reach[0]), min(found.high, reach[1])
+        axes.plot([scale * low, scale * high], [place, place], color=colour, linewidth=3, alpha=0.5)
+        for end, shown, marker in ((found.low, low, "<"), (found.high, high, ">")):
+            if end != shown:
+                axes.plot([scale * shown], [place], marker, color=colour, ms=6)
     filled = colour if found.certain else "white"
     axes.plot([scale * found.mean], [place], "o", color=colour, mfc=filled, ms=8, mew=1.8)
 
@@ -256,9 +293,9 @@ def _draw_search(axes: "Axes", comparison: Comparison, curves: Sequence[Curves])
     axes.set_xscale("log")
     _rate_ticks(axes.xaxis)
     if values:
-        _limit(axes, np.array(values))
+        _limit(axes, np.array(values), np.array(values))
     states = {rate.state for each in comparison.standings for rate in each.tried}
-    marks = {"ended": "ring: chosen", "diverged": "x: diverged", "dropped": "|: dropped as hopeless"}
-    _head(axes, f"search for the rate ({', '.join(mark for state, mark in marks.items() if state in states)})")
+    marks = {"ended": "ring: chosen", "diverged": "x: diverged", "dropped": "|: dropped"}
+    _head(axes, "search for the rate", ", ".join(mark for state, mark in marks.items() if state in states))
     axes.set_xlabel("learning rate")
     axes.set_ylabel(f"held-out {comparison.measure.name}{' in %' if scale > 1 else ''}")

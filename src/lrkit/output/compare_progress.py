@@ -11,6 +11,8 @@ from lrkit.training.lanes.observer import LanesObserver, LanesSetup
 
 __all__ = ["CompareProgress", "stage_line"]
 
+_MOST_LINES = 10  # of a stage whose lanes are trained one by one
+
 
 def stage_line(stage: Stage) -> str:
     """What a stage is for.
@@ -32,7 +34,7 @@ class CompareProgress(LanesObserver):
     """
 
     def __init__(self) -> None:
-        self._lanes = SweepProgress()
+        self._lanes = SweepProgress(_MOST_LINES)
 
     def stage(self, stage: Stage) -> None:
         """Say what is trained next."""
@@ -40,7 +42,7 @@ class CompareProgress(LanesObserver):
 
     def start(self, setup: LanesSetup) -> None:
         """Say how, and open the bar."""
-        self._lanes = SweepProgress()
+        self._lanes = SweepProgress(_MOST_LINES)
         self._lanes.start(setup)
 
     def step(self, lane_steps: int) -> None:

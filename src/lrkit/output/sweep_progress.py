@@ -5,6 +5,7 @@ from typing import Any
 
 import typer
 
+from lrkit.analysis.selection import is_dropped
 from lrkit.analysis.sweep import loss_of
 from lrkit.output.sweep_table import show_loss
 from lrkit.schedules.shares import show_number
@@ -54,18 +55,29 @@ def _whose(lane: Lane) -> str:
     return ", ".join([told(str(lane.schedule), lane.averaging), *words])
 
 
+def _how(history: History) -> str:
+    """What became of a lane."""
+    if history.diverged is not None:
+        return f"diverged at step {history.diverged.step}"
+    return "dropped" if is_dropped(history) else "ended"
+
+
 class SweepProgress(LanesObserver):
     """A bar on standard error where that is a terminal; else lines on standard output.
 
     A group of several lanes has a line for each of its epochs; where lanes are trained one by one, each lane has a
     line when it has ended.
+
+    Args:
+        most_lines: about how many lines lanes that are trained one by one have in all; None for one each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, most_lines: int | None = None) -> None:
+        self._most_lines = most_lines
         self._bar: Any = None
-        self._losses: dict[int, float | None] = {}  # by lane, of its last epoch
+        self._losses: dict[int, tuple[float, str]] = {}  # by lane: of its last epoch, and which loss that is
         self._ended: set[int] = set()
-        self._diverged = 0
+        self._diverged = self._dropped = 0
 
     def start(self, setup: LanesSetup) -> None:
         """Say what is trained, and open the bar."""
@@ -93,13 +105,16 @@ class SweepProgress(LanesObserver):
             self._say(f"epoch {len(history.epochs)}, {under_way} lanes under way; {self._best_words()}")
 
     def ended(self, histories: Mapping[int, History]) -> None:
-        """Count; print the line of a lane that was trained alone."""
+        """Count; print the line of a lane that was trained alone, or of some such lanes."""
+        lanes = len(self._setup.lanes)
+        every = 1 if self._most_lines is None else -(-lanes // self._most_lines)
         for number, history in histories.items():
             self._count(number, history)
-            if self._group.get(number, 1) == 1:
-                how = "ended" if history.diverged is None else f"diverged at step {history.diverged.step}"
-                self._say(f"lane {len(self._ended)}/{len(self._setup.lanes)} {how}; {self._best_words()}")
-        self._bar.set_postfix_str(f"{len(self._ended)} ended, {self._diverged} of them diverged", refresh=False)
+            done = len(self._ended)
+            if self._group.get(number, 1) == 1 and (done % every == 0 or done == lanes):
+                what = f"lane {done}/{lanes} {_how(history)}" if every == 1 else f"{lanes} lanes: {self._counts()}"
+                self._say(f"{what}; {self._best_words()}")
+        self._bar.set_postfix_str(self._counts(), refresh=False)
 
     def close(self) -> None:
         """Take the bar away; also after an interruption."""
@@ -112,18 +127,25 @@ class SweepProgress(LanesObserver):
     def _count(self, number: int, history: History) -> None:
         self._ended.add(number)
         self._diverged += history.diverged is not None
+        self._dropped += is_dropped(history)
         self._look(number, history)
 
     def _look(self, number: int, history: History) -> None:
-        self._losses[number] = loss_of(history)
-        self._measure = "training loss" if history.epochs[-1].valid_loss is None else "validation loss"
+        loss = loss_of(history)
+        name = "training loss" if history.epochs[-1].valid_loss is None else "validation loss"
+        self._losses.pop(number, None)
+        if loss is not None:
+            self._losses[number] = loss, name
+
+    def _counts(self) -> str:
+        dropped = f" and {self._dropped} dropped" if self._dropped else ""
+        return f"{len(self._ended)} ended, {self._diverged} of them diverged{dropped}"
 
     def _best_words(self) -> str:
-        found = [(loss, number) for number, loss in self._losses.items() if loss is not None]
-        if not found:
+        if not self._losses:
             return "none has a finite loss yet"
-        loss, number = min(found)
-        return f"best {self._measure} so far {show_loss(loss)}: {_whose(self._setup.lanes[number])}"
+        number, (loss, name) = min(self._losses.items(), key=lambda each: (each[1][0], each[0]))
+        return f"best {name} so far {show_loss(loss)}: {_whose(self._setup.lanes[number])}"
 
     def _say(self, line: str) -> None:
         if self._bar.disable:
