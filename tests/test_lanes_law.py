@@ -264,7 +264,7 @@ def test_compiled_lanes_are_those_of_run(name):
 @pytest.mark.slow
 @pytest.mark.usefixtures("without_inductor")
 def test_lanes_that_are_dropped_again_and_again_need_few_graphs(monkeypatch):
-    monkeypatch.setattr("lrkit.training.lanes.group._COMPILE_PAYS", 0)  # a smaller stack is always worth it
+    monkeypatch.setattr("lrkit.training.lanes.parts._COMPILE_PAYS", 0)  # a smaller stack is always worth it
     task = make(batch_size=22, epochs=9)
     lanes = [Lane("linear(to=0)", lr=0.01 * (1 + n)) for n in range(8)]
     work = work_of(task, lanes, dropping({1 + n: [n] for n in range(7)}))
