@@ -123,11 +123,18 @@ def _differences(comparison: Comparison) -> list[Cell]:
     rows = comparison.standings
     texts = say_values(comparison.measure.name, [each.difference for each in rows])
     return [
-        Cell("reference" if each.name == comparison.reference else "-")
+        _no_difference(each, comparison)
         if each.difference is None or text is None
         else _difference(each.difference, text, comparison.measure)
         for each, text in zip(rows, texts, strict=True)
     ]
+
+
+def _no_difference(each: Standing, comparison: Comparison) -> Cell:
+    if each.name == comparison.reference:
+        return Cell("reference")
+    diverged = each.diverged or comparison.by_name[comparison.reference].diverged
+    return Cell("not compared", "since runs diverged" if diverged else "")
 
 
 def _difference(found: Difference, text: Said, measure: Measure) -> Cell:
