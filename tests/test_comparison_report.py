@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from comparison_cases import candidate, candidates
+from comparison_cases import LINE_UP, candidate, candidates
 from lrkit import InputError
 from lrkit.analysis.comparisons import compare_histories
 from lrkit.output.comparison_report import report_html, write_report
@@ -205,6 +205,12 @@ def test_an_accuracy_is_in_percent_and_better_is_higher():
     assert page.figures()["forest"]["layout"]["annotations"][-1]["text"] == "better →"
     assert re.search(r"96\.\d+ %", page.all("table")[0]["text"])
     assert "better" in page.all("table")[0]["text"]
+
+
+def test_a_schedule_whose_runs_diverged_is_said_not_to_be_compared():
+    found = compare_histories([candidate(name, 0.1, diverged=[100] if name == "StepLR" else []) for name in LINE_UP])
+    text = Page(report_html(found, command=None)).all("table")[0]["text"]
+    assert text.count("not compared") == text.count("since runs diverged") == 1
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import numpy as np
 from lrkit.analysis.comparison import Comparison, Difference, Standing
 from lrkit.analysis.verdicts import say_p
 from lrkit.output.comparison_curves import Band, Curves, curves_of
+from lrkit.output.comparison_numbers import scale_of
 from lrkit.output.plots import cut, scale_rates, style
 from lrkit.output.sweep_plot import plain_ticks
 from lrkit.schedules.evaluation import Array
@@ -67,11 +68,6 @@ def compare_figure(comparison: Comparison, title: str) -> "Figure":
     return figure
 
 
-def _scale(comparison: Comparison) -> float:
-    """Accuracies are drawn in %."""
-    return 100.0 if comparison.measure.name == "accuracy" else 1.0
-
-
 def _width(place: int, count: int) -> float:
     """Of a line: the lower it is, the wider, so that where two coincide both are seen."""
     return 1.4 + 1.8 * place / count
@@ -119,7 +115,8 @@ def _rate_ticks(axis: "Axis") -> None:
 
 def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) -> None:
     """Means over seeds with their intervals; a cross where the first of the runs diverged."""
-    measure, scale = comparison.measure, _scale(comparison)
+    measure = comparison.measure
+    scale = scale_of(measure.name)
     drawn = [(each, each.bands[measure.name]) for each in curves if measure.name in each.bands]
     lines: list[Any] = []
     for each, band in drawn:
@@ -199,7 +196,8 @@ def _draw_rates(axes: "Axes", curves: Sequence[Curves]) -> None:
 
 def _draw_differences(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) -> None:
     """A row for each schedule, the best above: its difference to the reference, and how sure that is."""
-    measure, scale = comparison.measure, _scale(comparison)
+    measure = comparison.measure
+    scale = scale_of(measure.name)
     low, high = _reach(comparison)
     axes.axvline(0, color="black", linewidth=1)
     for place, (each, curve) in enumerate(zip(comparison.standings, curves, strict=True)):
@@ -275,7 +273,7 @@ def _remark(each: Standing, reference: str, *, scale: float | None) -> str:
 
 def _draw_search(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) -> None:
     """The measure on held-out data at the rates that were tried; at the top edge those that didn't come to the end."""
-    scale = _scale(comparison)
+    scale = scale_of(comparison.measure.name)
     values: list[float] = []
     for place, (each, curve) in enumerate(zip(comparison.standings, curves, strict=True)):
         colour, dashes = style(curve.number)

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from lrkit.analysis.comparison import Comparison, Difference, Mean, Standing
-from lrkit.analysis.verdicts import say_p, show_digits
+from lrkit.analysis.verdicts import say_p
+from lrkit.output.comparison_numbers import Said, say_values, scale_of, signed, unit_of
 from lrkit.output.sweep_table import column, fitted
 from lrkit.schedules.shares import show_number
 
@@ -83,55 +82,31 @@ def _rate(lr: float | None) -> str:
     return "-" if lr is None else f"{lr:.6g}"
 
 
-def _scale(name: str) -> float:
-    return 100.0 if name == "accuracy" else 1.0
-
-
 def _means(means: Sequence[Mean | None], name: str) -> list[str]:
-    """Means with half of their intervals' widths, all with as many digits as the middle one of these makes sense of."""
-    scale, unit = _scale(name), " %" if name == "accuracy" else ""
-    halves = [scale * (each.high - each.mean) for each in means if each is not None and each.high is not None]
-    error = float(np.median(halves)) if halves else 0.0
+    """Means with half of their intervals' widths."""
     cells = []
-    for each in means:
+    for each in say_values(name, means):
         if each is None:
             cells.append("-")
-        elif each.high is None:
-            cells.append(f"{scale * each.mean:.4g}{unit}")
         else:
-            cells.append(" ± ".join(show_digits((scale * each.mean, scale * (each.high - each.mean)), error)) + unit)
+            cells.append((each.mean if each.half is None else f"{each.mean} ± {each.half}") + unit_of(name))
     return cells
 
 
 def _differences(comparison: Comparison) -> list[str]:
-    scale = _scale(comparison.measure.name)
-    found = [each.difference for each in comparison.standings]
-    halves = [scale * (each.high - each.mean) for each in found if each is not None and each.high is not None]
-    error = float(np.median(halves)) if halves else 0.0
+    found = say_values(comparison.measure.name, [each.difference for each in comparison.standings])
     return [
-        "reference" if each.name == comparison.reference else _difference(each.difference, scale, error)
-        for each in comparison.standings
+        "reference" if standing.name == comparison.reference else _difference(each)
+        for standing, each in zip(comparison.standings, found, strict=True)
     ]
 
 
-def _difference(found: Difference | None, scale: float, error: float) -> str:
+def _difference(found: Said | None) -> str:
     if found is None:
         return "-"
     if found.low is None or found.high is None:
-        return f"{scale * found.mean:+.3g}"
-    mean, low, high = map(_signed, show_digits((scale * found.mean, scale * found.low, scale * found.high), error))
-    return f"{mean} ({low} to {high})"
-
-
-def _signed(text: str) -> str:
-    """A number with its sign, but a zero without.
-
-    >>> _signed("0.12"), _signed("-0.12"), _signed("-0.00")
-    ('+0.12', '-0.12', '0.00')
-    """
-    if not float(text):
-        return text.removeprefix("-")
-    return text if text.startswith("-") else f"+{text}"
+        return signed(found.mean)
+    return f"{signed(found.mean)} ({signed(found.low)} to {signed(found.high)})"
 
 
 def _p_value(found: Difference | None) -> str:
@@ -159,7 +134,7 @@ def _steps(each: Standing) -> str:
 def _lost(value: float | None, name: str, *, diverged: bool = False) -> str:
     if diverged:
         return "diverged"
-    return "-" if value is None else f"{_scale(name) * value:.2g}"
+    return "-" if value is None else f"{scale_of(name) * value:.2g}"
 
 
 def _note(each: Standing) -> str:

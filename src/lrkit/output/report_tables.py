@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from lrkit.analysis.comparison import Comparison, Difference, Mean, Measure, Sensitivity, Standing, Tried
-from lrkit.analysis.verdicts import say_p, show_digits
+from lrkit.analysis.verdicts import say_p
 from lrkit.output.comparison_curves import Band, Curves
+from lrkit.output.comparison_numbers import Said, say_values, short, signed, unit_of
 
 __all__ = [
     "Cell",
@@ -69,7 +70,7 @@ def summary_table(comparison: Comparison, numbers: Mapping[str, int]) -> Table:
     columns += [(f"{data}{name}", _means(name, [each.final.get(name) for each in standings])) for name in names]
     columns.append(("difference to the reference", _differences(comparison)))
     if comparison.target is not None:
-        goal = f"until {measure} {_short(measure.name, comparison.target)}"
+        goal = f"until {measure} {short(measure.name, comparison.target)}"
         columns.append((goal, [_reached(each) for each in standings]))
     columns.append(("lost with another rate", [_sensitivity(measure.name, each.sensitivity) for each in standings]))
     kept = [column for column in columns if any(cell.text != "-" for cell in column[1])]
@@ -108,44 +109,51 @@ def _rate(each: Standing) -> Cell:
 
 
 def _means(name: str, means: Sequence[Mean | None]) -> list[Cell]:
-    """Means with their intervals, all with as many digits as the middle one of the intervals makes sense of."""
-    error = _middle([(each.low, each.high) for each in means if each is not None])
+    """Means with their intervals."""
     cells = []
-    for each in means:
+    for each in say_values(name, means):
         if each is None:
             cells.append(Cell("-"))
-        elif each.low is None or each.high is None:
-            cells.append(Cell(_short(name, each.mean)))
         else:
-            mean, low, high = _digits(name, (each.mean, each.low, each.high), error)
-            cells.append(Cell(f"{mean}{_unit(name)}", f"{low} to {high}"))
+            cells.append(Cell(f"{each.mean}{unit_of(name)}", "" if each.low is None else f"{each.low} to {each.high}"))
     return cells
 
 
 def _differences(comparison: Comparison) -> list[Cell]:
-    found = [each.difference for each in comparison.standings]
-    error = _middle([(each.low, each.high) for each in found if each is not None])
+    rows = comparison.standings
+    texts = say_values(comparison.measure.name, [each.difference for each in rows])
     return [
-        Cell("reference" if each.name == comparison.reference else "-")
-        if each.difference is None
-        else _difference(each.difference, comparison.measure, error)
-        for each in comparison.standings
+        _no_difference(each, comparison)
+        if each.difference is None or text is None
+        else _difference(each.difference, text, comparison.measure)
+        for each, text in zip(rows, texts, strict=True)
     ]
 
 
-def _difference(found: Difference, measure: Measure, error: float) -> Cell:
+def _no_difference(each: Standing, comparison: Comparison) -> Cell:
+    if each.name == comparison.reference:
+        return Cell("reference")
+    diverged = each.diverged or comparison.by_name[comparison.reference].diverged
+    return Cell("not compared", "since runs diverged" if diverged else "")
+
+
+def _difference(found: Difference, text: Said, measure: Measure) -> Cell:
     """How large, the interval, how sure; and what that comes to."""
-    name, parts = measure.name, []
-    text = _sign(_short(name, found.mean))
-    if found.low is not None and found.high is not None:
-        text, low, high = map(_sign, _digits(name, (found.mean, found.low, found.high), error))
-        parts.append(f"{low} to {high}")
+    parts = []
+    if text.low is not None and text.high is not None:
+        parts.append(f"{_signed(text.low)} to {_signed(text.high)}")
     if found.p_value is not None:
         parts.append(say_p(found.p_value))
+    mean, detail = _signed(text.mean), "\n".join(parts)
     if not found.certain:
-        return Cell(text, "\n".join(parts), "can't be told apart")
+        return Cell(mean, detail, "can't be told apart")
     kind = "better" if (found.mean < 0) == (measure.mode == "min") else "worse"
-    return Cell(text, "\n".join(parts), kind, kind)
+    return Cell(mean, detail, kind, kind)
+
+
+def _signed(text: str) -> str:
+    """As it is set in print."""
+    return signed(text, minus="−")
 
 
 def _reached(each: Standing) -> Cell:
@@ -162,9 +170,9 @@ def _reached(each: Standing) -> Cell:
 def _sensitivity(name: str, sensitivity: Sensitivity | None) -> Cell:
     if sensitivity is None:
         return Cell("-")
-    lower = "not known" if sensitivity.lower is None else _short(name, sensitivity.lower, 2)
+    lower = "not known" if sensitivity.lower is None else short(name, sensitivity.lower, 2)
     beyond = "diverged" if sensitivity.higher_diverged else "not known"
-    higher = beyond if sensitivity.higher is None else _short(name, sensitivity.higher, 2)
+    higher = beyond if sensitivity.higher is None else short(name, sensitivity.higher, 2)
     return Cell(f"⅓: {lower}\n3×: {higher}")
 
 
@@ -209,7 +217,7 @@ def _tried(name: str, tried: Tried | None) -> Cell:
         return Cell("-")
     if tried.state == "diverged" or tried.value is None:
         return Cell(tried.state)
-    return Cell(_short(name, tried.value), f"dropped after epoch {tried.epochs}" if tried.state == "dropped" else "")
+    return Cell(short(name, tried.value), f"dropped after epoch {tried.epochs}" if tried.state == "dropped" else "")
 
 
 def rates_table(curves: Sequence[Curves]) -> Table:
@@ -253,41 +261,3 @@ def _said(value: Any) -> str:
 
 def _plain(name: object) -> str:
     return str(name).replace("_", " ")
-
-
-# --- numbers -----------------------------------------------------------------------------------------
-
-
-def _scale(name: str) -> float:
-    return 100.0 if name == "accuracy" else 1.0
-
-
-def _unit(name: str) -> str:
-    return " %" if name == "accuracy" else ""
-
-
-def _digits(name: str, values: Sequence[float], error: float) -> list[str]:
-    return show_digits([_scale(name) * value for value in values], _scale(name) * error)
-
-
-def _short(name: str, value: float, digits: int = 4) -> str:
-    """A value that no error is known of."""
-    return f"{_scale(name) * value:.{digits}g}{_unit(name)}"
-
-
-def _middle(intervals: Sequence[tuple[float | None, float | None]]) -> float:
-    """The median of half their widths."""
-    halves = [(high - low) / 2 for low, high in intervals if low is not None and high is not None]
-    return float(np.median(halves)) if halves else 0.0
-
-
-def _sign(text: str) -> str:
-    """A number with its sign, as it is set in print; a zero has none.
-
-    >>> _sign("0.12"), _sign("-0.12"), _sign("-0.00")
-    ('+0.12', '−0.12', '0.00')
-    """
-    plain = text.removeprefix("-")
-    if not any(digit in plain for digit in "123456789"):
-        return plain
-    return f"−{plain}" if text != plain else f"+{plain}"
