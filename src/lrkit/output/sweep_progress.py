@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from lrkit.analysis.selection import is_dropped
+from lrkit.analysis.standings import is_dropped
 from lrkit.analysis.sweep import loss_of
 from lrkit.output.sweep_table import show_loss
 from lrkit.schedules.shares import show_number
