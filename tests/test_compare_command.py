@@ -269,13 +269,14 @@ def test_any_comparison_can_be_drawn(tmp_path, seeds, diverged, measure):
     assert [label.get_text() for label in forest.get_yticklabels()] == [each.name for each in found.standings]
 
 
-def test_a_schedule_has_one_colour_in_all_panels():
+def test_a_schedule_has_one_colour_in_all_panels_and_dashes_of_its_own():
     figure = compare_figure(made(), "")
     measured, forest, *_ = figure.axes
     lines = {line.get_label(): line.get_color() for line in measured.get_lines()}
     labels = {label.get_text(): label.get_color() for label in forest.get_yticklabels()}
     assert lines == labels
     assert len(set(labels.values())) == len(LINE_UP)
+    assert len({repr(line._dash_pattern) for line in measured.get_lines()}) == len(LINE_UP)
 
 
 def test_bands_are_inside_the_axes_but_those_that_would_flatten_the_means_are_pointed_at():

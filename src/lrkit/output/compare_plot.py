@@ -10,7 +10,7 @@ from lrkit.analysis.comparison import Comparison, Difference, Standing
 from lrkit.analysis.verdicts import say_p
 from lrkit.output.comparison_curves import Band, Curves, curves_of
 from lrkit.output.comparison_numbers import scale_of
-from lrkit.output.plots import cut, scale_rates, style
+from lrkit.output.plots import cut, distinct_style, scale_rates
 from lrkit.output.sweep_plot import plain_ticks
 from lrkit.schedules.evaluation import Array
 
@@ -40,7 +40,8 @@ _FAINT = "#555555"
 def compare_figure(comparison: Comparison, title: str) -> "Figure":
     """Four panels: the measure over epochs, differences to the reference, rates over epochs, rates that were tried.
 
-    A schedule has one colour in all of them. Bands and bars are 95 % intervals; there are none for a single seed.
+    A schedule has one colour and one kind of dashes in all of them. Bands and bars are 95 % intervals; there are none
+    for a single seed.
     What there is nothing to show of has no panel: differences of a single schedule, rates that weren't searched.
     """
     from matplotlib.figure import Figure
@@ -120,7 +121,7 @@ def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]
     drawn = [(each, each.bands[measure.name]) for each in curves if measure.name in each.bands]
     lines: list[Any] = []
     for each, band in drawn:
-        colour, dashes = style(each.number)
+        colour, dashes = distinct_style(each.number)
         marker = "." if len(band.epochs) <= _MANY_EPOCHS else None
         above = 3 + len(curves) - len(lines)  # the best on top
         lines += axes.plot(
@@ -147,7 +148,7 @@ def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]
     text = f"{measure} while training" + (f": mean of {seeds} seeds, 95 % interval" if seeds > 1 else ", one seed")
     _head(axes, text, "triangle: the interval goes on beyond the edge" if any(clipped) else "")
     if 1 < len(lines) <= _MOST_NAMES:
-        axes.legend(handles=lines, edgecolor="none", framealpha=0.7, fontsize=9, loc="best")
+        axes.legend(handles=lines, edgecolor="none", framealpha=0.7, handlelength=3.5, fontsize=9, loc="best")
 
 
 def _point_beyond(axes: "Axes", each: Curves, band: Band, scale: float) -> bool:
@@ -160,7 +161,7 @@ def _point_beyond(axes: "Axes", each: Curves, band: Band, scale: float) -> bool:
         if over.max() > 0
     ]
     for height, marker, place in beyond:
-        colour = style(each.number)[0]
+        colour = distinct_style(each.number)[0]
         axes.plot(band.epochs[place], height, marker, color=colour, ms=8, transform=edge, clip_on=False, zorder=9)
     return bool(beyond)
 
@@ -168,7 +169,7 @@ def _point_beyond(axes: "Axes", each: Curves, band: Band, scale: float) -> bool:
 def _draw_rates(axes: "Axes", curves: Sequence[Curves]) -> None:
     """Each schedule's rates at its best base; those that metrics steered have a line for each run."""
     for place, each in enumerate(curves):
-        colour, dashes = style(each.number)
+        colour, dashes = distinct_style(each.number)
         for run in each.rates:
             width = _width(place, len(curves)) if len(each.rates) == 1 else 1.0
             axes.plot(
@@ -201,7 +202,7 @@ def _draw_differences(axes: "Axes", comparison: Comparison, curves: Sequence[Cur
     low, high = _reach(comparison)
     axes.axvline(0, color="black", linewidth=1)
     for place, (each, curve) in enumerate(zip(comparison.standings, curves, strict=True)):
-        colour = style(curve.number)[0]
+        colour = distinct_style(curve.number)[0]
         shown = each.difference is not None and low <= each.difference.mean <= high
         if each.difference is not None and shown:
             _draw_interval(axes, each.difference, place, colour, scale=scale, reach=(low, high))
@@ -217,7 +218,7 @@ def _draw_differences(axes: "Axes", comparison: Comparison, curves: Sequence[Cur
     axes.locator_params(axis="x", nbins=6)
     axes.set_yticks(range(len(curves)), [textwrap.fill(each.name, _LABEL_WIDTH) for each in curves], fontsize=9.5)
     for label, curve in zip(axes.get_yticklabels(), curves, strict=True):
-        label.set_color(style(curve.number)[0])
+        label.set_color(distinct_style(curve.number)[0])
     axes.set_ylim(len(curves) - 0.4, -0.6)
     several = any(each.difference is not None and not each.difference.certain for each in comparison.standings)
     remark = "hollow: can't be told apart" if several else ""
@@ -276,7 +277,7 @@ def _draw_search(axes: "Axes", comparison: Comparison, curves: Sequence[Curves])
     scale = scale_of(comparison.measure.name)
     values: list[float] = []
     for place, (each, curve) in enumerate(zip(comparison.standings, curves, strict=True)):
-        colour, dashes = style(curve.number)
+        colour, dashes = distinct_style(curve.number)
         above = 3 + len(curves) - place
         ended = {rate.lr: scale * rate.value for rate in each.tried if rate.state == "ended" and rate.value is not None}
         width = _width(place, len(curves))

@@ -56,7 +56,8 @@ class Curves:
 
     Attributes:
         name: of the candidate.
-        number: its place in the order that schedules were given in, for `plots.style(number)`: its colour and dashes.
+        number: its place in the order that schedules were given in, for its colour and dashes, as in
+            `plots.distinct_style(number)`.
         bands: by the measure's name, "loss" first, then the metrics; of the data that the comparison measures.
         training: of the training loss; None where no run finished an epoch.
         rates: of its runs, each series once: one where no metric steered them, up to one for each seed else.

@@ -26,6 +26,7 @@ __all__ = [
     "check_out",
     "curves_figure",
     "cut",
+    "distinct_style",
     "in_epochs",
     "legend_above",
     "legend_columns",
@@ -217,6 +218,11 @@ def in_epochs(history: History) -> NDArray[np.float64]:
 def style(number: int) -> tuple[str, Any]:
     """The colour and the dashes of a curve: colours first, and dashes once they are used up."""
     return COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)]
+
+
+def distinct_style(number: int) -> tuple[str, Any]:
+    """The colour and the dashes of a curve: both differ from one to the next, for those who can't see colours."""
+    return COLOURS[number % len(COLOURS)], _DASHES[number % len(_DASHES)]
 
 
 def legend_columns(labels: Sequence[str]) -> int:
