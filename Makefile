@@ -50,6 +50,7 @@ bench: install  ## Compare with other libraries, and what is found with what is 
 	$(BIN)/python benchmarks/lanes.py
 	$(BIN)/python benchmarks/finder.py
 	$(BIN)/python benchmarks/found_rates.py
+	$(BIN)/python benchmarks/compare.py
 
 format: install  ## Mend what the linter and the formatter can mend
 	$(BIN)/ruff check --fix .

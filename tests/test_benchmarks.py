@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 import torch
 
+import compare
 import contenders
 import first_job
 import found_rates
+import grid_runs
 import job
 import lane_report
 import lane_runs
@@ -23,6 +25,7 @@ import pulse
 import races
 import schedules
 import timing
+from lrkit.analysis.lineups import LINEUPS
 from lrkit.schedules.names import KINDS
 from lrkit.training.idx import MNIST_FOLDER, load_folder
 
@@ -189,3 +192,37 @@ def test_what_a_found_rate_is_worth_is_held_against_a_sweep():
     assert worth.best.one.lr > 0.1
     assert worth.ratio == pytest.approx(worth.found.mean / 0.01, rel=1e-3)
     assert f"| line | {worth.finding.suggestion:.3g} (" in found_rates.report({"line": worth})
+
+
+# --- a whole comparison -----------------------------------------------------------------------------
+
+
+def test_torchs_schedulers_are_those_of_the_line_up():
+    for epochs in (1, 3, 5, 25):
+        for name, text in LINEUPS["tutorial"](epochs).items():
+            optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+            scheduler = grid_runs.SCHEDULERS[name](optimizer, epochs)
+            if name == "plateau":
+                assert f"patience={scheduler.patience})" in text
+                continue
+            plan = lrkit.parse(text).over(10 * epochs, epoch_steps=10)
+            for epoch in range(epochs):
+                # the line-up has three digits of the factor
+                assert optimizer.param_groups[0]["lr"] == pytest.approx(plan(10 * epoch), rel=1e-2)
+                optimizer.step()
+                scheduler.step()
+
+
+@pytest.mark.slow
+def test_a_comparison_is_measured_with_lrkit_and_without(data, monkeypatch):
+    for module in (compare, grid_runs):
+        monkeypatch.setattr(module, "RATES", (0.03, 0.1))
+        monkeypatch.setattr(module, "SEEDS", (101,))
+    one = job.Job(1, data)
+    found = {name: [each] for name, each in compare.measure("lrkit", one, sample=2).items()}
+    told = grid_runs.plain(data, 1)
+    assert told["runs"] == 5 * 2 + 5 * 3
+    found["plain"] = [{"seconds": told["seconds"], "told": told}]
+    text = compare.report(found, 1)
+    assert "| lrkit compare, warm caches |" in text
+    assert text.count("| ExponentialLR |") == 1
