@@ -31,6 +31,7 @@ def ray_tune(folder: Path, epochs: int, sample: int) -> dict[str, Any]:
     """Some runs of the search: seconds to start, seconds for the runs, and how many they were."""
     runs = list(_spread(runs_to_select(epochs), sample))
     began = time.perf_counter()
+    # its logs and tables are silenced: the last line is to be JSON, and what fails is raised below
     ray.init(num_cpus=PROCESSES, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
     data = Data.of(folder)
     train = tune.with_resources(tune.with_parameters(_train_with_lightning, data=data), {"cpu": 1})

@@ -81,3 +81,13 @@ def candidate(name, final, *, seeds=range(100, 104), lr=0.1, diverged=()):
 def candidates(names=LINE_UP, **given):
     """The line-up, or these names with their final losses."""
     return [candidate(name, final, **given) for name, final in names.items()]
+
+
+def told(comparison):
+    """All that a comparison says, but for times and what trained it."""
+    found = comparison.to_dict()
+    for name in ("seconds", "backends"):
+        found["made"].pop(name)
+    for each in found["schedules"]:
+        (each["reached"] or {}).pop("seconds", None)
+    return found

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import lrkit
+from comparison_cases import told
 from lrkit import InputError, Lane, LanesFolder, Observer, StoppedError
 from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.entrant import Entrant
@@ -239,16 +240,6 @@ def test_lanes_in_a_folder_go_on(tmp_path):
 ASKED = {"seeds": 2, "selection_seeds": 1, "rates": [0.1, 0.3], "backend": "eager"}
 TASK = make(sgd, test=None, epochs=2)
 MODERN = ["warmup_cosine", "one_cycle", "linear_to_zero", "wsd", "plateau"]
-
-
-def told(comparison):
-    """All that a comparison says, but for times and what trained it."""
-    found = comparison.to_dict()
-    for name in ("seconds", "backends"):
-        found["made"].pop(name)
-    for each in found["schedules"]:
-        (each["reached"] or {}).pop("seconds", None)
-    return found
 
 
 @pytest.fixture(scope="module")

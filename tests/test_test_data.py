@@ -431,9 +431,11 @@ def test_a_task_knows_what_was_held_out_and_goes_on_with_it(lrkit, tmp_path):
     steps = iter(range(6))
     with pytest.raises(StoppedError):
         run(
-            task, "constant()", observers=[RunFolder(tmp_path / "run", checkpoint_every=1)],
+            task,
+            "constant()",
+            observers=[RunFolder(tmp_path / "run", checkpoint_every=1)],
             stop=lambda: next(steps, None) is None,
-        )  # fmt: skip
+        )
     status, out, err = lrkit("train", "--resume", "run", "--json")
     assert (status, err) == (0, "")
     found = json.loads(out)

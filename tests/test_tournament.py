@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import lrkit
+from comparison_cases import told
 from crashes import KilledError, crash_at
 from lrkit import InputError, InputTypeError, LanesObserver
 from lrkit.analysis import comparison_folder
@@ -105,16 +106,6 @@ def compare(task, schedules, **options):
     options = {"backend": "eager", **options}  # the choice of "auto" takes longer than such small tasks
     found = lrkit.compare(task, schedules, observers=[count], on_stage=count.stage, **options)
     return found, count
-
-
-def told(comparison):
-    """All that a comparison says, but for times and what trained it."""
-    found = comparison.to_dict()
-    for name in ("seconds", "backends"):
-        found["made"].pop(name)
-    for each in found["schedules"]:
-        (each["reached"] or {}).pop("seconds", None)
-    return found
 
 
 def same(first, second):

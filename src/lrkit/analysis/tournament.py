@@ -37,7 +37,7 @@ from lrkit.training.preparation import Length, batches_of, length_of
 from lrkit.training.randomness import seeded
 from lrkit.training.task import Task
 
-__all__ = ["Stage", "compare"]
+__all__ = ["HOLDOUT", "Stage", "compare"]
 
 SEEDS, SELECTION_SEEDS, HOLDOUT = 5, 2, 1 / 6
 

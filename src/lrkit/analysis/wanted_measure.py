@@ -1,7 +1,6 @@
 """What schedules are to be compared by, known before anything is trained."""
 
 from collections.abc import Mapping
-from contextlib import nullcontext
 
 import torch
 
@@ -10,6 +9,7 @@ from lrkit.analysis.comparisons import measure_of
 from lrkit.analysis.terms import Terms
 from lrkit.schedules.errors import unknown
 from lrkit.training.preparation import make_model, take, valid_batches
+from lrkit.training.pure_update import Measured
 from lrkit.training.randomness import seeded
 from lrkit.training.task import Task
 
@@ -49,9 +49,7 @@ def _known(task: Task, place: torch.device) -> list[str]:
 def _forward_measures(task: Task, place: torch.device) -> list[str]:
     """The names that a `forward` gives to what it measures: of one batch, and the caller's random state stays."""
     with seeded(0, place):
-        model = make_model(task, place).eval()
+        measured = Measured(make_model(task, place).eval(), task)
         batches = valid_batches(task, place)
         taken = [] if batches is None else take(batches.epoch(0), 1, "valid")
-        dtype = None if task.precision == "float32" else getattr(torch, task.precision)
-        with nullcontext() if dtype is None else torch.autocast(place.type, dtype=dtype):
-            return [name for batch in taken for name in task.measure(model, batch, with_metrics=True)[2]]
+        return [name for batch in taken for name in measured(batch, with_metrics=True)[2]]

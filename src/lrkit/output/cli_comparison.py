@@ -30,8 +30,8 @@ def compare(
         typer.Option(
             metavar="LINE-UP",
             help="A line-up: tutorial (constant, StepLR, MultiStepLR, ExponentialLR, plateau) or modern "
-            "(warmup_cosine, one_cycle, linear_to_zero, wsd, plateau); may be combined with --schedule. By default "
-            "tutorial; of a folder that has a comparison, its schedules.",
+            "(warmup_cosine, one_cycle, linear_to_zero, wsd, plateau, schedule_free); may be combined with --schedule. "
+            "By default tutorial; of a folder that has a comparison, its schedules.",
         ),
     ] = None,
     lr: Annotated[

@@ -11,6 +11,7 @@ from lrkit.analysis.comparisons import measure_of
 from lrkit.analysis.entrant import Entrant
 from lrkit.analysis.lineups import LINEUPS
 from lrkit.analysis.terms import Terms
+from lrkit.analysis.tournament import HOLDOUT
 from lrkit.output.grid import grid
 from lrkit.output.task_command import LengthOptions, Origin, check_counts, check_length, flag, named_source
 from lrkit.schedules import parse
@@ -25,15 +26,8 @@ __all__ = ["CompareOptions", "compare_origin", "wanted_schedules"]
 Mode = Literal["min", "max"]
 _MODES = ("min", "max")
 _DEFAULT_LINEUP = "tutorial"
-_NOT_REPEATED = (
-    "task",
-    "halving",
-    "out",
-    "overwrite",
-    "json",
-    "quiet",
-    "debug",
-)  # said otherwise, or of no weight
+# said otherwise, or of no weight
+_NOT_REPEATED = ("task", "halving", "out", "overwrite", "json", "quiet", "debug")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,9 +88,9 @@ class CompareOptions(LengthOptions):
             selection_seeds=terms.selection_seeds,
             reference=None if terms.reference is None else texts.get(terms.reference, terms.reference),
             target=terms.target,
-            measure=name,
+            measure=None if name == "loss" else name,
             mode=None if name.endswith(("loss", "accuracy")) and measure_of(name, None).mode == mode else mode,
-            holdout=terms.holdout,
+            holdout=None if terms.holdout == HOLDOUT else terms.holdout,
         )
 
 

@@ -83,8 +83,10 @@ def curves_of(comparison: Comparison) -> tuple[Curves, ...]:
 def _curves(candidate: Candidate, number: int, diverged: int) -> Curves:
     histories = [candidate.runs[seed] for seed in sorted(candidate.runs)]
     names = dict.fromkeys(name for each in histories for epoch in each.epochs for name in epoch.reported)
-    bands = {name: _band(histories, [[epoch.reported.get(name) for epoch in each.epochs] for each in histories])
-             for name in names}  # fmt: skip
+    bands = {
+        name: _band(histories, [[epoch.reported.get(name) for epoch in each.epochs] for each in histories])
+        for name in names
+    }
     training = _band(histories, [[epoch.train_loss for epoch in each.epochs] for each in histories])
     return Curves(
         name=candidate.name,
