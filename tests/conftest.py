@@ -14,6 +14,18 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=3, help="how often test_kills kills a run (make soak: 200)")
 
 
+TRAINERS = ("lightning", "transformers", "accelerate", "ignite", "skorch", "distributed", "tensorboard")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Keep all tests of a trainer in one process, since each of them takes seconds to import."""
+    for item in items:
+        found = next((name for name in TRAINERS if name in item.path.stem and item.path.suffix in (".py", ".md")), None)
+        if found is not None and {"trainers", "tests"} & {item.path.parent.name}:
+            item.add_marker(pytest.mark.xdist_group(found))
+
+
 @pytest.fixture
 def lrkit(capsys, monkeypatch, tmp_path):
     """Run the command line in-process, in an empty folder; returns status, output, errors."""

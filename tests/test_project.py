@@ -10,7 +10,7 @@ import pytest
 import lrkit
 
 SOURCE = Path(lrkit.__file__).parent
-LAYERS = ["schedules", "training", "analysis", "output"]
+LAYERS = ["schedules", "training", "analysis", "trainers", "output"]
 
 
 def imported_modules(path):

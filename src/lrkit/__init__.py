@@ -36,6 +36,8 @@ _HOMES = {
     "lrkit.training.lanes.update": ["UnbatchableError"],
     "lrkit.training.loop": ["DivergedError", "StoppedError", "run"],
     "lrkit.training.observer": ["Observer", "Setup"],
+    "lrkit.training.record_folder": ["save_history"],
+    "lrkit.training.recorder": ["Recorder"],
     "lrkit.training.run_folder": ["RunFolder"],
     "lrkit.training.scheduler": ["BoundController", "BoundSchedule", "Scheduler"],
     "lrkit.training.task": ["Task", "accuracy"],

@@ -27,6 +27,7 @@ __all__ = [
     "made_of",
     "make_model",
     "make_optimizer",
+    "surroundings",
     "take",
     "test_batches",
     "updates_of",
@@ -94,6 +95,13 @@ def made_of(
         "accumulate": task.accumulate,
         "precision": task.precision,
         "data_order": ORDER,
+        **surroundings(place),
+    }
+
+
+def surroundings(place: torch.device) -> dict[str, Any]:
+    """Where and with what a run is made, for the record."""
+    return {
         "device": str(place),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,

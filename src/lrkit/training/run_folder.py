@@ -1,23 +1,19 @@
 """A run folder: what a run leaves on disk, readable and resumable whatever happens next."""
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-
 from lrkit.schedules.errors import InputError
 from lrkit.training.checkpoint import Pace, load_checkpoint, save_checkpoint
-from lrkit.training.files import fresh_name, replace_file
-from lrkit.training.held_folder import CONFIG, HeldFolder, read_config, write_json
+from lrkit.training.files import fresh_name
+from lrkit.training.held_folder import CONFIG, HeldFolder
 from lrkit.training.history import History, best_epoch
 from lrkit.training.observer import Observer, Setup
+from lrkit.training.record_folder import KEY, RECORDS, read_made, read_record, write_made, write_record
 
 __all__ = ["RunFolder"]
 
-FORMAT = 1
-_KEY = "lrkit_run"
-_RESULTS = ("last.pt", "best.pt", "history.json", "steps.npz", "curves.png")
+_RESULTS = ("last.pt", "best.pt", *RECORDS, "curves.png")
 _FOUND = ("finding.json", "finding.png")  # where the rate of the run was found first
 _LEFTOVERS = tuple(map(fresh_name, (CONFIG, *_RESULTS, *_FOUND)))
 
@@ -61,7 +57,7 @@ class RunFolder(Observer):
         self._setup: Setup | None = None
         if resume:
             self.config(path)
-        self._held = HeldFolder(self.path, "run", _KEY, leftovers=_LEFTOVERS, overwrite=overwrite or resume)
+        self._held = HeldFolder(self.path, "run", KEY, leftovers=_LEFTOVERS, overwrite=overwrite or resume)
         if resume and (self.path / "last.pt").exists():
             try:
                 self.snapshot = self.checkpoint(path)
@@ -77,9 +73,9 @@ class RunFolder(Observer):
         results, found = () if self.snapshot else _RESULTS, () if self.resume else _FOUND
         for name in (*_LEFTOVERS, *results, *found):
             (self.path / name).unlink(missing_ok=True)
-        write_json(self.path / CONFIG, {_KEY: FORMAT, **setup.made})
+        write_made(self.path, setup.made)
         if setup.history is not None:
-            self._write_history(setup.history)
+            write_record(self.path, setup.history)
             if setup.steps_done == setup.history.epochs[-1].step:  # it may have ended just before this was written
                 self._keep_best(setup.history)
 
@@ -91,7 +87,7 @@ class RunFolder(Observer):
     def epoch(self, history: History) -> None:
         """Save a checkpoint and the history so far."""
         self.save()
-        self._write_history(history)
+        write_record(self.path, history)
         self._keep_best(history)
 
     def stopped(self) -> None:
@@ -118,10 +114,6 @@ class RunFolder(Observer):
         if best_epoch(history) == len(history.epochs):
             self._save("best.pt")
 
-    def _write_history(self, history: History) -> None:
-        replace_file(self.path / "steps.npz", lambda file: np.savez(file, lrs=history.lrs, losses=history.losses))
-        write_json(self.path / "history.json", history.to_dict())
-
     # --- afterwards -------------------------------------------------------------------------------
 
     @staticmethod
@@ -131,18 +123,7 @@ class RunFolder(Observer):
         Raises:
             InputError: when there is no run, none of its epochs was finished, or its files can't be read.
         """
-        folder = Path(path)
-        RunFolder.config(folder)
-        if not (folder / "history.json").is_file():
-            raise InputError(f"the run in {folder} was broken off before its first epoch ended")
-        try:
-            data = json.loads((folder / "history.json").read_text(encoding="utf-8"))
-            with np.load(folder / "steps.npz", allow_pickle=False) as arrays:
-                return History.from_dict(data, arrays["lrs"], arrays["losses"])
-        except InputError:
-            raise
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"the run in {folder} can't be read: {error}") from None
+        return read_record(path)
 
     @staticmethod
     def config(path: str | Path) -> dict[str, Any]:
@@ -151,7 +132,7 @@ class RunFolder(Observer):
         Raises:
             InputError: when there is no run, or its configuration can't be read or is of a newer format.
         """
-        return read_config(path, "run", _KEY, FORMAT)
+        return read_made(path)
 
     @staticmethod
     def checkpoint(path: str | Path, which: Literal["last", "best"] = "last") -> dict[str, Any]:

@@ -20,7 +20,7 @@ from lrkit.training.hyper import Group, place, read, separate, write
 from lrkit.training.outlook import Outlook
 from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy, horizon_dict, json_of, reconcile
 
-__all__ = ["BoundController", "BoundSchedule", "Policy", "Scheduler"]
+__all__ = ["BoundController", "BoundSchedule", "Policy", "Scheduler", "scheduler_of"]
 
 _MARK = "lrkit"  # the key in a saved param group under which the optimizer carries the scheduler's state
 
@@ -36,6 +36,9 @@ class Scheduler(LRScheduler):
     It passes for torch's `LRScheduler` with those who check, and shares none of its workings. It can be pickled and
     copied together with its optimizer: the copy is bound to the optimizer's copy.
     """
+
+    # Accelerate wraps other schedulers to step them once for each process; what says this is left as it is, and saved.
+    _is_accelerate_prepared = True
 
     def __init__(
         self,
@@ -56,7 +59,7 @@ class Scheduler(LRScheduler):
         self._hooks: list[Any] = []
         self._use(plans, horizon)
         require_groups(optimizer.param_groups, self._resolved, later)
-        previous = _scheduler_of(optimizer)
+        previous = scheduler_of(optimizer)
         self._adopt(standing=_left.get(optimizer, {}) if previous is None else previous._written())
         if not self._resume_from_mark():
             self._write()
@@ -70,6 +73,11 @@ class Scheduler(LRScheduler):
     def plan(self) -> Plan | Plans:
         """What is bound, as it was written."""
         return self._plans.simplest
+
+    @property
+    def horizon(self) -> Horizon | None:
+        """What lengths are measured against; None where all of them are in steps."""
+        return self._horizon
 
     def _use(self, plans: Plans, horizon: Horizon | None) -> None:
         resolved = dict((plans if horizon is None else plans.over(**vars(horizon))).parts)
@@ -151,7 +159,7 @@ class Scheduler(LRScheduler):
         self._hooks = []
         for name in ("_meet_groups_uncompiled", "_tick_uncompiled"):  # they hold on to this, and so to the optimizer
             self.__dict__.pop(name, None)
-        if _scheduler_of(self.optimizer) is self:
+        if scheduler_of(self.optimizer) is self:
             del _bound[self.optimizer]
             _left[self.optimizer] = self._written()
 
@@ -383,6 +391,7 @@ class BoundController(Scheduler, ReduceLROnPlateau):
     """A controller bound to an optimizer. It passes for torch's `ReduceLROnPlateau` with those who check."""
 
 
-def _scheduler_of(optimizer: Optimizer) -> Scheduler | None:
+def scheduler_of(optimizer: Optimizer) -> Scheduler | None:
+    """The scheduler that is bound to an optimizer, if there is one."""
     reference = _bound.get(optimizer)
     return None if reference is None else reference()
