@@ -109,6 +109,18 @@ def test_after_close_nothing_is_recorded():
     assert recorder.steps == 0
 
 
+def test_a_rate_in_a_tensor_is_recorded_as_it_was():
+    model = make_model()
+    groups = [{"params": [model.weight], "lr": 0.5}, {"params": [model.bias], "lr": torch.tensor(0.25)}]
+    optimizer = torch.optim.SGD(groups, lr=0.1)
+    lrkit.linear(to=0).bind(optimizer, steps=2)
+    with lrkit.Recorder(optimizer) as recorder:
+        for _ in range(2):
+            recorder.loss(model(X).sum())
+            optimizer.step()
+        assert recorder.epoch().lrs.tolist() == [[0.5, 0.25], [0.25, 0.125]]
+
+
 def test_what_is_wrong_is_said():
     model = make_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

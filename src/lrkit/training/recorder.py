@@ -18,6 +18,7 @@ from lrkit.training.scheduler import scheduler_of
 __all__ = ["Recorder"]
 
 FORMAT = 1
+_FLOATS = {float}  # rates that are, stay what they are; tensors are changed in place
 
 
 class Recorder:
@@ -72,7 +73,7 @@ class Recorder:
         self._groups = len(optimizer.param_groups)
         self._late = told == "after"
         self._lrs: list[float] | None = None  # of the update whose loss is still to come
-        self._rates: list[float | Tensor] = []
+        self._rates: list[float] = []  # of the update under way
         self._pending: list[tuple[Tensor, int]] = []  # losses of batches, and over how many samples they are means
         place = optimizer.param_groups[0]["params"][0].device
         self._record = Record(
@@ -116,36 +117,41 @@ class Recorder:
             loss: its mean over the batch, undivided where several batches make an update.
             samples: of the batch, by which batches are weighted within an update, and updates within an epoch.
         """
-        value = loss.detach().clone() if isinstance(loss, Tensor) else torch.tensor(float(loss))
-        self._pending.append((value, samples))
+        if not isinstance(loss, Tensor):
+            loss = torch.tensor(float(loss))
+        elif loss.requires_grad:
+            loss = loss.detach()  # or it would keep the graph that it came from
+        self._pending.append((loss, samples))
         if self._lrs is not None:
             self._note(self._lrs)
             self._lrs = None
 
     def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        rates = [group["lr"] for group in optimizer.param_groups[: self._groups]]
-        self._rates = [each.detach().clone() if isinstance(each, Tensor) else each for each in rates]
+        rates = [group["lr"] for group in optimizer.param_groups]
+        if len(rates) > self._groups:
+            del rates[self._groups :]
+        self._rates = rates if _FLOATS.issuperset(map(type, rates)) else [float(each) for each in rates]
 
     def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         skipped = getattr(optimizer, "found_inf", None)  # of a gradient scaler that leaves it to a fused optimizer
-        lrs = [float(each) for each in self._rates]
         if skipped is not None and bool(skipped):
             self._pending = []
         elif self._late:
-            self._lrs = lrs
+            self._lrs = self._rates
         else:
-            self._note(lrs)
+            self._note(self._rates)
 
     def _note(self, lrs: list[float]) -> None:
-        if not self._pending:
+        pending = self._pending
+        if not pending:
             raise InputError("an update was made of which no loss was told; call recorder.loss before optimizer.step")
         if not self._record.updates_in_epoch and not self._record.epochs:
             self._describe()
-        samples = sum(count for _, count in self._pending)
-        if len(self._pending) == 1:
-            mean = self._pending[0][0]
+        if len(pending) == 1:
+            [(mean, samples)] = pending
         else:
-            mean = torch.stack([each * count for each, count in self._pending]).sum() / samples
+            samples = sum(count for _, count in pending)
+            mean = torch.stack([each * count for each, count in pending]).sum() / samples
         self._pending = []
         self._record.update(lrs, mean, samples)
 
