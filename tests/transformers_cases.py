@@ -51,7 +51,9 @@ class Look(TrainerCallback):
         return [rates[0] for rates in self.rates]
 
 
-def make_trainer(folder, *callbacks, stop=None, optimizers=(None, None), model=None, valid=None, **options):
+def make_trainer(
+    folder, *callbacks, stop=None, optimizers=(None, None), model=None, valid=None, measure=None, **options
+):
     given = {
         "num_train_epochs": 4,
         "gradient_accumulation_steps": 2,
@@ -75,6 +77,7 @@ def make_trainer(folder, *callbacks, stop=None, optimizers=(None, None), model=N
         eval_dataset=Data(12) if valid is None else valid,
         callbacks=[*callbacks, look := Look(stop)],
         optimizers=optimizers,
+        compute_metrics=measure,
     )
     trainer.look = look
     return trainer
