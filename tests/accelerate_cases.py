@@ -9,12 +9,18 @@ from accelerate import Accelerator, DataLoaderConfiguration
 from accelerate.state import AcceleratorState, GradientState
 from accelerate.utils import GradientAccumulationPlugin
 from torch import nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 
 import lrkit
 from lrkit.trainers.accelerate import bind
 
 COUNT = 36  # in batches of 4: 9 of them
+WAYS = {
+    "whole batches": {"bound_first": True},
+    "split batches": {"split": True, "bound_first": False},
+    "whole batches, accumulated": {"accumulate": 2, "bound_first": False},
+    "split batches, accumulated": {"split": True, "accumulate": 2, "adjust": False, "bound_first": True},
+}
 
 
 def make_accelerator(*, split=False, accumulate=1, adjust=True, sync=True, even=True):
@@ -30,7 +36,7 @@ def make_accelerator(*, split=False, accumulate=1, adjust=True, sync=True, even=
 
 
 class Parts:
-    """A model, its optimizer and its data, prepared, and a scheduler, made by `make(accelerator, optimizer, loader)`."""
+    """A model, its optimizer and data, prepared, and a scheduler made by `make(accelerator, optimizer, loader)`."""
 
     def __init__(self, accelerator, make, *, bound_first=False, prepared=True):
         torch.manual_seed(0)
@@ -73,15 +79,14 @@ def ours(plan, epochs, **options):
     return lambda accelerator, optimizer, loader: bind(accelerator, plan, optimizer, loader, epochs=epochs, **options)
 
 
-def theirs(kind, **options):
-    """A scheduler of torch, made for the updates of two epochs."""
+def their_linear(updates):
+    return lambda accelerator, optimizer, loader: LinearLR(
+        optimizer, start_factor=1, end_factor=0, total_iters=updates(loader)
+    )
 
-    def make(accelerator, optimizer, loader):
-        updates = 2 * -(-len(loader) // accelerator.gradient_accumulation_steps)
-        length = {CosineAnnealingLR: "T_max", LinearLR: "total_iters", OneCycleLR: "total_steps"}.get(kind)
-        return kind(optimizer, **({} if length is None else {length: updates}), **options)
 
-    return make
+def their_plateau(accelerator, optimizer, loader):
+    return ReduceLROnPlateau(optimizer, patience=3)
 
 
 def own_loss(parts):
@@ -101,24 +106,16 @@ def report_one(parts, epoch):
 def seen_in_processes(folder):
     """What one of several processes sees."""
     found = {}
-    for split in (False, True):
-        for accumulate, adjust in ((1, True), (2, True), (2, False)):
-            for bound_first in (False, True):
-                accelerator = make_accelerator(split=split, accumulate=accumulate, adjust=adjust)
-                plan = ours("warmup(1ep) >> linear(to=0)", 2)
-                parts = Parts(accelerator, plan, bound_first=bound_first).train(2)
-                found[f"split={split} accumulate={accumulate} adjust={adjust} first={bound_first}"] = [
-                    parts.rates,
-                    parts.scheduler.steps,
-                    parts.scheduler.horizon.steps,
-                    len(parts.loader),
-                ]
+    for name, options in WAYS.items():
+        given = {key: value for key, value in options.items() if key != "bound_first"}
+        plan = ours("warmup(1ep) >> linear(to=0)", 2)
+        parts = Parts(make_accelerator(**given), plan, bound_first=options["bound_first"]).train(2)
+        found[name] = [parts.rates, parts.scheduler.steps, parts.scheduler.horizon.steps, len(parts.loader)]
 
-    found["linear"] = Parts(make_accelerator(), theirs(LinearLR, start_factor=1, end_factor=0)).train(2).rates
-    plateau = theirs(ReduceLROnPlateau, patience=3)
-    found["plateau"] = Parts(make_accelerator(), plateau).train(6, report=report_one).rates
-    ours_plateau = ours("plateau(patience=3)", 6)
-    found["our plateau"] = Parts(make_accelerator(), ours_plateau).train(6, report=report_one).rates
+    found["linear"] = Parts(make_accelerator(), their_linear(lambda loader: 2 * len(loader))).train(2).rates
+    found["plateau"] = Parts(make_accelerator(), their_plateau).train(6, report=report_one).rates
+    our_plateau = ours("plateau(patience=3)", 6)
+    found["our plateau"] = Parts(make_accelerator(), our_plateau).train(6, report=report_one).rates
 
     mean = ours("plateau(patience=0, factor=0.5)", 4)
     whole = Parts(make_accelerator(), mean).train(4, report=report_mean)

@@ -64,18 +64,21 @@ def test_examples_in_docstrings():
 # --- several processes ----------------------------------------------------------------------------------
 
 
-def test_the_schedule_has_the_updates_of_the_training_whatever_the_processes(seen):
-    """9 batches of the loader: 5 for each of two processes, or with split batches 9 halves."""
+@pytest.mark.parametrize(
+    ("name", "batches", "epoch_steps"),
+    [
+        ("whole batches", 5, 5),  # of the loader's 9
+        ("split batches", 9, 9),
+        ("whole batches, accumulated", 5, 3),
+        ("split batches, accumulated", 9, 5),
+    ],
+)
+def test_the_schedule_has_the_updates_of_the_training_whatever_the_processes(seen, name, batches, epoch_steps):
     for found in seen:
-        for split in (False, True):
-            for accumulate, adjust in ((1, True), (2, True), (2, False)):
-                for first in (False, True):
-                    name = f"split={split} accumulate={accumulate} adjust={adjust} first={first}"
-                    used, done, horizon, batches = found[name]
-                    epoch_steps = -(-batches // accumulate)
-                    assert batches == (9 if split else 5), name
-                    assert done == horizon == 2 * epoch_steps, name
-                    assert used == rates("warmup(1ep) >> linear(to=0)", horizon, epoch_steps=epoch_steps), name
+        used, done, horizon, length = found[name]
+        assert length == batches
+        assert done == horizon == 2 * epoch_steps
+        assert used == rates("warmup(1ep) >> linear(to=0)", horizon, epoch_steps=epoch_steps)
 
 
 def test_all_processes_decide_alike_and_go_on_from_a_saved_state(seen):
@@ -91,11 +94,11 @@ def test_processes_with_different_numbers_of_batches_are_refused(seen):
         assert "the processes have different numbers of batches, [5, 4]; give steps=" in found["uneven"]
 
 
-def test_a_schedule_for_the_updates_is_through_after_half_of_them(seen, cases):
+def test_a_schedule_for_the_updates_is_not_through_after_half_of_them(seen):
     """Accelerate's wrapper steps it once for each process."""
     for found in seen:
         assert found["linear"] == pytest.approx([0.1, 0.08, 0.06, 0.04, 0.02] + [0.0] * 5)
-        assert len(found["split=False accumulate=1 adjust=True first=True"][0]) == 10
+        assert found["whole batches"][0][-1] == pytest.approx(0.1 / 5)  # after 5 updates of warm-up
 
 
 def test_a_plateau_hears_a_metric_once_and_not_once_for_each_process(seen):
@@ -108,38 +111,14 @@ def test_a_plateau_hears_a_metric_once_and_not_once_for_each_process(seen):
 # --- one process ----------------------------------------------------------------------------------------
 
 
-def test_one_cycle_gets_to_its_end_with_accumulation(cases):
-    """Accelerate counts the batches that make no update too, and stops the schedule in the middle of the training."""
-    from torch.optim.lr_scheduler import OneCycleLR
-
-    options = {"max_lr": 0.1, "cycle_momentum": False}
-    accelerator = cases.make_accelerator(accumulate=2)
-    theirs = cases.Parts(accelerator, cases.theirs(OneCycleLR, **options)).train(2).rates
-    alone = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
-    scheduler, expected = OneCycleLR(alone, total_steps=10, **options), []
-    for _ in range(10):
-        expected.append(alone.param_groups[0]["lr"])
-        alone.step()
-        scheduler.step()
-    assert theirs[:5] == expected[:5]
-    assert theirs[6:] == [theirs[5]] * 4
-    assert theirs[9] > 1000 * expected[9]
-    ours = cases.Parts(cases.make_accelerator(accumulate=2), cases.ours("one_cycle()", 2)).train(2).rates
-    assert ours == rates("one_cycle()", 10)
-    assert ours == pytest.approx(expected)
-
-
-def test_a_schedule_for_the_batches_stops_halfway_with_accumulation(cases):
-    """The lengths that Accelerate asks to leave as they are without accumulation."""
-    from torch.optim.lr_scheduler import LinearLR
-
-    def make(accelerator, optimizer, loader):
-        return LinearLR(optimizer, start_factor=1, end_factor=0, total_iters=2 * len(loader))
-
-    parts = cases.Parts(cases.make_accelerator(accumulate=2), make).train(2)
-    assert parts.rates[-1] == pytest.approx(0.1 * 9 / 18)
+@pytest.mark.parametrize("adjust", [True, False])
+def test_a_schedule_for_the_batches_ends_with_the_training_that_accumulates(cases, adjust):
+    """Accelerate asks for lengths in batches, and says that it accounts for accumulation: it gets half of the way."""
+    accelerator = cases.make_accelerator(accumulate=2, adjust=adjust)
+    parts = cases.Parts(accelerator, cases.their_linear(lambda loader: 2 * len(loader))).train(2)
     assert parts.optimizer.param_groups[0]["lr"] == pytest.approx(0.1 * 8 / 18)
-    parts = cases.Parts(cases.make_accelerator(accumulate=2), cases.ours("linear(to=0)", 2)).train(2)
+    accelerator = cases.make_accelerator(accumulate=2, adjust=adjust)
+    parts = cases.Parts(accelerator, cases.ours("linear(to=0)", 2)).train(2)
     assert parts.optimizer.param_groups[0]["lr"] == 0.0
 
 
@@ -167,7 +146,7 @@ def test_resumed_is_never_interrupted(cases, tmp_path, prepared):
     assert rest.weights == whole.weights
 
     longer = parts(6)
-    with pytest.raises(InputError, match="over 15 steps, and .* over 30 steps is bound; name the policy"):
+    with pytest.raises(InputError, match=r"over 15 steps, and .* over 30 steps is bound; name the policy"):
         longer.accelerator.load_state(state)
     longer = parts(6, policy="stretch")
     longer.accelerator.load_state(state)
@@ -183,12 +162,17 @@ def test_what_is_prepared_is_lrkits_own(cases):
     assert plan.optimizer is parts.optimizer.optimizer
 
 
-def test_a_recorder_takes_the_prepared_optimizer(cases):
-    accelerator = cases.make_accelerator(accumulate=2)
-    parts = cases.Parts(accelerator, cases.ours("linear(to=0)", 2))
+def test_a_recorder_takes_the_prepared_optimizer_and_goes_on_from_a_saved_state(cases, tmp_path):
     losses = []
-    with lrkit.Recorder(parts.optimizer) as recorder:
-        for _ in range(2):
+
+    def train(epochs, begin=0):
+        accelerator = cases.make_accelerator(accumulate=2)
+        parts = cases.Parts(accelerator, cases.ours("linear(to=0)", 2))
+        recorder = lrkit.Recorder(parts.optimizer)
+        accelerator.register_for_checkpointing(recorder)
+        if begin:
+            accelerator.load_state(str(tmp_path / "state"))
+        for _ in range(begin, epochs):
             for x, y in parts.loader:
                 with accelerator.accumulate(parts.model):
                     loss = torch.nn.functional.mse_loss(parts.model(x), y)
@@ -198,10 +182,16 @@ def test_a_recorder_takes_the_prepared_optimizer(cases):
                     parts.optimizer.step()
                     parts.optimizer.zero_grad()
             recorder.epoch()
-        history = recorder.history()
-    assert history.lr.tolist() == parts.rates == rates("linear(to=0)", 10)
-    assert history.losses[0] == pytest.approx(np.mean(losses[:2]))
-    assert history.losses[4] == pytest.approx(losses[8])
+        if epochs == 1:
+            accelerator.save_state(str(tmp_path / "state"))
+        return recorder.history()
+
+    whole = train(2)
+    assert whole.lr.tolist() == rates("linear(to=0)", 10)
+    assert whole.losses[0] == pytest.approx(np.mean(losses[:2]))
+    assert whole.losses[4] == pytest.approx(losses[8])
+    assert train(1) != whole
+    assert train(2, begin=1) == whole
 
 
 def test_what_is_wrong_is_said(cases):
@@ -216,7 +206,7 @@ def test_what_is_wrong_is_said(cases):
         ((*given, parts.loader), {"epochs": 0}, InputError, "epochs must be a whole number of at least 1, not 0"),
         (given, {"epochs": 2}, InputError, "epochs=2 can't be counted without the loader"),
         ((*given, iter([1])), {"epochs": 2}, InputError, "loader has no length; give steps="),
-        ((*given, parts.loader), {}, InputError, "over"),
+        ((*given, parts.loader), {}, InputError, "loader is given without epochs= or steps="),
         ((*given[:2], parts.model), {"steps": 2}, InputTypeError, "optimizer must be a torch optimizer"),
     ):
         with pytest.raises(error, match=message):

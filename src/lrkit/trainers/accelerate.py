@@ -67,6 +67,8 @@ def bind(
         raise InputError(f"epochs must be a whole number of at least 1, not {shown(epochs)}")
     if epochs is not None and loader is None:
         raise InputError(f"epochs={epochs} can't be counted without the loader")
+    if loader is not None and epochs is None and steps is None:
+        raise InputError("loader is given without epochs= or steps=")
     epoch_steps = None
     if loader is not None:
         counted, epoch_steps = _updates(accelerator, _batches(accelerator, loader), epochs or 0)
