@@ -355,5 +355,7 @@ def test_schedule_free_is_trained_by_a_warmup_and_measured_at_its_average(lr, ca
         )
         trainer.train()
         assert trainer.look.lr == pytest.approx([0.025, 0.05, 0.075] + [0.1] * 7)
+        assert optimizer.param_groups[0]["train_mode"]  # nothing was evaluated, so the average isn't in the model
         losses.append(trainer.evaluate()["eval_loss"])
+        assert not optimizer.param_groups[0]["train_mode"]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)

@@ -116,7 +116,7 @@ class Recording:
 
     def hear(self, loss: Any, samples: int | None) -> None:
         """A batch's part of the loss of its update."""
-        self._loss = self._loss + loss
+        self._loss = self._loss + loss if self._samples else loss
         self._samples += samples or 1
 
     def start_update(self) -> None:
