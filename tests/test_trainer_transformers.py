@@ -1,6 +1,7 @@
 """lrkit in the real Trainer of transformers: rates, logs, checkpoints, records; what goes wrong there without it."""
 
 import doctest
+import importlib
 
 import numpy as np
 import pytest
@@ -32,8 +33,9 @@ def rates(plan, steps=STEPS, *, base=0.1, start=0, **sizes):
     return lrkit.parse(plan).over(steps, **sizes)(np.arange(start, steps), base=base).tolist()
 
 
-def test_examples_in_docstrings(lr):
-    found = doctest.testmod(lr)
+@pytest.mark.parametrize("name", ["transformers", "transformers_record"])
+def test_examples_in_docstrings(name):
+    found = doctest.testmod(importlib.import_module(f"lrkit.trainers.{name}"), optionflags=doctest.ELLIPSIS)
     assert found.attempted > 0
     assert found.failed == 0
 
@@ -70,8 +72,7 @@ def test_a_plan_without_lr_leaves_the_rates_to_the_trainer(lr, cases, tmp_path):
     assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.0, 0.0]
 
 
-@pytest.mark.parametrize("plan", [PLAN, PLATEAU])
-@pytest.mark.parametrize("restored", [False, True])
+@pytest.mark.parametrize(("plan", "restored"), [(PLAN, False), (PLATEAU, True)])
 def test_resumed_is_never_interrupted(lr, cases, tmp_path, plan, restored):
     def train(folder, resume=None, stop=None):
         trainer = cases.make_trainer(
@@ -111,6 +112,7 @@ def test_a_changed_length_is_refused_until_a_policy_is_named(lr, cases, tmp_path
 
     cases.make_trainer(tmp_path / "theirs", stop=6).train()
     assert resume("theirs")[:3] == pytest.approx([0.05, 0.1 * 17 / 24, 0.1 * 16 / 24])  # and no word about it
+    assert resume("theirs", lr.Schedule("linear(to=0)")) == rates("linear(to=0)", 24, start=6)  # begun without lrkit
 
     cases.make_trainer(tmp_path / "ours", lr.Schedule("linear(to=0)"), stop=6).train()
     with pytest.raises(InputError, match=r"12 steps.* and 'linear\(to=0\)' over 24 steps is bound; name the policy"):
@@ -274,7 +276,7 @@ def test_groups_end_at_the_rate_that_was_asked_for(lr, cases, tmp_path):
     assert ends(lr.Schedule(lrkit.linear(to=lrkit.absolute(0.005)))) == pytest.approx([0.005, 0.005])
 
 
-# --- records, the finder, schedule-free -----------------------------------------------------------------
+# --- records, schedule-free -----------------------------------------------------------------------------
 
 
 def test_the_loss_of_an_update_is_what_the_trainer_logs(lr, cases, tmp_path):
@@ -311,17 +313,6 @@ def test_a_record_begun_late_or_where_another_is(lr, cases, tmp_path):
     lr.record(again, tmp_path / "record")
     with pytest.raises(InputError, match="isn't empty"):
         again.train()
-
-
-def test_the_finder_takes_a_model_of_transformers(cases):
-    model = cases.Line()
-    loader = torch.utils.data.DataLoader(cases.Data(256), batch_size=64, shuffle=True)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    finding = lrkit.find(
-        model, optimizer, loader, forward=lambda model, batch: model(**batch)["loss"], low=1e-4, steps=100, seeds=1
-    )
-    assert finding.suggestion is not None
-    assert 1e-3 < finding.suggestion < 10
 
 
 def test_schedule_free_is_trained_by_a_warmup_and_measured_at_its_average(lr, cases, tmp_path):

@@ -41,6 +41,20 @@ def record(
         folder: where `RunFolder.load` and `lrkit report` find it, kept up to date by the first process.
         task: a name for what is trained, by default that of the model's class.
         overwrite: replace a record that is in the folder. One that a checkpoint goes on with is always replaced.
+
+    >>> import tempfile, torch
+    >>> from transformers import Trainer, TrainingArguments
+    >>> class Line(torch.nn.Linear):
+    ...     def forward(self, x, labels):
+    ...         return {"loss": torch.nn.functional.mse_loss(super().forward(x), labels)}
+    >>> data = [{"x": torch.tensor([k / 8]), "labels": torch.tensor([k / 4])} for k in range(16)]
+    >>> arguments = TrainingArguments(tempfile.mkdtemp(), use_cpu=True, report_to=[], disable_tqdm=True)
+    >>> trainer = Trainer(Line(1, 1), arguments, train_dataset=data)
+    >>> recording = record(trainer)
+    >>> result = trainer.train()
+    {'train_runtime': ...}
+    >>> [each.step for each in recording.history().epochs]
+    [2, 4, 6]
     """
     given: object = trainer
     if not isinstance(given, Trainer):
