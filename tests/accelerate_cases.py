@@ -126,12 +126,26 @@ def seen_in_processes(folder):
     rest.train(4, begin=1, report=report_mean)
     found["whole"], found["rest"] = [whole.rates, whole.weights], [rest.rates, rest.weights]
 
+    found["trainer"] = in_the_trainer(folder)
+
     uneven = make_accelerator(even=False)
     try:
         Parts(uneven, ours("linear(to=0)", 2), bound_first=True)
     except lrkit.InputError as error:
         found["uneven"] = str(error)
     return found
+
+
+def in_the_trainer(folder):
+    """Rates, weights and losses in transformers' Trainer."""
+    from lrkit.trainers.transformers import Schedule, record
+    from transformers_cases import make_trainer
+
+    plan = "warmup(1ep) >> plateau(patience=0, threshold=1000, factor=0.5)"
+    trainer = make_trainer(folder / "trainer", Schedule(plan), num_train_epochs=5, eval_strategy="epoch")
+    recording = record(trainer, folder / "record")
+    trainer.train()
+    return [trainer.look.lr, trainer.look.weights[-1].tolist(), len(recording.history().losses)]
 
 
 def main(folder):

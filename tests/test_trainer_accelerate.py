@@ -43,9 +43,13 @@ def seen(tmp_path_factory):
         )
         for rank in range(PROCESSES)
     ]
-    for each in running:
-        _, errors = each.communicate(timeout=120)
-        assert each.returncode == 0, errors
+    try:
+        for each in running:
+            _, errors = each.communicate(timeout=300)
+            assert each.returncode == 0, errors
+    finally:
+        for each in running:
+            each.kill()
     return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(PROCESSES)]
 
 
@@ -87,6 +91,14 @@ def test_all_processes_decide_alike_and_go_on_from_a_saved_state(seen):
         assert found["rest"][1] == found["whole"][1]
         # the mean of both is 0, 0.45, 0.9, …: worse each time
         assert found["whole"][0] == [0.1] * 10 + [0.05] * 5 + [0.025] * 5
+
+
+def test_in_transformers_trainer_the_processes_have_one_schedule(seen):
+    """3 batches for each process, two of which make an update: 2 updates in an epoch."""
+    first, second = (found["trainer"] for found in seen)
+    assert first[0] == second[0] == pytest.approx([0.05] + [0.1] * 5 + [0.05] * 2 + [0.025] * 2)
+    assert first[1] == second[1]
+    assert first[2] == second[2] == 10
 
 
 def test_processes_with_different_numbers_of_batches_are_refused(seen):

@@ -73,7 +73,8 @@ class Schedule(TrainerCallback):
         if isinstance(lr_scheduler, Scheduler):
             raise InputError("optimizers= has a schedule of lrkit already; give it there or by this callback, not both")
         if isinstance(lr_scheduler, ReduceLROnPlateau | GreedyLR):
-            raise InputError(f"lr_scheduler_type must be left as it is, not {args.lr_scheduler_type.value!r}")
+            kind = type(lr_scheduler).__name__
+            raise InputError(f"a {kind} can't be led by {self!r}: leave lr_scheduler_type, or optimizers=, without it")
         epoch_steps = None
         if train_dataloader is not None and has_length(train_dataloader):
             epoch_steps = max(1, -(-len(train_dataloader) // args.gradient_accumulation_steps))
@@ -87,13 +88,13 @@ class Schedule(TrainerCallback):
         return isinstance(self.plan, Plan) or any(target.hyper == "lr" for target, _ in self.plan.parts)
 
     def _bind(self, optimizer: Optimizer, state: Any, epoch_steps: int | None) -> Scheduler:
-        earlier = scheduler_of(optimizer)  # of an earlier train(): it has taken the state that was just loaded
+        earlier = scheduler_of(optimizer)  # of an earlier train(): it took the checkpoint's state, if that has one
         if self._sets_rates:
             for group in optimizer.param_groups:  # the Trainer's own scheduler has written its first rate
                 if "initial_lr" in group:
                     write(group, place(group, "lr"), float(group["initial_lr"]))
         scheduler = self.plan.bind(optimizer, steps=state.max_steps, epoch_steps=epoch_steps, policy=self.policy)
-        if state.global_step and earlier is not None:
+        if earlier is not None and earlier.steps <= state.global_step > 0:
             scheduler.load_state_dict(earlier.state_dict())
         if not scheduler.steps:  # the checkpoint is of a training without lrkit, or has no optimizer
             scheduler.advance(state.global_step)
