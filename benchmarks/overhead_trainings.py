@@ -49,6 +49,45 @@ def plain(how: How, steps: int, clock: Clock) -> None:
                 scheduler.step()
 
 
+def with_lightning(how: How, steps: int, clock: Clock) -> None:
+    """Lightning: the schedule from `configure_optimizers`, once a step."""
+    import lightning
+
+    from lrkit.trainers.lightning import Recorder, configure
+
+    class Classifier(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network()
+
+        def training_step(self, batch: Any, index: int) -> Tensor:
+            images, labels = batch
+            return nn.functional.cross_entropy(self.network(images), labels)
+
+        def configure_optimizers(self) -> Any:
+            optimizer = torch.optim.SGD(self.parameters(), lr=RATE)
+            tick(optimizer, clock)
+            if how == "usual":
+                scheduler = CosineAnnealingLR(optimizer, int(self.trainer.estimated_stepping_batches))
+                return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+            return configure(self, optimizer, SCHEDULE)
+
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
+        warnings.simplefilter("ignore")  # that a DataLoader without workers may be slow
+        trainer = lightning.Trainer(
+            max_epochs=1,
+            accelerator="cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[Recorder(f"{folder}/run")] if how == "recorded" else [],
+        )
+        trainer.fit(Classifier(), _loader(steps))
+
+
 def _model(clock: Clock) -> tuple[nn.Module, torch.optim.Optimizer]:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
