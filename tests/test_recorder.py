@@ -137,3 +137,23 @@ def test_what_is_wrong_is_said():
             recorder.load_state_dict({**recorder.state_dict(), "lrkit_recorder": 9})
         with pytest.raises(InputError, match="no loss was told"):
             optimizer.step()
+
+
+def test_its_state_is_plain_data(tmp_path):
+    model = make_model()
+    recorder = lrkit.Recorder(torch.optim.SGD(model.parameters(), lr=0.1))
+    train(recorder, model, recorder.optimizer, epochs=1)
+    torch.save(recorder.state_dict(), tmp_path / "state")
+    assert torch.load(tmp_path / "state", weights_only=True)["made"] == recorder.history().made
+
+
+def test_it_finds_the_optimizer_within_a_wrapper():
+    class Around(torch.optim.Optimizer):
+        """As Accelerate's: it was never set up as an optimizer."""
+
+        def __init__(self, optimizer):
+            self.optimizer = optimizer
+
+    optimizer = torch.optim.SGD(make_model().parameters(), lr=0.1)
+    assert lrkit.Recorder(Around(Around(optimizer))).optimizer is optimizer
+    assert lrkit.linear(4, to=0).bind(Around(optimizer)).optimizer is optimizer

@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 from lrkit.schedules import Controller, Horizon, Plan, Plans
 from lrkit.schedules.errors import InputTypeError
 from lrkit.training.scheduler import BoundController, BoundSchedule, Policy, Scheduler
+from lrkit.training.wrapping import unwrapped
 
 __all__ = ["Policy", "bind"]
 
@@ -32,4 +33,4 @@ def bind(
         raise InputTypeError(f"optimizer must be a torch optimizer, not {type(given).__name__}")
     plans = Plans({"lr": plan}) if isinstance(plan, Plan) else plan
     cls = BoundController if any(isinstance(each, Controller) for _, each in plans.parts) else BoundSchedule
-    return cls(optimizer, plans, horizon, lr=lr, later=later, policy=policy)
+    return cls(unwrapped(optimizer), plans, horizon, lr=lr, later=later, policy=policy)

@@ -14,6 +14,7 @@ from lrkit.training.preparation import surroundings
 from lrkit.training.record import Record
 from lrkit.training.record_folder import save_history
 from lrkit.training.scheduler import scheduler_of
+from lrkit.training.wrapping import unwrapped
 
 __all__ = ["Recorder"]
 
@@ -69,7 +70,7 @@ class Recorder:
             raise InputTypeError(f"optimizer must be a torch optimizer, not {type(given).__name__}")
         if told not in ("before", "after"):
             raise InputError(f"told must be 'before' or 'after', not {told!r}")
-        self.optimizer = optimizer
+        self.optimizer = optimizer = unwrapped(optimizer)
         self._groups = len(optimizer.param_groups)
         self._late = told == "after"
         self._lrs: list[float] | None = None  # of the update whose loss is still to come

@@ -1,0 +1,147 @@
+"""lrkit in transformers' Trainer: a callback that schedules, and `record`."""
+
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from lrkit.schedules import Plan, Plans
+from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.trainers.extras import extra
+from lrkit.trainers.plans import as_plan
+from lrkit.trainers.transformers_record import Recording, record
+from lrkit.training.hyper import place, write
+from lrkit.training.scheduler import Policy, Scheduler, scheduler_of
+from lrkit.training.scheduler_state import check_policy
+from lrkit.training.wrapping import unwrapped
+
+with extra("transformers"):
+    from transformers import TrainerCallback
+    from transformers.optimization import GreedyLR
+    from transformers.trainer_utils import has_length
+
+__all__ = ["Recording", "Schedule", "record"]
+
+
+class Schedule(TrainerCallback):
+    """A callback that lets a schedule or controller set the rates: `Trainer(…, callbacks=[Schedule("…")])`.
+
+    The base is `TrainingArguments.learning_rate`, or what each param group has; the horizon is the Trainer's own
+    `max_steps`, however it comes about. The scheduler that the Trainer makes for itself is led by this one, so that it
+    overwrites nothing and the logs show the rates that were used. The state is in each checkpoint's optimizer.
+
+    Args:
+        schedule: a plan, or its text.
+        monitor: the metric that controllers go by which don't name their own, with or without "eval_".
+        policy: what to do when a checkpoint was made with another schedule or horizon: "keep", "stretch", "replace".
+
+    Attributes:
+        scheduler: what is bound, once training has begun.
+
+    >>> Schedule("warmup(5%) >> cosine(to=0)")
+    Schedule('warmup(5%) >> cosine(to=0)')
+    """
+
+    def __init__(self, schedule: Plan | Plans | str, *, monitor: str = "loss", policy: Policy | None = None) -> None:
+        given: object = monitor
+        if not isinstance(given, str):
+            raise InputTypeError(f"monitor must be the name of a metric, not {given!r}")
+        check_policy(policy)
+        self.plan = as_plan(schedule)
+        self.policy = policy
+        self.monitor = monitor.removeprefix("eval_")
+        self.scheduler: Scheduler | None = None
+        self._listens = False  # to evaluations: not to those before the first update or after the last
+        self._reported = False  # whether this evaluation's metric has come
+        self._metrics: dict[str, float] = {}  # of an evaluation that didn't have it so far
+
+    def __repr__(self) -> str:
+        return f"Schedule({str(self.plan)!r})"
+
+    def on_train_begin(  # noqa: PLR0917  # the Trainer gives these by position
+        self,
+        args: Any,
+        state: Any,
+        control: Any,
+        optimizer: Any = None,
+        lr_scheduler: Any = None,
+        train_dataloader: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Bind, now that optimizer and length are known and a checkpoint has been loaded."""
+        if isinstance(lr_scheduler, Scheduler):
+            raise InputError("optimizers= has a schedule of lrkit already; give it there or by this callback, not both")
+        if isinstance(lr_scheduler, ReduceLROnPlateau | GreedyLR):
+            raise InputError(f"lr_scheduler_type must be left as it is, not {args.lr_scheduler_type.value!r}")
+        epoch_steps = None
+        if train_dataloader is not None and has_length(train_dataloader):
+            epoch_steps = max(1, -(-len(train_dataloader) // args.gradient_accumulation_steps))
+        self._listens, self._reported, self._metrics = False, False, {}
+        self.scheduler = self._bind(unwrapped(optimizer), state, epoch_steps)
+        if self._sets_rates:
+            _lead(lr_scheduler, self.scheduler)
+
+    @property
+    def _sets_rates(self) -> bool:
+        return isinstance(self.plan, Plan) or any(target.hyper == "lr" for target, _ in self.plan.parts)
+
+    def _bind(self, optimizer: Optimizer, state: Any, epoch_steps: int | None) -> Scheduler:
+        earlier = scheduler_of(optimizer)  # of an earlier train(): it has taken the state that was just loaded
+        if self._sets_rates:
+            for group in optimizer.param_groups:  # the Trainer's own scheduler has written its first rate
+                if "initial_lr" in group:
+                    write(group, place(group, "lr"), float(group["initial_lr"]))
+        scheduler = self.plan.bind(optimizer, steps=state.max_steps, epoch_steps=epoch_steps, policy=self.policy)
+        if state.global_step and earlier is not None:
+            scheduler.load_state_dict(earlier.state_dict())
+        if not scheduler.steps:  # the checkpoint is of a training without lrkit, or has no optimizer
+            scheduler.advance(state.global_step)
+        return scheduler
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """From now on evaluations count."""
+        self._listens = True
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        """Tell the controllers; of several evaluation sets, the first that has what they go by."""
+        if not self._listens or self._reported or self.scheduler is None:
+            return
+        self._metrics |= {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
+        named = {name: value for name, value in self._metrics.items() if name != "loss"}
+        if self.monitor in self._metrics:
+            named["loss"] = self._metrics[self.monitor]
+        try:
+            self.scheduler.step({**named, **{f"eval_{name}": value for name, value in named.items()}})
+        except InputError:
+            return  # another evaluation set may have it
+        self._reported, self._metrics = True, {}
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Refuse an evaluation without the metric that a controller goes by."""
+        if self._metrics:
+            known, self._metrics = ", ".join(sorted(self._metrics)), {}
+            raise InputError(f"no evaluation has the metric that '{self.plan}' goes by; there are {known} (monitor=)")
+        self._reported = False
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Evaluations don't count any more."""
+        self._listens = False
+
+
+def _lead(follower: LRScheduler, leader: Scheduler) -> None:
+    """Let the Trainer's scheduler show what another one sets, at the moments when it would have set it.
+
+    Its class changes and not its attributes, since those are what it saves.
+    """
+
+    def step(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
+        leader.sync()
+        rates = leader.get_last_lr()
+        self._last_lr = [each.clone() if isinstance(each, torch.Tensor) else each for each in rates]
+        self._step_count += 1
+        self.last_epoch = leader.steps
+
+    kind = type(follower)
+    follower.__class__ = type(kind.__name__, (kind,), {"step": step})
+    follower.step()

@@ -1,0 +1,359 @@
+"""lrkit in the real Trainer of transformers: rates, logs, checkpoints, records; what goes wrong there without it."""
+
+import doctest
+
+import numpy as np
+import pytest
+import torch
+
+import lrkit
+from lrkit import InputError, InputTypeError
+
+STEPS = 12  # of 4 epochs: 5 batches, two of which make an update, and the last one another
+PLAN = "warmup(25%) >> cosine(to=0)"
+PLATEAU = "warmup(2) >> plateau(patience=0, threshold=1000)"  # each evaluation after the first cuts the rate
+
+
+@pytest.fixture(scope="module")
+def cases():
+    import transformers_cases
+
+    return transformers_cases
+
+
+@pytest.fixture(scope="module")
+def lr():
+    import lrkit.trainers.transformers as module
+
+    return module
+
+
+def rates(plan, steps=STEPS, *, base=0.1, start=0, **sizes):
+    return lrkit.parse(plan).over(steps, **sizes)(np.arange(start, steps), base=base).tolist()
+
+
+def test_examples_in_docstrings(lr):
+    found = doctest.testmod(lr)
+    assert found.attempted > 0
+    assert found.failed == 0
+
+
+# --- the callback ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [PLAN, "staircase(every=1ep, factor=0.5)"])
+def test_the_length_is_the_trainers_and_the_logs_show_the_rates_that_updates_used(lr, cases, tmp_path, plan):
+    trainer = cases.make_trainer(tmp_path, lr.Schedule(plan))
+    trainer.train()
+    assert trainer.look.lr == rates(plan, epoch_steps=3)
+    assert cases.logged(trainer) == trainer.look.lr
+    assert trainer.state.global_step == STEPS
+
+
+def test_groups_keep_their_bases_and_a_second_training_begins_anew(lr, cases, tmp_path):
+    model = cases.Line()
+    groups = [{"params": model.hidden.parameters(), "lr": 0.01}, {"params": model.out.parameters()}]
+    optimizer = torch.optim.SGD(groups, lr=0.1, momentum=0.9)
+    schedule = lr.Schedule("lr: linear(to=0); momentum: linear(to=0.5)")
+    trainer = cases.make_trainer(tmp_path, schedule, model=model, optimizers=(optimizer, None), max_steps=4)
+    for _ in range(2):
+        trainer.look.rates.clear()
+        trainer.train()
+        assert trainer.look.rates == [[base * (1 - t / 4) for base in (0.01, 0.1)] for t in range(4)]
+        assert optimizer.param_groups[0]["momentum"] == pytest.approx(0.45)
+
+
+def test_a_plan_without_lr_leaves_the_rates_to_the_trainer(lr, cases, tmp_path):
+    trainer = cases.make_trainer(tmp_path, lr.Schedule("weight_decay: linear(to=0)"), weight_decay=0.2, max_steps=4)
+    trainer.train()
+    assert trainer.look.lr == pytest.approx([0.1, 0.075, 0.05, 0.025])
+    assert [group["weight_decay"] for group in trainer.optimizer.param_groups] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("plan", [PLAN, PLATEAU])
+@pytest.mark.parametrize("restored", [False, True])
+def test_resumed_is_never_interrupted(lr, cases, tmp_path, plan, restored):
+    def train(folder, resume=None, stop=None):
+        trainer = cases.make_trainer(
+            tmp_path / folder,
+            lr.Schedule(plan),
+            stop=stop,
+            eval_strategy="epoch",
+            restore_callback_states_from_checkpoint=restored,
+        )
+        record = lr.record(trainer, tmp_path / f"record of {folder}", task="a line")
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer, record
+
+    whole, recorded = train("whole")
+    train("broken off", stop=5)
+    rest, _ = train("broken off", resume=str(tmp_path / "broken off/checkpoint-5"))
+    assert rest.look.rates == whole.look.rates[5:]
+    assert torch.equal(rest.look.weights[-1], whole.look.weights[-1])
+    assert cases.logged(rest) == cases.logged(whole)
+    if plan == PLATEAU:
+        assert whole.look.lr == pytest.approx([0.05] + [0.1] * 5 + [0.01] * 3 + [0.001] * 3)
+
+    history = lrkit.RunFolder.load(tmp_path / "record of broken off")
+    assert history == recorded.history() == lrkit.RunFolder.load(tmp_path / "record of whole")
+    assert history.lrs.tolist() == whole.look.rates
+    assert [each.step for each in history.epochs] == [3, 6, 9, 12]
+    assert (history.made["schedule"], history.made["task"], history.made["steps"]) == (plan, "a line", STEPS)
+
+
+def test_a_changed_length_is_refused_until_a_policy_is_named(lr, cases, tmp_path):
+    """The Trainer's own schedule jumps: from 0.05 back to 0.0708, by what it would have been in the longer training."""
+
+    def resume(folder, *callbacks):
+        trainer = cases.make_trainer(tmp_path / folder, *callbacks, num_train_epochs=8)
+        trainer.train(resume_from_checkpoint=str(tmp_path / folder / "checkpoint-6"))
+        return trainer.look.lr
+
+    cases.make_trainer(tmp_path / "theirs", stop=6).train()
+    assert resume("theirs")[:3] == pytest.approx([0.05, 0.1 * 17 / 24, 0.1 * 16 / 24])  # and no word about it
+
+    cases.make_trainer(tmp_path / "ours", lr.Schedule("linear(to=0)"), stop=6).train()
+    with pytest.raises(InputError, match=r"12 steps.* and 'linear\(to=0\)' over 24 steps is bound; name the policy"):
+        resume("ours", lr.Schedule("linear(to=0)"))
+    assert resume("ours", lr.Schedule("linear(to=0)", policy="keep")) == rates("linear(to=0)", start=6) + [0.0] * 12
+    assert resume("ours", lr.Schedule("linear(to=0)", policy="stretch")) == rates("linear(to=0)", 24, start=6)
+    assert resume("ours", lr.Schedule("constant()", policy="replace")) == [0.1] * 18
+
+
+def test_a_checkpoint_without_optimizer_goes_on_where_it_was(lr, cases, tmp_path):
+    """The Trainer's own schedule begins anew there and ends at half the rate."""
+
+    def train(*callbacks, resume=None, stop=None):
+        trainer = cases.make_trainer(tmp_path, *callbacks, stop=stop, save_only_model=True)
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer.look.lr
+
+    checkpoint = str(tmp_path / "checkpoint-6")
+    train(stop=6)
+    assert train(resume=checkpoint) == pytest.approx(rates("linear(to=0)")[:6])
+    assert train(lr.Schedule("linear(to=0)"), resume=checkpoint) == rates("linear(to=0)", start=6)
+
+
+def test_the_same_trainer_goes_on_with_its_own_checkpoint(lr, cases, tmp_path):
+    trainer = cases.make_trainer(tmp_path, lr.Schedule(PLAN), stop=5)
+    trainer.train()
+    trainer.look.stop = None
+    trainer.train(resume_from_checkpoint=True)
+    assert trainer.look.lr == rates(PLAN)
+
+
+def test_controllers_hear_evaluations_within_the_training_alone(lr, cases, tmp_path):
+    class Counting(lr.Schedule):
+        told = ()
+
+        def on_train_begin(self, *args, **kwargs):
+            super().on_train_begin(*args, **kwargs)
+            step = self.scheduler.step
+            self.scheduler.step = lambda metrics=None: (self.note(metrics), step(metrics))
+
+        def note(self, metrics):
+            if metrics is not None and "loss" in metrics:
+                self.told = (*self.told, metrics["loss"])
+
+    schedule = Counting("plateau(patience=5)", monitor="eval_far_loss")
+    sets = {"near": cases.Data(12), "far": cases.Data(20)}
+    trainer = cases.make_trainer(tmp_path, schedule, valid=sets, eval_strategy="epoch", eval_on_start=True)
+    record = lr.record(trainer)
+    trainer.evaluate()
+    trainer.train()
+    trainer.evaluate()
+    found = [each["eval_far_loss"] for each in trainer.state.log_history if "eval_far_loss" in each]
+    assert len(found) == 6  # at the start, after each epoch, and afterwards
+    assert list(schedule.told) == found[1:5]
+    assert [each.metrics["far_loss"] for each in record.history().epochs] == found[1:5]
+    assert record.history().epochs[0].valid_loss == record.history().epochs[0].metrics["near_loss"]
+
+
+def test_a_controller_goes_by_the_metric_that_it_names(lr, cases, tmp_path):
+    plan = "plateau(patience=0, mode=max, metric=score, factor=0.5)"
+    trainer = cases.make_trainer(
+        tmp_path,
+        lr.Schedule(plan),
+        eval_strategy="epoch",
+        measure=lambda found: {"score": -float(len(found.predictions))},
+    )
+    trainer.train()
+    assert trainer.look.lr == [0.1] * 6 + [0.05] * 3 + [0.025] * 3
+
+
+def test_what_is_wrong_is_said(lr, cases, tmp_path):
+    with pytest.raises(
+        InputError, match=r"no evaluation has the metric that 'plateau.*' goes by; there are .*loss.*monitor="
+    ):
+        cases.make_trainer(tmp_path, lr.Schedule("plateau()", monitor="f1"), eval_strategy="epoch").train()
+    with pytest.raises(InputError, match="lr_scheduler_type must be left as it is, not 'reduce_lr_on_plateau'"):
+        cases.make_trainer(
+            tmp_path, lr.Schedule("plateau()"), lr_scheduler_type="reduce_lr_on_plateau", eval_strategy="epoch"
+        ).train()
+    model = cases.Line()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    both = (optimizer, lrkit.linear(to=0).bind(optimizer, steps=STEPS))
+    with pytest.raises(InputError, match="optimizers= has a schedule of lrkit already"):
+        cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)"), model=model, optimizers=both).train()
+    with pytest.raises(InputError, match="policy must be one of"):
+        lr.Schedule("linear(to=0)", policy="strech")
+    with pytest.raises(InputTypeError, match="monitor must be the name of a metric, not 3"):
+        lr.Schedule("linear(to=0)", monitor=3)
+    with pytest.raises(InputTypeError, match="trainer must be a transformers Trainer, not Line"):
+        lr.record(model)
+
+
+# --- optimizers= ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plan", [PLAN, PLATEAU])
+def test_a_bound_plan_in_optimizers_goes_on_with_a_checkpoint(cases, tmp_path, plan):
+    def train(resume=None, stop=None):
+        model = cases.Line()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+        trainer = cases.make_trainer(
+            tmp_path,
+            model=model,
+            optimizers=(optimizer, lrkit.parse(plan).bind(optimizer, steps=STEPS)),
+            stop=stop,
+            eval_strategy="epoch",
+            metric_for_best_model="loss",
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer
+
+    whole = train()
+    train(stop=5)
+    rest = train(resume=str(tmp_path / "checkpoint-5"))
+    assert rest.look.lr == whole.look.lr[5:]
+    assert torch.equal(rest.look.weights[-1], whole.look.weights[-1])
+    expected = rates(PLAN) if plan == PLAN else pytest.approx([0.05] + [0.1] * 5 + [0.01] * 3 + [0.001] * 3)
+    assert whole.look.lr == expected
+    if plan == PLAN:
+        assert cases.logged(whole)[:-1] == whole.look.lr[1:]  # the log is read when the next rate is there already
+
+
+# --- what goes wrong without ----------------------------------------------------------------------------
+
+
+def test_no_update_is_made_at_a_rate_of_zero(lr, cases, tmp_path):
+    theirs = cases.make_trainer(tmp_path, warmup_steps=4, max_steps=4)
+    before = torch.cat([each.detach().flatten().clone() for each in theirs.model.parameters()])
+    theirs.train()
+    assert theirs.look.lr == pytest.approx([0.0, 0.025, 0.05, 0.075])
+    assert torch.equal(theirs.look.weights[0], before)  # a batch for nothing
+
+    ours = cases.make_trainer(tmp_path, lr.Schedule("warmup(4)"), max_steps=4)
+    ours.train()
+    assert ours.look.lr == pytest.approx([0.025, 0.05, 0.075, 0.1])
+    assert not torch.equal(ours.look.weights[0], before)
+
+
+def test_a_plateau_can_have_a_warmup(lr, cases, tmp_path):
+    """warmup_steps is ignored with reduce_lr_on_plateau, without a word."""
+    theirs = cases.make_trainer(
+        tmp_path, lr_scheduler_type="reduce_lr_on_plateau", warmup_steps=4, eval_strategy="epoch"
+    )
+    theirs.train()
+    assert theirs.look.lr[:4] == [0.1] * 4
+    ours = cases.make_trainer(tmp_path, lr.Schedule("warmup(4) >> plateau()"), eval_strategy="epoch")
+    ours.train()
+    assert ours.look.lr[:4] == pytest.approx([0.025, 0.05, 0.075, 0.1])
+
+
+def test_groups_end_at_the_rate_that_was_asked_for(lr, cases, tmp_path):
+    def ends(*callbacks, **options):
+        model = cases.Line()
+        groups = [{"params": model.hidden.parameters(), "lr": 0.01}, {"params": model.out.parameters()}]
+        optimizer = torch.optim.SGD(groups, lr=0.1)
+        trainer = cases.make_trainer(tmp_path, *callbacks, model=model, optimizers=(optimizer, None), **options)
+        trainer.train()
+        return [group["lr"] for group in optimizer.param_groups]
+
+    assert ends(lr_scheduler_type="polynomial", lr_scheduler_kwargs={"lr_end": 0.005}) == pytest.approx([0.0005, 0.005])
+    assert ends(lr.Schedule(lrkit.linear(to=lrkit.absolute(0.005)))) == pytest.approx([0.005, 0.005])
+
+
+# --- records, the finder, schedule-free -----------------------------------------------------------------
+
+
+def test_the_loss_of_an_update_is_what_the_trainer_logs(lr, cases, tmp_path):
+    class Scaled(cases.Line):
+        """Divides by the number of items in the update, as the language models of transformers do."""
+
+        def forward(self, x, labels=None, num_items_in_batch=None, **kwargs):
+            found = super().forward(x, labels)
+            if num_items_in_batch is not None:
+                found["loss"] = found["loss"] * len(x) / num_items_in_batch
+            return found
+
+    for model in (cases.Line(), Scaled()):
+        trainer = cases.make_trainer(tmp_path, model=model, num_train_epochs=2)
+        record = lr.record(trainer)
+        trainer.train()
+        theirs = [each["loss"] for each in trainer.state.log_history if "loss" in each]
+        history = record.history()
+        assert history.losses.tolist() == pytest.approx(theirs)
+        assert [each.step for each in history.epochs] == [3, 6]  # nothing was evaluated, so they are the epochs
+        assert history.epochs[0].train_loss == pytest.approx(np.average(theirs[:3], weights=[16, 16, 4]))
+
+
+def test_a_record_begun_late_or_where_another_is(lr, cases, tmp_path):
+    trainer = cases.make_trainer(tmp_path, stop=6)
+    trainer.train()
+    late = cases.make_trainer(tmp_path, save_strategy="epoch")
+    record = lr.record(late, tmp_path / "record")
+    with pytest.raises(InputError, match="nothing was recorded yet"):
+        record.history()
+    late.train(resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+    assert record.history().lr.tolist() == late.look.lr
+    again = cases.make_trainer(tmp_path)
+    lr.record(again, tmp_path / "record")
+    with pytest.raises(InputError, match="isn't empty"):
+        again.train()
+
+
+def test_the_finder_takes_a_model_of_transformers(cases):
+    model = cases.Line()
+    loader = torch.utils.data.DataLoader(cases.Data(256), batch_size=64, shuffle=True)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    finding = lrkit.find(
+        model, optimizer, loader, forward=lambda model, batch: model(**batch)["loss"], low=1e-4, steps=100, seeds=1
+    )
+    assert finding.suggestion is not None
+    assert 1e-3 < finding.suggestion < 10
+
+
+def test_schedule_free_is_trained_by_a_warmup_and_measured_at_its_average(lr, cases, tmp_path):
+    import schedulefree
+
+    losses = []
+    for trained_by_hand in (True, False):
+        model = cases.Line()
+        optimizer = schedulefree.SGDScheduleFree(model.parameters(), lr=0.1)
+        loader = torch.utils.data.DataLoader(cases.Data(), batch_size=8)
+        if trained_by_hand:
+            lrkit.warmup(4).bind(optimizer)
+            optimizer.train()
+            for batch in [*loader, *loader]:
+                optimizer.zero_grad()
+                model(**batch)["loss"].backward()
+                optimizer.step()
+            optimizer.eval()
+            with torch.no_grad():
+                losses.append(float(model(cases.Data(12).x, 2 * cases.Data(12).x + 1)["loss"]))
+            continue
+        trainer = cases.make_trainer(
+            tmp_path,
+            lr.Schedule("warmup(4)"),
+            model=model,
+            optimizers=(optimizer, None),
+            num_train_epochs=2,
+            gradient_accumulation_steps=1,
+            train_sampling_strategy="sequential",
+            max_grad_norm=0,
+        )
+        trainer.train()
+        assert trainer.look.lr == pytest.approx([0.025, 0.05, 0.075] + [0.1] * 7)
+        losses.append(trainer.evaluate()["eval_loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
