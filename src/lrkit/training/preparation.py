@@ -142,7 +142,7 @@ def make_optimizer(task: Task, model: nn.Module) -> Optimizer:
 def batches_of(
     task: Task, data: Any, name: str, place: torch.device, seed: int | None, *, share: slice = ALL
 ) -> Batches:
-    """The batches of training data, with a seed, or of data that is only measured, without; or this process's share."""
+    """The batches of training data, with a seed, or of data that is only measured, without: this process's share."""
     with blaming(f"the data of {name}"):
         return make_batches(
             data,

@@ -3,12 +3,13 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from itertools import chain
+from itertools import chain, count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import IterableDataset
 
 from lrkit.schedules import Plan, Plans
 from lrkit.schedules.errors import InputError
@@ -126,12 +127,20 @@ class RunState:
             done=self.record.updates_in_epoch,
             place=self.place,
         )
-        while self.steps < self.setup.steps:
+        for number in count(self.record.updates_in_epoch):
+            if self.steps >= self.setup.steps:
+                return
             self.ranks.reseed(self._seed, self.steps)
             group = next(groups, ())
-            if not self.ranks.any(bool(group)):
+            if not self._anybody_has(group, number):
                 return
             yield group
+
+    def _anybody_has(self, group: Sequence[Any], number: int) -> bool:
+        """Whether any process has batches for the update with that number in the epoch; asked where unknown."""
+        if self.ranks.alone or self.setup.epoch_steps is None or isinstance(self.task.train, IterableDataset):
+            return self.ranks.any(bool(group))
+        return number < self.setup.epoch_steps
 
     def update(self, batches: Sequence[Any]) -> None:
         """One optimizer update, recorded with the rates that it used."""
