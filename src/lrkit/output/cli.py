@@ -118,8 +118,8 @@ def schedules(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit.
 
-    The status is 0 when it is done, 2 for bad input, 3 when all diverged or no rate was found, 4 when another process of
-    a run under torchrun is gone, 130 when it was interrupted (SIGTERM: 143). Bad input gets one line; only what is a
+    The status is 0 when it is done, 2 for bad input, 3 when all diverged or no rate was found, 4 when another process
+    of a run under torchrun is gone, 130 when interrupted (SIGTERM: 143). Bad input gets one line; only what is a
     fault of lrkit's own has a traceback.
     """
     try:

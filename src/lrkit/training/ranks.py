@@ -207,7 +207,7 @@ def _answering() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = re.sub(r"^\[\S*\]\s*", "", first_line(error))
+        reason = re.sub(r"^\[\S*\]\s*", "", first_line(error)).split(". ")[0]
         raise ProcessLostError(f"another process of the run is gone, or doesn't answer ({reason})") from error
 
 
