@@ -248,18 +248,40 @@ def test_one_process_goes_on_with_batches_of_the_whole_size(lrkit, killed):
     assert "processes" not in RunFolder.config(path)
 
 
-@pytest.mark.slow
-def test_an_error_in_one_process_is_said_once(tmp_path):
-    _, err = start(tmp_path, *TRAIN, FAILS="1").communicate(timeout=150)
-    [line] = said(err)
-    assert line.startswith(f"lrkit: error: {tmp_path / 'own.py'}:")
-    assert line.endswith("ZeroDivisionError: nothing by nothing")
+def statuses_and_errors(folder, *arguments, **environment):
+    """Of two processes that nobody ends when the other has failed; the store that torchrun has is here."""
+    (folder / "own.py").write_text(worker.OWN)
+    store = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
+    meeting = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(store.port), "TORCHELASTIC_USE_AGENT_STORE": "True"}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "lrkit", *map(str, arguments)],
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**ENVIRONMENT, **environment, **meeting, "WORLD_SIZE": "2", "RANK": str(rank)},
+            cwd=folder,
+        )
+        for rank in range(2)
+    ]
+    errors = [each.communicate(timeout=150)[1] for each in running]
+    return [each.returncode for each in running], errors
 
 
 @pytest.mark.slow
-def test_an_error_of_the_first_process_is_said_once(tmp_path):
-    _, err = start(tmp_path, *TRAIN, "--out", ".").communicate(timeout=150)
-    assert said(err) == ["lrkit: error: the run folder . isn't empty; choose another, or overwrite the run in it"]
+def test_an_error_in_one_process_is_said_once_and_ends_the_other(tmp_path):
+    statuses, (first, second) = statuses_and_errors(tmp_path, *TRAIN, FAILS="1")
+    assert statuses == [4, 2]
+    assert first == ""
+    assert second.startswith(f"lrkit: error: {tmp_path / 'own.py'}:")
+    assert second.endswith("ZeroDivisionError: nothing by nothing\n")
+
+
+@pytest.mark.slow
+def test_an_error_of_the_first_process_is_said_once_and_ends_the_other(tmp_path):
+    statuses, (first, second) = statuses_and_errors(tmp_path, *TRAIN, "--out", ".")
+    assert statuses == [2, 4]
+    assert first == "lrkit: error: the run folder . isn't empty; choose another, or overwrite the run in it\n"
+    assert second == ""
 
 
 @pytest.mark.parametrize(

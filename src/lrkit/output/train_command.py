@@ -12,20 +12,13 @@ from typing import Any
 
 import typer
 
-from lrkit.analysis.finder import find_task
-from lrkit.analysis.finding import Finding
-from lrkit.analysis.search import Rates
 from lrkit.analysis.summary import reductions
-from lrkit.output.find_plot import find_figure
-from lrkit.output.find_report import FindProgress, sentence
 from lrkit.output.plots import curves_figure, save
 from lrkit.output.progress import Progress
 from lrkit.output.signals import StopRequest, stop_on_signals
 from lrkit.output.task_command import loaded, new_folder, say
 from lrkit.output.torchrun import LOST, launcher, process_group, say_lost
 from lrkit.output.train_options import Order, TrainOptions, order
-from lrkit.schedules.errors import InputError
-from lrkit.training.held_folder import write_json
 from lrkit.training.history import History, best_epoch
 from lrkit.training.loop import DivergedError, StoppedError, run
 from lrkit.training.observer import Observer, Setup
@@ -47,9 +40,11 @@ def train_task(options: TrainOptions) -> None:
             ranks.from_first(folder.path)
             more: list[Observer] = []
             if options.find_lr:
-                finding = _find(task, wanted, options)
+                from lrkit.output.train_rate import FoundRate, find_rate
+
+                finding = find_rate(task, wanted, options)
                 wanted = replace(wanted, lr=finding.suggestion)
-                more = [_Found(folder, finding)]
+                more = [FoundRate(folder, finding)]
             _train(task, wanted, folder, more, options, ranks=ranks)
 
 
@@ -102,44 +97,6 @@ def _run(
     except ProcessLostError as error:
         say_lost(f"{error}; what was done up to the last checkpoint is in {path}; {_to_go_on(path)}")
         raise typer.Exit(LOST) from None
-
-
-def _find(task: Task, wanted: Order, options: TrainOptions) -> Finding:
-    """The rate to train with, said in one line.
-
-    Raises:
-        InputError: for a task whose param groups have different rates, which `lr` would make the same.
-    """
-    bases = Rates.of(task, wanted.place).bases
-    if len(set(bases)) > 1:
-        raise InputError(
-            "--lr find needs a task whose param groups have one rate, since --lr sets it for all of them; they have "
-            f"{', '.join(f'{base:g}' for base in bases)}"
-        )
-    quiet = options.quiet or options.json
-    with stop_on_signals() as request:
-        try:
-            finding = find_task(task, device=wanted.place, observers=[] if quiet else [FindProgress()], stop=request)
-        except (StoppedError, KeyboardInterrupt):
-            say("interrupted while a learning rate was looked for: nothing was trained")
-            raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
-    if finding.suggestion is None:
-        say(f"{sentence(finding)}; nothing was trained")
-        raise typer.Exit(3)
-    if not quiet:
-        typer.echo(sentence(finding))
-    return finding
-
-
-class _Found(Observer):
-    """Keeps in the folder how the rate was found, beside the configuration, which has the rate itself."""
-
-    def __init__(self, folder: RunFolder, finding: Finding) -> None:
-        self._path, self._finding = folder.path / "finding.json", finding
-
-    def start(self, setup: Setup) -> None:
-        write_json(self._path, self._finding.to_dict())
-        save(find_figure(self._finding, sentence(self._finding)), self._path.with_suffix(".png"))
 
 
 def _train(
