@@ -36,6 +36,7 @@ _HOMES = {
     "lrkit.training.lanes.update": ["UnbatchableError"],
     "lrkit.training.loop": ["DivergedError", "StoppedError", "run"],
     "lrkit.training.observer": ["Observer", "Setup"],
+    "lrkit.training.ranks": ["ProcessLostError"],
     "lrkit.training.record_folder": ["save_history"],
     "lrkit.training.recorder": ["Recorder"],
     "lrkit.training.run_folder": ["RunFolder"],

@@ -86,6 +86,7 @@ from lrkit.training.loop import StoppedError as StoppedError
 from lrkit.training.loop import run as run
 from lrkit.training.observer import Observer as Observer
 from lrkit.training.observer import Setup as Setup
+from lrkit.training.ranks import ProcessLostError as ProcessLostError
 from lrkit.training.record_folder import save_history as save_history
 from lrkit.training.recorder import Recorder as Recorder
 from lrkit.training.run_folder import RunFolder as RunFolder

@@ -16,6 +16,7 @@ from lrkit.output.cli_training import (
     Steps,
     Threads,
 )
+from lrkit.output.torchrun import refuse_processes
 
 __all__ = ["compare", "report"]
 
@@ -129,6 +130,7 @@ def compare(
     folder with the picture comparison.png and the page report.html. After Ctrl-C, SIGTERM or a crash the same command
     with --out goes on.
     """
+    refuse_processes("lrkit compare", "start it without, it trains its lanes at once by itself")
     from lrkit.output.compare_command import compare_schedules
     from lrkit.output.compare_options import CompareOptions
 
