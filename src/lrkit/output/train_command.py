@@ -27,6 +27,8 @@ from lrkit.training.held_folder import write_json
 from lrkit.training.history import History, best_epoch
 from lrkit.training.loop import DivergedError, StoppedError, run
 from lrkit.training.observer import Observer, Setup
+from lrkit.training.records.tensorboard_events import require_tensorboard
+from lrkit.training.records.tensorboard_observer import TensorBoard
 from lrkit.training.run_folder import RunFolder
 from lrkit.training.task import Task
 
@@ -36,12 +38,16 @@ __all__ = ["train_task"]
 def train_task(options: TrainOptions) -> None:
     """Check everything that a person can get wrong, train, report."""
     wanted = order(options)
+    if options.tensorboard is not None:
+        require_tensorboard()
     with loaded(wanted.origin, debug=options.debug) as task, closing(_open(options, task)) as folder:
         more: list[Observer] = []
         if options.find_lr:
             finding = _find(task, wanted, options)
             wanted = replace(wanted, lr=finding.suggestion)
             more = [_Found(folder, finding)]
+        if options.tensorboard is not None:
+            more.append(TensorBoard(options.tensorboard))
         _train(task, wanted, folder, more, options)
 
 

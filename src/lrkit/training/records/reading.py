@@ -7,7 +7,7 @@ from typing import Literal
 
 from lrkit.schedules import parse
 from lrkit.schedules.errors import InputError, InputTypeError, shown
-from lrkit.training.held_folder import CONFIG
+from lrkit.training.held_folder import has_key
 from lrkit.training.history import History
 from lrkit.training.record_folder import KEY, read_record
 from lrkit.training.records.csv_file import is_own_csv, read_csv_log, read_own_csv
@@ -17,7 +17,7 @@ from lrkit.training.records.series import Choices, Log
 from lrkit.training.records.tensorboard_events import EVENTS, OWN, read_tensorboard
 from lrkit.training.records.trainer_state import STATE, find_trainer_state, read_trainer_state
 
-__all__ = ["has_record", "read_history"]
+__all__ = ["is_own", "read_history"]
 
 _TABLES = (".csv", ".tsv")
 _MOST_LISTED = 8
@@ -107,9 +107,9 @@ def read_history(
     return replace(history, made={**history.made, **{key: value for key, value in said.items() if value is not None}})
 
 
-def has_record(path: Path) -> bool:
-    """Whether there is something that may be read, without a look into it."""
-    return path.is_file() or (path.is_dir() and _in_folder(path) is not None)
+def is_own(path: Path) -> bool:
+    """Whether it is a run folder or a table that lrkit wrote, of which nothing has to be guessed."""
+    return has_key(path, KEY) or (path.is_file() and is_own_csv(path))
 
 
 def _imported(log: Log, choices: Choices) -> History:
@@ -172,15 +172,8 @@ def _one(kind: Path, choices: Choices) -> History | Log:
 
 def _in_folder(path: Path) -> Path | None:
     """The file that a folder's record is in; the folder itself for one of lrkit; None where there is none."""
-    if _is_run(path):
+    if has_key(path, KEY):
         return path
     if (path / METRICS).is_file():
         return path / METRICS
     return find_trainer_state(path) or next(iter(sorted(path.glob(EVENTS))), None)
-
-
-def _is_run(path: Path) -> bool:
-    try:
-        return f'"{KEY}"'.encode() in (path / CONFIG).read_bytes()
-    except OSError:
-        return False

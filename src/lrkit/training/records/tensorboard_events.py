@@ -18,7 +18,15 @@ from lrkit.training.records.series import Log, Series
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
-__all__ = ["EVENTS", "OWN", "open_writer", "read_tensorboard", "write_epochs", "write_tensorboard"]
+__all__ = [
+    "EVENTS",
+    "OWN",
+    "open_writer",
+    "read_tensorboard",
+    "require_tensorboard",
+    "write_epochs",
+    "write_tensorboard",
+]
 
 EVENTS = "*tfevents*"
 OWN = "TensorBoard events of lrkit"
@@ -35,6 +43,16 @@ def _extra() -> Iterator[None]:
         raise ImportError(
             f"this needs a package that isn't installed: pip install 'lrkit[tensorboard]' ({error})"
         ) from error
+
+
+def require_tensorboard() -> None:
+    """Refuse to begin without it.
+
+    Raises:
+        ImportError: where TensorBoard isn't installed.
+    """
+    with _extra():
+        import tensorboard  # noqa: F401 (whether it can be is all that is asked)
 
 
 # --- reading -----------------------------------------------------------------------------------------
