@@ -77,5 +77,6 @@ def _number(value: Any) -> float | None:
 def _is_ahead(state: dict[str, Any], series: dict[str, Series]) -> bool:
     """Whether the rates are those of the update after: the last update has none, a schedule's end has."""
     rates = series.get("learning_rate")
-    whole = rates is not None and int(rates.steps[-1]) == state.get("max_steps")
-    return whole and rates is not None and rates.values[-1] == 0
+    if rates is None or int(rates.steps[-1]) != state.get("max_steps"):
+        return False
+    return float(rates.values[-1]) == 0.0
