@@ -9,6 +9,7 @@ import typer
 
 import lrkit
 from lrkit.output.cli_comparison import compare, report
+from lrkit.output.cli_records import export_run, import_run
 from lrkit.output.cli_training import SCHEDULE_HELP, find, sweep, train
 from lrkit.output.torchrun import first_to_say
 from lrkit.schedules.errors import InputError, InputTypeError
@@ -26,6 +27,8 @@ app = typer.Typer(
 
 for command in (find, train, sweep, compare, report):
     app.command()(command)
+app.command("import")(import_run)
+app.command("export")(export_run)
 
 
 def _show_version(wanted: bool) -> None:
@@ -128,6 +131,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (InputError, InputTypeError) as error:
         _fail(str(error))
+    except ImportError as error:
+        if "pip install 'lrkit[" not in str(error):
+            raise
+        _fail(str(error))  # an extra that isn't installed
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", status=130)
     sys.exit(status if isinstance(status, int) else 0)

@@ -69,6 +69,9 @@ def train(
         ),
     ] = None,
     checkpoint_every: CheckpointEvery = "5min",
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write events for TensorBoard into this folder too.")
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     compiled: Annotated[
@@ -109,6 +112,7 @@ def train(
             resume=resume,
             policy=policy,
             checkpoint_every=checkpoint_every,
+            tensorboard=tensorboard,
             device=device,
             threads=threads,
             compiled=compiled,

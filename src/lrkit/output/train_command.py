@@ -23,6 +23,8 @@ from lrkit.training.history import History, best_epoch
 from lrkit.training.loop import DivergedError, StoppedError, run
 from lrkit.training.observer import Observer, Setup
 from lrkit.training.ranks import ProcessLostError, Ranks
+from lrkit.training.records.tensorboard_events import require_tensorboard
+from lrkit.training.records.tensorboard_observer import TensorBoard
 from lrkit.training.run_folder import RunFolder
 from lrkit.training.task import Task
 
@@ -32,6 +34,8 @@ __all__ = ["train_task"]
 def train_task(options: TrainOptions) -> None:
     """Check everything that a person can get wrong, train, report."""
     wanted = order(options)
+    if options.tensorboard is not None:
+        require_tensorboard()
     with process_group(wanted.place) as ranks, loaded(wanted.origin, debug=options.debug) as task:
         if not ranks.first:
             _assist(task, wanted, ranks)
@@ -45,6 +49,8 @@ def train_task(options: TrainOptions) -> None:
                 finding = find_rate(task, wanted, options)
                 wanted = replace(wanted, lr=finding.suggestion)
                 more = [FoundRate(folder, finding)]
+            if options.tensorboard is not None:
+                more.append(TensorBoard(options.tensorboard))
             _train(task, wanted, folder, more, options, ranks=ranks)
 
 

@@ -49,6 +49,7 @@ class TrainOptions(FolderOptions):
     seed: int | None
     policy: str | None
     compiled: bool
+    tensorboard: Path | None
 
 
 @dataclass(frozen=True)
