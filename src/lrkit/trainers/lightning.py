@@ -100,8 +100,11 @@ def updates(trainer: Trainer) -> tuple[int, int | None]:
     epochs, most = trainer.max_epochs, trainer.max_steps
     if most == -1 and (epochs is None or epochs == -1):
         raise InputError("the trainer has no length with max_epochs=-1; give it max_epochs or max_steps, or give steps")
-    trainer.fit_loop.setup_data()
+    fit = trainer.fit_loop
+    fit.setup_data()
     batches = trainer.num_training_batches
+    if trainer.ckpt_path is not None:
+        fit._combined_loader = None  # or Lightning wouldn't tell a loader that can go on where it was
     if math.isinf(batches):
         if most == -1:
             raise InputError(

@@ -3,18 +3,20 @@
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 
 from lrkit.analysis.finder import find
-from lrkit.analysis.finding import Finding
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.trainers.extras import extra
 from lrkit.training.hyper import place, read, write
 from lrkit.training.scheduler import scheduler_of
+
+if TYPE_CHECKING:
+    from lrkit.analysis.finding import Finding
 
 with extra("lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer

@@ -1,12 +1,10 @@
 """The history of a training in Lightning."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from torch.optim import Optimizer
 
 import lrkit.training.recorder as recorders
 from lrkit.schedules.errors import InputError
@@ -58,7 +56,7 @@ class Recorder(Callback):
         self._folder, self._overwrite = folder, overwrite
         self._task, self._seed, self._valid_loss, self._index = task, seed, valid_loss, optimizer
         self._recorder: recorders.Recorder | None = None
-        self._loaded: Mapping[str, Any] | None = None
+        self._loaded: dict[str, Any] | None = None
         self._hook: Any = None
         self._waiting: list[tuple[Tensor, int]] = []  # losses of the update under way
         self._updated = False
@@ -104,7 +102,7 @@ class Recorder(Callback):
         self._waiting, self._updated, self._step = [], False, trainer.global_step
         self._save(trainer, overwrite=self._overwrite or resumed is not None)
 
-    def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._updated = True
         self._tell()
 

@@ -4,7 +4,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
 from lrkit.trainers.extras import extra
@@ -123,5 +122,5 @@ def _averaging(trainer: Trainer) -> list[Any]:
 
 
 def _parameters(trainer: Trainer) -> list[Tensor]:
-    optimizers: list[Optimizer] = _averaging(trainer)
+    optimizers = _averaging(trainer)
     return [each for optimizer in optimizers for group in optimizer.param_groups for each in group["params"]]
