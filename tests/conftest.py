@@ -11,7 +11,7 @@ settings.load_profile("lrkit")
 
 
 def pytest_addoption(parser):
-    parser.addoption("--kills", type=int, default=3, help="how often test_kills kills a run (make soak: 200)")
+    parser.addoption("--kills", type=int, default=2, help="how often test_kills kills a run (make soak: 200)")
 
 
 TRAINERS = ("lightning", "transformers", "accelerate", "ignite", "skorch", "distributed", "tensorboard")

@@ -285,7 +285,7 @@ def test_report_joins_several(lrkit, compared):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["none"], "none is not a comparison folder: it has no config.json"),
+        (["none"], "there is no file or folder none"),
         (["none", "--out", "page.png"], "--out must end in .html or .htm, not 'page.png'"),
         (["none", "--out", "no/page.html"], "--out must be in a folder that exists, not 'no/page.html'"),
     ],

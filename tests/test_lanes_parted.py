@@ -67,8 +67,7 @@ def test_seeds_that_were_dropped_leave_a_stack_that_is_compiled_again(monkeypatc
     assert [size for size, *_ in graphs] == [(4, 1), (2, 1)]
 
 
-@pytest.mark.parametrize("seeds", [1, 3])
-@pytest.mark.parametrize("kind", ["SGD", "Adam"])
+@pytest.mark.parametrize(("seeds", "kind"), [(1, "Adam"), (3, "SGD")])
 def test_many_lanes_go_in_parts_that_share_a_graph_however_many_are_left(seeds, kind, without_inductor):
     task = make(optimizer=OPTIMIZERS[kind], epochs=4, model=lambda: nn.Linear(16, 3).double())
     lanes = [Lane("linear(to=0)", lr=0.001 * 1.1**each, seed=seed) for each in range(48) for seed in range(seeds)]

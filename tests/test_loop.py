@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, Tenso
 
 import lrkit
 from lrkit import DivergedError, InputError, InputTypeError, Observer, Task
-from lrkit.training.data import shuffled
+from lrkit.training.data_order import shuffled
 
 GENERATOR = torch.Generator().manual_seed(0)
 X = torch.randn(70, 6, generator=GENERATOR)

@@ -86,8 +86,13 @@ from lrkit.training.loop import StoppedError as StoppedError
 from lrkit.training.loop import run as run
 from lrkit.training.observer import Observer as Observer
 from lrkit.training.observer import Setup as Setup
+from lrkit.training.ranks import ProcessLostError as ProcessLostError
 from lrkit.training.record_folder import save_history as save_history
 from lrkit.training.recorder import Recorder as Recorder
+from lrkit.training.records.csv_file import write_csv as write_csv
+from lrkit.training.records.reading import read_history as read_history
+from lrkit.training.records.tensorboard_events import write_tensorboard as write_tensorboard
+from lrkit.training.records.tensorboard_observer import TensorBoard as TensorBoard
 from lrkit.training.run_folder import RunFolder as RunFolder
 from lrkit.training.scheduler import BoundController as BoundController
 from lrkit.training.scheduler import BoundSchedule as BoundSchedule

@@ -8,9 +8,9 @@ from typing import Self
 from lrkit.analysis.kept_lanes import STAGES
 from lrkit.analysis.terms import Terms
 from lrkit.schedules.errors import InputError
-from lrkit.training.held_folder import CONFIG, HeldFolder, read_config, write_json
+from lrkit.training.held_folder import CONFIG, HeldFolder, has_key, read_config, write_json
 
-__all__ = ["ComparisonFolder", "read_terms"]
+__all__ = ["ComparisonFolder", "is_comparison", "read_terms"]
 
 FORMAT = 1
 _KEY = "lrkit_comparison_folder"
@@ -77,6 +77,11 @@ class ComparisonFolder:
                 self.keep(self._terms)
         finally:
             self._held.release(used=self._terms is not None)
+
+
+def is_comparison(path: Path) -> bool:
+    """Whether a folder is one of `lrkit.compare`, whatever its version, and even where it is damaged."""
+    return has_key(path, _KEY)
 
 
 def read_terms(path: Path) -> tuple[Terms, float]:

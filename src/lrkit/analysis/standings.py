@@ -88,7 +88,7 @@ def _reached(runs: Sequence[History], measure: Measure, target: float) -> Reache
         return Reached(len(there), len(runs), None, None)
     missing = [math.inf] * (len(runs) - len(there))
     steps, seconds = (float(np.median([each[part] for each in there] + missing)) for part in (0, 1))
-    return Reached(len(there), len(runs), steps, seconds)
+    return Reached(len(there), len(runs), steps, seconds or None)  # 0 where times weren't recorded
 
 
 def _first(history: History, measure: Measure, target: float) -> tuple[int, float] | None:

@@ -8,6 +8,7 @@ from lrkit.analysis.comparison import Measure
 from lrkit.analysis.comparisons import measure_of
 from lrkit.analysis.terms import Terms
 from lrkit.schedules.errors import unknown
+from lrkit.training.data_order import ALL
 from lrkit.training.preparation import make_model, take, valid_batches
 from lrkit.training.pure_update import Measured
 from lrkit.training.randomness import seeded
@@ -50,6 +51,6 @@ def _forward_measures(task: Task, place: torch.device) -> list[str]:
     """The names that a `forward` gives to what it measures: of one batch, and the caller's random state stays."""
     with seeded(0, place):
         measured = Measured(make_model(task, place).eval(), task)
-        batches = valid_batches(task, place)
+        batches = valid_batches(task, place, ALL)
         taken = [] if batches is None else take(batches.epoch(0), 1, "valid")
         return [name for batch in taken for name in measured(batch, with_metrics=True)[2]]

@@ -9,7 +9,9 @@ import typer
 
 import lrkit
 from lrkit.output.cli_comparison import compare, report
+from lrkit.output.cli_records import export_run, import_run
 from lrkit.output.cli_training import SCHEDULE_HELP, find, sweep, train
+from lrkit.output.torchrun import first_to_say
 from lrkit.schedules.errors import InputError, InputTypeError
 
 __all__ = ["app", "main"]
@@ -25,6 +27,8 @@ app = typer.Typer(
 
 for command in (find, train, sweep, compare, report):
     app.command()(command)
+app.command("import")(import_run)
+app.command("export")(export_run)
 
 
 def _show_version(wanted: bool) -> None:
@@ -115,9 +119,11 @@ def schedules(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0 done, 2 bad input, 3 all diverged or no rate found, 130 interrupted.
+    """Run the command line and exit.
 
-    Bad input gets one line; only what is a fault of lrkit's own has a traceback.
+    The status is 0 when it is done, 2 for bad input, 3 when all diverged or no rate was found, 4 when another process
+    of a run under torchrun is gone, 130 when interrupted (SIGTERM: 143). Bad input gets one line; only what is a
+    fault of lrkit's own has a traceback.
     """
     try:
         status = app(args=None if arguments is None else list(arguments), prog_name="lrkit", standalone_mode=False)
@@ -125,12 +131,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _fail(error.format_message() if hasattr(error, "format_message") else str(error))
     except (InputError, InputTypeError) as error:
         _fail(str(error))
+    except ImportError as error:
+        if "pip install 'lrkit[" not in str(error):
+            raise
+        _fail(str(error))  # an extra that isn't installed
     except (KeyboardInterrupt, typer.Abort):
         _fail("interrupted", status=130)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 def _fail(sentence: str, status: int = 2) -> None:
-    if sentence:
+    if sentence and first_to_say():
         typer.echo(f"lrkit: error: {sentence}", err=True)
     sys.exit(status)

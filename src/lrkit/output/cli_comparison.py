@@ -5,6 +5,17 @@ from typing import Annotated
 
 import typer
 
+from lrkit.output.cli_records import (
+    Between,
+    EpochSteps,
+    FirstStep,
+    Loss,
+    LrAhead,
+    LrName,
+    MetricName,
+    StepName,
+    ValidLoss,
+)
 from lrkit.output.cli_training import (
     SCHEDULE_HELP,
     TASK_HELP,
@@ -16,6 +27,7 @@ from lrkit.output.cli_training import (
     Steps,
     Threads,
 )
+from lrkit.output.torchrun import refuse_processes
 
 __all__ = ["compare", "report"]
 
@@ -129,6 +141,7 @@ def compare(
     folder with the picture comparison.png and the page report.html. After Ctrl-C, SIGTERM or a crash the same command
     with --out goes on.
     """
+    refuse_processes("lrkit compare", "start it without, it trains its lanes at once by itself")
     from lrkit.output.compare_command import compare_schedules
     from lrkit.output.compare_options import CompareOptions
 
@@ -164,7 +177,14 @@ def compare(
 
 
 def report(
-    folders: Annotated[list[Path], typer.Argument(metavar="DIR...", help="Folders that lrkit compare made.")],
+    folders: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR...",
+            help="Folders that lrkit compare made; or records of runs: run folders of lrkit, .csv files, TensorBoard "
+            "events, folders of Lightning's CSVLogger, transformers' trainer_state.json or checkpoints.",
+        ),
+    ],
     out: Annotated[
         Path | None,
         typer.Option(
@@ -172,15 +192,69 @@ def report(
             "working folder for several."
         ),
     ] = None,
+    reference: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The schedule that the others are compared with.")
+    ] = None,
+    target: Annotated[
+        float | None, typer.Option(help="Count the updates until the measure is as good as this.")
+    ] = None,
+    measure: Annotated[
+        str | None, typer.Option(help="Of runs: loss, the default, or a metric that all have, such as accuracy.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Of runs: min or max, what is better; known for losses and accuracies.")
+    ] = None,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="What runs are called: one for each, in their order. Runs of one name are seeds of one schedule. By "
+            "default a run is called after its schedule, or its file or folder where that isn't known."
+        ),
+    ] = None,
+    loss: Loss = None,
+    valid_loss: ValidLoss = None,
+    lr: LrName = None,
+    metric: MetricName = None,
+    step: StepName = None,
+    epoch_steps: EpochSteps = None,
+    first_step: FirstStep = None,
+    between: Between = "linear",
+    lr_ahead: LrAhead = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else, as lrkit compare does.")
     ] = False,
 ) -> None:
-    """Show comparisons again, from what was recorded: no task is loaded, and nothing is trained.
+    """Show comparisons again, or compare runs, from what was recorded: no task is loaded, and nothing is trained.
 
-    Several are joined as one: seeds of the same schedule at the same rate are united. They must be of the same task.
+    Several comparisons are joined as one: seeds of the same schedule at the same rate are united. They must be of the
+    same task. Runs of one schedule and rate are seeds of a candidate, whoever trained them. The options from --loss on
+    say how records of others are read, as for lrkit import.
+
     Prints the verdict and the table, and writes the page and the picture anew.
     """
+    from lrkit.output.import_command import ReadOptions
     from lrkit.output.report_command import ReportOptions, report_comparisons
 
-    report_comparisons(ReportOptions(folders=folders, out=out, json=json))
+    report_comparisons(
+        ReportOptions(
+            folders=folders,
+            out=out,
+            json=json,
+            reference=reference,
+            target=target,
+            measure=measure,
+            mode=mode,
+            names=name or [],
+            read=ReadOptions(
+                loss=loss,
+                valid_loss=valid_loss,
+                lr=lr or [],
+                metric=metric or [],
+                step=step,
+                epoch_steps=epoch_steps,
+                first_step=first_step,
+                between=between,
+                lr_ahead=lr_ahead,
+            ),
+        )
+    )

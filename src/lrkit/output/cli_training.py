@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lrkit.output.torchrun import refuse_processes
 from lrkit.schedules.errors import InputError
 
 __all__ = ["BUILT_IN", "SCHEDULE_HELP", "find", "sweep", "train"]
@@ -68,6 +69,9 @@ def train(
         ),
     ] = None,
     checkpoint_every: CheckpointEvery = "5min",
+    tensorboard: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write events for TensorBoard into this folder too.")
+    ] = None,
     device: Device = None,
     threads: Threads = None,
     compiled: Annotated[
@@ -85,6 +89,9 @@ def train(
 
     Prints a line for each epoch and leaves a run folder: configuration, checkpoints, history, and the curves as a
     picture. Ctrl-C and SIGTERM finish the update and save; after them, or a crash, --resume goes on.
+
+    In several processes, each with its share of the data and with batches of that size: torchrun --nproc-per-node 2 -m
+    lrkit train TASK. The first one writes and prints. When one of them is gone the others end with exit status 4.
     """
     from lrkit.output.train_command import train_task
     from lrkit.output.train_options import TrainOptions
@@ -105,6 +112,7 @@ def train(
             resume=resume,
             policy=policy,
             checkpoint_every=checkpoint_every,
+            tensorboard=tensorboard,
             device=device,
             threads=threads,
             compiled=compiled,
@@ -195,6 +203,7 @@ def sweep(
     leaves a folder with the picture sweep.png. A lane that diverges ends, and the others go on. Ctrl-C and SIGTERM
     save; after them, or a crash, --resume goes on.
     """
+    refuse_processes("lrkit sweep", "start it without, it trains its lanes at once by itself")
     from lrkit.output.sweep_command import sweep_task
     from lrkit.output.sweep_options import SweepOptions
 
@@ -264,6 +273,7 @@ def find(
     debug: Debug = False,
 ) -> None:
     """Find a learning rate for a task, with its interval, or say why the losses support none (exit status 3)."""
+    refuse_processes("lrkit find", "start it without, and train with the rate that it finds")
     from lrkit.output.find_command import find_rate
     from lrkit.output.find_options import FindOptions
 

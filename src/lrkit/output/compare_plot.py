@@ -8,7 +8,7 @@ import numpy as np
 
 from lrkit.analysis.comparison import Comparison, Difference, Standing
 from lrkit.analysis.verdicts import say_p
-from lrkit.output.comparison_curves import Band, Curves, curves_of
+from lrkit.output.comparison_curves import Band, Curves, axis_of, curves_of
 from lrkit.output.comparison_numbers import scale_of
 from lrkit.output.plots import cut, distinct_style, scale_rates
 from lrkit.output.sweep_plot import plain_ticks
@@ -59,7 +59,7 @@ def compare_figure(comparison: Comparison, title: str) -> "Figure":
     heights, widths = [1.5 + 0.12 * max(0, rows - 7), 1.0], [1.25, 1.0][: 2 if right else 1]
     panes = figure.subplots(2, len(widths), height_ratios=heights, width_ratios=widths, squeeze=False)
     _draw_measure(panes[0, 0], comparison, curves)
-    _draw_rates(panes[1, 0], curves)
+    _draw_rates(panes[1, 0], comparison, curves)
     panes[0, 0].set_xlim(panes[1, 0].get_xlim())
     for place, axes in enumerate(panes[:, 1:].flat):
         if place < len(right):
@@ -125,7 +125,7 @@ def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]
         marker = "." if len(band.epochs) <= _MANY_EPOCHS else None
         above = 3 + len(curves) - len(lines)  # the best on top
         lines += axes.plot(
-            band.epochs,
+            band.places,
             scale * band.mean,
             color=colour,
             linestyle=dashes,
@@ -134,9 +134,9 @@ def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]
             zorder=above,
             label=cut(each.name, _LEGEND_WIDTH),
         )
-        axes.fill_between(band.epochs, scale * band.low, scale * band.high, color=colour, alpha=0.18, linewidth=0)
+        axes.fill_between(band.places, scale * band.low, scale * band.high, color=colour, alpha=0.18, linewidth=0)
         if each.diverged:
-            axes.plot(band.epochs[-1:], scale * band.mean[-1:], "x", color=colour, ms=9, mew=2, zorder=above)
+            axes.plot(band.places[-1:], scale * band.mean[-1:], "x", color=colour, ms=9, mew=2, zorder=above)
     axes.set_ylabel(f"{measure} in %" if scale > 1 else str(measure))
     clipped: list[bool] = []
     if drawn:
@@ -162,18 +162,18 @@ def _point_beyond(axes: "Axes", each: Curves, band: Band, scale: float) -> bool:
     ]
     for height, marker, place in beyond:
         colour = distinct_style(each.number)[0]
-        axes.plot(band.epochs[place], height, marker, color=colour, ms=8, transform=edge, clip_on=False, zorder=9)
+        axes.plot(band.places[place], height, marker, color=colour, ms=8, transform=edge, clip_on=False, zorder=9)
     return bool(beyond)
 
 
-def _draw_rates(axes: "Axes", curves: Sequence[Curves]) -> None:
+def _draw_rates(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) -> None:
     """Each schedule's rates at its best base; those that metrics steered have a line for each run."""
     for place, each in enumerate(curves):
         colour, dashes = distinct_style(each.number)
         for run in each.rates:
             width = _width(place, len(curves)) if len(each.rates) == 1 else 1.0
             axes.plot(
-                run.epochs,
+                run.places,
                 run.values,
                 color=colour,
                 linestyle=dashes,
@@ -188,7 +188,7 @@ def _draw_rates(axes: "Axes", curves: Sequence[Curves]) -> None:
     if axes.get_yscale() == "log":
         _rate_ticks(axes.yaxis)
     axes.locator_params(axis="x", integer=True)
-    axes.set_xlabel("epoch")
+    axes.set_xlabel(axis_of(comparison))
     axes.set_ylabel("learning rate")
 
 

@@ -49,7 +49,8 @@ def write_pages(comparison: Comparison, picture: Path, report: Path, command: st
     Returns:
         What was written, in words.
     """
-    title = f"{comparison.made['task']}: {comparison.verdict[0]}"
+    task = comparison.made.get("task")
+    title = f"{task}: {comparison.verdict[0]}" if task else comparison.verdict[0]
     wanted: list[tuple[str, Path, Callable[[], None]]] = [
         ("picture", picture, lambda: save(compare_figure(comparison, title), picture)),
         ("report", report, lambda: write_report(comparison, report, command=command)),

@@ -10,7 +10,7 @@ from lrkit.output.plots import in_epochs, thin
 from lrkit.schedules.evaluation import Array
 from lrkit.training.history import History
 
-__all__ = ["Band", "Curves", "Rates", "curves_of"]
+__all__ = ["Band", "Curves", "Rates", "at_end_of", "axis_of", "curves_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +22,7 @@ class Band:
     Attributes:
         epochs: 1-based.
         steps: updates done at their ends.
+        places: where they are on the axis that is drawn: one of these.
         mean: over seeds.
         low, high: the 95 % interval of the mean at this epoch, by Student's t; the mean itself for a single seed.
         n: seeds.
@@ -29,6 +30,7 @@ class Band:
 
     epochs: Array
     steps: Array
+    places: Array
     mean: Array
     low: Array
     high: Array
@@ -42,11 +44,13 @@ class Rates:
     Attributes:
         steps: 0-based; the last is one past the run's end.
         epochs: the same, counted in epochs.
+        places: where they are on the axis that is drawn: one of these.
         values: the rate of the update at each step.
     """
 
     steps: Array
     epochs: Array
+    places: Array
     values: Array
 
 
@@ -75,30 +79,42 @@ class Curves:
 def curves_of(comparison: Comparison) -> tuple[Curves, ...]:
     """What is drawn of each schedule, in the order of the standings, the best first."""
     numbers = {name: number for number, name in enumerate(comparison.candidates)}
+    by_update = axis_of(comparison) != "epoch"
     return tuple(
-        _curves(comparison.candidates[each.name], numbers[each.name], each.diverged) for each in comparison.standings
+        _curves(comparison.candidates[each.name], numbers[each.name], each.diverged, by_update=by_update)
+        for each in comparison.standings
     )
 
 
-def _curves(candidate: Candidate, number: int, diverged: int) -> Curves:
+def axis_of(comparison: Comparison) -> str:
+    """What measures are drawn over: epochs, or updates for runs whose records aren't at the same places."""
+    return "epoch" if comparison.made.get("axis") is None else "update"
+
+
+def at_end_of(comparison: Comparison) -> str:
+    """When final measures were taken, in words."""
+    return "after the last epoch" if axis_of(comparison) == "epoch" else "at the end of the record"
+
+
+def _curves(candidate: Candidate, number: int, diverged: int, *, by_update: bool) -> Curves:
     histories = [candidate.runs[seed] for seed in sorted(candidate.runs)]
     names = dict.fromkeys(name for each in histories for epoch in each.epochs for name in epoch.reported)
     bands = {
-        name: _band(histories, [[epoch.reported.get(name) for epoch in each.epochs] for each in histories])
+        name: _band(histories, [[epoch.reported.get(name) for epoch in each.epochs] for each in histories], by_update)
         for name in names
     }
-    training = _band(histories, [[epoch.train_loss for epoch in each.epochs] for each in histories])
+    training = _band(histories, [[epoch.train_loss for epoch in each.epochs] for each in histories], by_update)
     return Curves(
         name=candidate.name,
         number=number,
         bands={name: band for name, band in bands.items() if band is not None},
         training=training,
-        rates=_rates(histories),
+        rates=_rates(histories, by_update),
         diverged=diverged,
     )
 
 
-def _band(histories: Sequence[History], values: Sequence[Sequence[float | None]]) -> Band | None:
+def _band(histories: Sequence[History], values: Sequence[Sequence[float | None]], by_update: bool) -> Band | None:
     """Of values by seed and epoch; None where there is no epoch that all runs have a finite value of."""
     from scipy.stats import t
 
@@ -111,9 +127,13 @@ def _band(histories: Sequence[History], values: Sequence[Sequence[float | None]]
     table, records, n = table[:, :end], histories[0].epochs[:end], len(values)
     mean = table.mean(axis=0)
     half = t.ppf(0.975, n - 1) * table.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.zeros(end)
+    epochs, steps = (
+        np.array([getattr(each, what) for each in records], dtype=np.float64) for what in ("epoch", "step")
+    )
     return Band(
-        epochs=np.array([each.epoch for each in records], dtype=np.float64),
-        steps=np.array([each.step for each in records], dtype=np.float64),
+        epochs=epochs,
+        steps=steps,
+        places=steps if by_update else epochs,
         mean=mean,
         low=mean - half,
         high=mean + half,
@@ -121,19 +141,22 @@ def _band(histories: Sequence[History], values: Sequence[Sequence[float | None]]
     )
 
 
-def _rates(histories: Sequence[History]) -> tuple[Rates, ...]:
+def _rates(histories: Sequence[History], by_update: bool) -> tuple[Rates, ...]:
     different: list[History] = []
     for each in histories:
         if len(each.lrs) and not any(np.array_equal(each.lr, other.lr) for other in different):
             different.append(each)
-    return tuple(map(_thinned, different))
+    return tuple(_thinned(each, by_update) for each in different)
 
 
-def _thinned(history: History) -> Rates:
+def _thinned(history: History, by_update: bool) -> Rates:
     rates, positions = history.lr, in_epochs(history)
     keep = thin(rates)
+    steps = np.append(keep, len(rates)).astype(np.float64)
+    epochs = np.append(positions[keep], float(history.epochs[-1].epoch))
     return Rates(
-        steps=np.append(keep, len(rates)).astype(np.float64),
-        epochs=np.append(positions[keep], float(history.epochs[-1].epoch)),
+        steps=steps,
+        epochs=epochs,
+        places=steps if by_update else epochs,
         values=np.append(rates[keep], rates[-1]),
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import lrkit
 from lrkit.analysis.comparison import Comparison
-from lrkit.output.comparison_curves import Curves, curves_of
+from lrkit.output.comparison_curves import Curves, at_end_of, axis_of, curves_of
 from lrkit.output.plots import COLOURS
 from lrkit.output.report_figures import curves_figure, forest_figure, rates_figure, sensitivity_figure
 from lrkit.output.report_plotly import DASHES, Figure, colour
@@ -68,11 +68,12 @@ def report_html(comparison: Comparison, *, command: str | None) -> str:
     curves = curves_of(comparison)
     numbers = {each.name: each.number for each in curves}
     drawings = _drawings(comparison, curves, numbers)
-    count, task = len(comparison.standings), comparison.made.get("task")
+    count = len(comparison.standings)
     environment = Environment(autoescape=True, undefined=StrictUndefined)
     return environment.from_string(template).render(
-        title=f"Which schedule is better for {task}?" if task else "Which schedule is better?",
-        subtitle=f"{count} learning-rate schedules, compared by {comparison.measure} after the last epoch "
+        title=_title(comparison),
+        subtitle=f"{count} learning-rate schedule{'s, compared' if count > 1 else ', measured'} by "
+        f"{comparison.measure} {at_end_of(comparison)} "
         f"({'lower' if comparison.measure.mode == 'min' else 'higher'} is better)",
         version=lrkit.__version__,
         policy=_policy(plotly, script),
@@ -87,20 +88,29 @@ def report_html(comparison: Comparison, *, command: str | None) -> str:
         drawings=drawings,
         notes=comparison.notes,
         made=made_lists(comparison.made),
+        part_name="Comparison" if "joined" in comparison.made else "Run",
         command=command,
         colour=colour,
         dashes=lambda number: _STROKES[DASHES[number % len(DASHES)]],
     )
 
 
+def _title(comparison: Comparison) -> str:
+    task = comparison.made.get("task")
+    if len(comparison.standings) == 1:
+        return f"One schedule for {task}" if task else "One schedule"
+    return f"Which schedule is better for {task}?" if task else "Which schedule is better?"
+
+
 def _drawings(comparison: Comparison, curves: Sequence[Curves], numbers: Mapping[str, int]) -> list[_Drawing]:
     """The figures that there is something to draw in, in the order of the page."""
+    where = "after each epoch" if axis_of(comparison) == "epoch" else "where it was measured"
     found = [
         _Drawing(
             curves_figure(comparison, curves),
             "Curves",
-            "Over the epochs",
-            f"A line is the mean over seeds of the {comparison.measure} after each epoch, a band its 95 % interval.",
+            f"Over the {axis_of(comparison)}s",
+            f"A line is the mean over seeds of the {comparison.measure} {where}, a band its 95 % interval.",
             curves_table(comparison, curves),
         ),
         _Drawing(

@@ -3,14 +3,20 @@
 import json
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, cast
 
 import typer
 
+from lrkit.analysis.comparison import Comparison
+from lrkit.analysis.comparison_folder import is_comparison
 from lrkit.analysis.reading import join, read_tournament
+from lrkit.analysis.recorded_runs import RecordedRun, compare_runs
 from lrkit.output.compare_results import PICTURE, REPORT, RESULT, print_comparison, write_pages
+from lrkit.output.import_command import ReadOptions
 from lrkit.schedules.errors import InputError
+from lrkit.training.records.reading import is_own, read_history
 
 __all__ = ["ReportOptions", "report_comparisons"]
 
@@ -24,13 +30,19 @@ class ReportOptions:
     folders: Sequence[Path]
     out: Path | None
     json: bool
+    reference: str | None = None
+    target: float | None = None
+    measure: str | None = None
+    mode: str | None = None
+    names: Sequence[str] = ()
+    read: ReadOptions = field(default_factory=ReadOptions)
 
 
 def report_comparisons(options: ReportOptions) -> None:
     """Read what there is, say what it comes to, and write the picture and the page."""
     report = _place(options)
     picture = report.with_name(PICTURE) if options.out is None else report.with_suffix(".png")
-    comparison = join([read_tournament(folder) for folder in options.folders]).compare()
+    comparison = _compared(options)
     if options.json:
         paths = {"run_dirs": list(map(str, options.folders)), "report": str(report), "picture": str(picture)}
         typer.echo(json.dumps({**comparison.to_dict(), **paths}, allow_nan=False))
@@ -41,14 +53,55 @@ def report_comparisons(options: ReportOptions) -> None:
         typer.echo(", ".join(written))
 
 
+def _compared(options: ReportOptions) -> Comparison:
+    """Comparisons joined, or runs compared.
+
+    Raises:
+        InputError: for both at once, and options that are for the other.
+    """
+    comparisons = [folder for folder in options.folders if is_comparison(folder)]
+    if not comparisons:
+        return _compared_runs(options)
+    others = [folder for folder in options.folders if folder not in comparisons]
+    if others:
+        raise InputError(
+            f"comparisons and runs can't be joined: {comparisons[0]} is a comparison, and {others[0]} is none"
+        )
+    for name in ("measure", "mode", "names"):
+        if getattr(options, name):
+            raise InputError(f"--{name.removesuffix('s')} is for runs, and {comparisons[0]} is a comparison")
+    joined = join([read_tournament(folder) for folder in comparisons])
+    return joined.compare(reference=options.reference, target=options.target)
+
+
+def _compared_runs(options: ReportOptions) -> Comparison:
+    if options.names and len(options.names) != len(options.folders):
+        raise InputError(
+            f"--name must be given for each run or for none: {len(options.names)} names, {len(options.folders)} runs"
+        )
+    if options.mode not in (None, "min", "max"):
+        raise InputError(f"--mode must be min or max, not {options.mode!r}")
+    arguments = options.read.arguments()
+    histories = [read_history(path, **({} if is_own(path) else arguments)) for path in options.folders]
+    names: Sequence[str | None] = options.names or [None] * len(histories)
+    runs = zip(map(str, options.folders), histories, names, strict=True)
+    return compare_runs(
+        [RecordedRun(path, history, name) for path, history, name in runs],
+        reference=options.reference,
+        measure=options.measure or "loss",
+        mode=cast("Literal['min', 'max'] | None", options.mode),
+        target=options.target,
+    )
+
+
 def _place(options: ReportOptions) -> Path:
-    """Where the page goes: into the folder of one comparison; that of several into the working folder.
+    """Where the page goes: into the folder where there is one; that of several or a file into the working folder.
 
     Raises:
         InputError: for what isn't a page, and a folder that doesn't exist.
     """
     if options.out is None:
-        return (options.folders[0] if len(options.folders) == 1 else Path()) / REPORT
+        return (options.folders[0] if len(options.folders) == 1 and options.folders[0].is_dir() else Path()) / REPORT
     if options.out.suffix.lower() not in _SUFFIXES:
         raise InputError(f"--out must end in {' or '.join(_SUFFIXES)}, not {str(options.out)!r}")
     if not options.out.parent.is_dir():
@@ -62,7 +115,24 @@ def _commands(options: ReportOptions) -> str:
     if len(made) == len(options.folders) == 1:
         return made[0]
     out = [] if options.out is None else ["--out", str(options.out)]
-    return "\n".join([*made, shlex.join(["lrkit", "report", *map(str, options.folders), *out])])
+    return "\n".join([*made, shlex.join(["lrkit", "report", *map(str, options.folders), *out, *_said(options)])])
+
+
+def _said(options: ReportOptions) -> list[str]:
+    """What else the command was given."""
+    names = ("reference", "target", "measure", "mode", "names")
+    given = {name.removesuffix("s") if name == "names" else name: getattr(options, name) for name in names}
+    said: list[str] = []
+    for name, value in {**given, **vars(options.read)}.items():
+        if value in (None, [], (), "linear"):
+            continue
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, bool):
+            said.append(option if value else f"--no-{name.replace('_', '-')}")
+        else:
+            for each in value if isinstance(value, list | tuple) else [value]:
+                said += [option, str(each)]
+    return said
 
 
 def _recorded(result: Path) -> str | None:

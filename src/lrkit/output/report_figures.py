@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from lrkit.analysis.comparison import Comparison, Difference, Measure, Standing, Tried
-from lrkit.output.comparison_curves import Band, Curves
+from lrkit.output.comparison_curves import Band, Curves, axis_of
 from lrkit.output.plots import cut
 from lrkit.output.report_plotly import (
     Figure,
@@ -43,32 +43,33 @@ def curves_figure(comparison: Comparison, curves: Sequence[Curves]) -> Figure | 
     found = [(each, each.bands[measure.name]) for each in curves if measure.name in each.bands]
     if not found:
         return None
+    unit = axis_of(comparison)
     found.reverse()  # the best is drawn last, above the others
     data = [_area(each.number, band) for each, band in found if band.n > 1]
     data += [
         {
             "type": "scatter",
             "mode": "lines+markers",
-            "x": numbers(band.epochs),
+            "x": numbers(band.places),
             "y": numbers(band.mean),
             "line": line(each.number),
             "marker": {"size": 5},
-            **named(each.name, each.number, f"epoch %{{x}}: %{{y:{_format(measure)}}}"),
+            **named(each.name, each.number, f"{unit} %{{x}}: %{{y:{_format(measure)}}}"),
         }
         for each, band in found
     ]
-    x = axis("epoch")
-    if max(band.epochs[-1] for _, band in found) <= _MOST_TICKS:
+    x = axis(unit)
+    if max(band.places[-1] for _, band in found) <= _MOST_TICKS:
         x["dtick"] = 1
     y = axis(str(measure), **_ticks(measure, [value for _, band in found for value in band.mean]))
-    return Figure("curves", f"{measure} over the epochs, one line for each schedule", data, layout(x, y))
+    return Figure("curves", f"{measure} over the {unit}s, one line for each schedule", data, layout(x, y))
 
 
 def _area(number: int, band: Band) -> Part:
     return {
         "type": "scatter",
         "mode": "lines",
-        "x": numbers([*band.epochs, *band.epochs[::-1]]),
+        "x": numbers([*band.places, *band.places[::-1]]),
         "y": numbers([*band.high, *band.low[::-1]]),
         "fill": "toself",
         "fillcolor": f"{colour(number)}/26",

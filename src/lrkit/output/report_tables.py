@@ -8,7 +8,7 @@ import numpy as np
 
 from lrkit.analysis.comparison import Comparison, Difference, Mean, Measure, Sensitivity, Standing, Tried
 from lrkit.analysis.verdicts import say_p
-from lrkit.output.comparison_curves import Band, Curves
+from lrkit.output.comparison_curves import Band, Curves, at_end_of, axis_of
 from lrkit.output.comparison_numbers import Said, say_values, short, signed, unit_of
 
 __all__ = [
@@ -75,7 +75,11 @@ def summary_table(comparison: Comparison, numbers: Mapping[str, int]) -> Table:
     columns.append(("lost with another rate", [_sensitivity(measure.name, each.sensitivity) for each in standings]))
     kept = [column for column in columns if any(cell.text != "-" for cell in column[1])]
     rows = list(zip(*(cells for _, cells in kept), strict=True))
-    return Table("After the last epoch: means over seeds, with 95 % intervals.", [head for head, _ in kept], rows)
+    return Table(
+        f"{at_end_of(comparison).capitalize()}: means over seeds, with 95 % intervals.",
+        [head for head, _ in kept],
+        rows,
+    )
 
 
 def summary_remarks(comparison: Comparison) -> list[str]:
@@ -192,7 +196,8 @@ def curves_table(comparison: Comparison, curves: Sequence[Curves]) -> Table | No
     last = max(len(band.epochs) for band in bands.values())
     places = sorted({round(place) for place in np.linspace(0, last - 1, min(last, _MOST_ROWS))})
     columns = [_means(measure.name, [_mean_at(band, place) for place in places]) for band in bands.values()]
-    rows = list(zip([Cell(f"epoch {place + 1}") for place in places], *columns, strict=True))
+    word = "epoch" if axis_of(comparison) == "epoch" else "record"
+    rows = list(zip([Cell(f"{word} {place + 1}") for place in places], *columns, strict=True))
     return Table(f"{measure}, means with 95 % intervals", ["", *bands], rows)
 
 
@@ -235,8 +240,8 @@ def rates_table(curves: Sequence[Curves]) -> Table:
 
 
 def made_lists(made: Mapping[str, Any]) -> list[list[tuple[str, str]]]:
-    """Names and texts, of each comparison that was joined; what there is nothing of is left out."""
-    parts = made.get("joined") or [made]
+    """Names and texts, of each comparison that was joined, or each run; what there is nothing of is left out."""
+    parts = made.get("joined") or made.get("runs") or [made]
     return [
         [(_plain(name), _lines(value)) for name, value in part.items() if value not in (None, [], {})] for part in parts
     ]

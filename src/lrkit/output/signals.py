@@ -23,8 +23,12 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signals() -> Iterator[StopRequest]:
-    """Note the first signal; a second one does what it always does, and one that is ignored (`nohup`) stays ignored."""
+def stop_on_signals(*, quiet: bool = False) -> Iterator[StopRequest]:
+    """Note the first signal; a second one does what it always does, and one that is ignored (`nohup`) stays ignored.
+
+    Args:
+        quiet: whether another process says so.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -39,7 +43,8 @@ def stop_on_signals() -> Iterator[StopRequest]:
     def note(number: int, frame: FrameType | None) -> None:
         request.signal = number
         give_back()
-        os.write(2, b"\nlrkit: stopping after this update; once more stops at once\n")
+        if not quiet:
+            os.write(2, b"\nlrkit: stopping after this update; once more stops at once\n")
 
     for number in before:
         signal.signal(number, note)

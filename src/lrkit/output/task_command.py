@@ -15,8 +15,10 @@ import torch
 import typer
 
 from lrkit.output.failures import explain
+from lrkit.output.torchrun import rank
 from lrkit.schedules.errors import InputError, shown
 from lrkit.training import tasks
+from lrkit.training.ranks import ProcessLostError
 from lrkit.training.task import Task
 from lrkit.training.task_source import TaskSource
 
@@ -183,7 +185,7 @@ def loaded(origin: Origin, *, debug: bool) -> Iterator[Task]:
         task = origin.source.load()
         _say_what_changed(origin, task)
         yield task
-    except typer.Exit:
+    except (typer.Exit, ProcessLostError):
         raise
     except (Exception, SystemExit) as error:
         if debug:
@@ -206,8 +208,9 @@ def new_folder(name: str) -> Path:
 
 
 def say(sentence: str) -> None:
-    """Tell a person, beside the output."""
-    typer.echo(f"lrkit: {sentence}", err=True)
+    """Tell a person, beside the output; of several processes the first does."""
+    if rank() == 0:
+        typer.echo(f"lrkit: {sentence}", err=True)
 
 
 def _say_what_changed(origin: Origin, task: Task) -> None:

@@ -5,28 +5,26 @@ import shlex
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import typer
 
-from lrkit.analysis.finder import find_task
-from lrkit.analysis.finding import Finding
-from lrkit.analysis.search import Rates
 from lrkit.analysis.summary import reductions
-from lrkit.output.find_plot import find_figure
-from lrkit.output.find_report import FindProgress, sentence
 from lrkit.output.plots import curves_figure, save
 from lrkit.output.progress import Progress
-from lrkit.output.signals import stop_on_signals
+from lrkit.output.signals import StopRequest, stop_on_signals
 from lrkit.output.task_command import loaded, new_folder, say
+from lrkit.output.torchrun import LOST, launcher, process_group, say_lost
 from lrkit.output.train_options import Order, TrainOptions, order
-from lrkit.schedules.errors import InputError
-from lrkit.training.held_folder import write_json
 from lrkit.training.history import History, best_epoch
 from lrkit.training.loop import DivergedError, StoppedError, run
 from lrkit.training.observer import Observer, Setup
+from lrkit.training.ranks import ProcessLostError, Ranks
+from lrkit.training.records.tensorboard_events import require_tensorboard
+from lrkit.training.records.tensorboard_observer import TensorBoard
 from lrkit.training.run_folder import RunFolder
 from lrkit.training.task import Task
 
@@ -36,78 +34,95 @@ __all__ = ["train_task"]
 def train_task(options: TrainOptions) -> None:
     """Check everything that a person can get wrong, train, report."""
     wanted = order(options)
-    with loaded(wanted.origin, debug=options.debug) as task, closing(_open(options, task)) as folder:
-        more: list[Observer] = []
-        if options.find_lr:
-            finding = _find(task, wanted, options)
-            wanted = replace(wanted, lr=finding.suggestion)
-            more = [_Found(folder, finding)]
-        _train(task, wanted, folder, more, options)
+    if options.tensorboard is not None:
+        require_tensorboard()
+    with process_group(wanted.place) as ranks, loaded(wanted.origin, debug=options.debug) as task:
+        if not ranks.first:
+            _assist(task, wanted, ranks)
+            return
+        with closing(_open(options, task)) as folder:
+            ranks.from_first(folder.path)
+            more: list[Observer] = []
+            if options.find_lr:
+                from lrkit.output.train_rate import FoundRate, find_rate
+
+                finding = find_rate(task, wanted, options)
+                wanted = replace(wanted, lr=finding.suggestion)
+                more = [FoundRate(folder, finding)]
+            if options.tensorboard is not None:
+                more.append(TensorBoard(options.tensorboard))
+            _train(task, wanted, folder, more, options, ranks=ranks)
 
 
-def _find(task: Task, wanted: Order, options: TrainOptions) -> Finding:
-    """The rate to train with, said in one line.
-
-    Raises:
-        InputError: for a task whose param groups have different rates, which `lr` would make the same.
-    """
-    bases = Rates.of(task, wanted.place).bases
-    if len(set(bases)) > 1:
-        raise InputError(
-            "--lr find needs a task whose param groups have one rate, since --lr sets it for all of them; they have "
-            f"{', '.join(f'{base:g}' for base in bases)}"
-        )
-    quiet = options.quiet or options.json
-    with stop_on_signals() as request:
+def _assist(task: Task, wanted: Order, ranks: Ranks) -> None:
+    """Train with the first of several processes, which has the folder and says everything."""
+    path = ranks.from_first(Path())
+    with stop_on_signals(quiet=True) as request:
         try:
-            finding = find_task(task, device=wanted.place, observers=[] if quiet else [FindProgress()], stop=request)
-        except (StoppedError, KeyboardInterrupt):
-            say("interrupted while a learning rate was looked for: nothing was trained")
-            raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
-    if finding.suggestion is None:
-        say(f"{sentence(finding)}; nothing was trained")
-        raise typer.Exit(3)
-    if not quiet:
-        typer.echo(sentence(finding))
-    return finding
+            _run(task, wanted, path, ranks, stop=request)
+        except (StoppedError, KeyboardInterrupt) as error:
+            _wait(ranks, error)
+            raise typer.Exit(128 + (request.signal or signal.SIGTERM)) from None
+        except DivergedError as error:
+            _wait(ranks, error)
+            raise typer.Exit(3) from None
 
 
-class _Found(Observer):
-    """Keeps in the folder how the rate was found, beside the configuration, which has the rate itself."""
-
-    def __init__(self, folder: RunFolder, finding: Finding) -> None:
-        self._path, self._finding = folder.path / "finding.json", finding
-
-    def start(self, setup: Setup) -> None:
-        write_json(self._path, self._finding.to_dict())
-        save(find_figure(self._finding, sentence(self._finding)), self._path.with_suffix(".png"))
+def _wait(ranks: Ranks, error: BaseException) -> None:
+    """End together what has ended in all processes: torchrun ends the others as soon as one of them fails."""
+    if not isinstance(error, KeyboardInterrupt):  # which came to this one alone
+        with suppress(ProcessLostError):
+            ranks.wait()
 
 
-def _train(task: Task, wanted: Order, folder: RunFolder, more: Sequence[Observer], options: TrainOptions) -> None:
+def _run(
+    task: Task,
+    wanted: Order,
+    path: Path,
+    ranks: Ranks,
+    *,
+    stop: StopRequest,
+    observers: Sequence[Observer] = (),
+    resume: Mapping[str, Any] | None = None,
+) -> None:
+    """Train; that another process is gone is said at once, before torchrun ends this one too."""
+    try:
+        run(
+            task,
+            wanted.plan,
+            lr=wanted.lr,
+            seed=wanted.seed,
+            device=wanted.place,
+            observers=observers,
+            resume=resume,
+            policy=wanted.policy,
+            compiled=wanted.compiled,
+            distributed=not ranks.alone,
+            stop=stop,
+        )
+    except ProcessLostError as error:
+        say_lost(f"{error}; what was done up to the last checkpoint is in {path}; {_to_go_on(path)}")
+        raise typer.Exit(LOST) from None
+
+
+def _train(
+    task: Task, wanted: Order, folder: RunFolder, more: Sequence[Observer], options: TrainOptions, *, ranks: Ranks
+) -> None:
     progress, latest = Progress(), _Latest()
     observers: list[Observer] = [folder, *more, latest, *([] if options.quiet or options.json else [progress])]
     began = time.perf_counter()
     try:
         with stop_on_signals() as request:
-            run(
-                task,
-                wanted.plan,
-                lr=wanted.lr,
-                seed=wanted.seed,
-                device=wanted.place,
-                observers=observers,
-                resume=folder.snapshot,
-                policy=wanted.policy,
-                compiled=wanted.compiled,
-                stop=request,
-            )
-    except (StoppedError, KeyboardInterrupt):
+            _run(task, wanted, folder.path, ranks, stop=request, observers=observers, resume=folder.snapshot)
+    except (StoppedError, KeyboardInterrupt) as error:
         _draw(folder, latest.history)
         say(f"interrupted: {_kept(folder, latest.history)}")
+        _wait(ranks, error)
         raise typer.Exit(128 + (request.signal or signal.SIGINT)) from None
     except DivergedError as error:
         _draw(folder, latest.history)
         say(f"diverged: {error}; {_kept(folder, latest.history)}")
+        _wait(ranks, error)
         raise typer.Exit(3) from None
     seconds = time.perf_counter() - began
     assert latest.history is not None
@@ -150,7 +165,11 @@ def _kept(folder: RunFolder, history: History | None) -> str:
     what = f"{folder.path} has the configuration"
     if count:
         what = f"the history and curves of {count} epoch{'s' if count > 1 else ''} are in {folder.path}"
-    return f"{what}; to go on: lrkit train --resume {shlex.quote(str(folder.path))}"
+    return f"{what}; {_to_go_on(folder.path)}"
+
+
+def _to_go_on(path: Path) -> str:
+    return f"to go on: {launcher()} train --resume {shlex.quote(str(path))}"
 
 
 def _as_dict(history: History, folder: RunFolder, seconds: float) -> dict[str, Any]:

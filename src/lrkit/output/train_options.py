@@ -15,6 +15,7 @@ from lrkit.output.task_command import (
     recorded_source,
     wanted_source,
 )
+from lrkit.output.torchrun import own_device, processes, refuse_processes
 from lrkit.schedules import Plan, Plans, parse
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_positive
@@ -29,6 +30,7 @@ _CONFIG: dict[str, Any] = {  # what a run that goes on needs of its config.json
     "schedule": str,
     "lr": float | int,
     "seed": int,
+    "batch_size": int,
     "device": str,
     "threads": int,
     "torch": str,
@@ -47,6 +49,7 @@ class TrainOptions(FolderOptions):
     seed: int | None
     policy: str | None
     compiled: bool
+    tensorboard: Path | None
 
 
 @dataclass(frozen=True)
@@ -69,13 +72,18 @@ def order(options: TrainOptions) -> Order:
         InputError: for what a person can get wrong before anything is loaded.
     """
     _check(options)
-    return _new(options) if options.resume is None else _resumed(options, options.resume)
+    wanted = _new(options) if options.resume is None else _resumed(options, options.resume)
+    if wanted.compiled:
+        refuse_processes("--compile", "a run that is compiled trains alone")
+    return wanted
 
 
 def _check(options: TrainOptions) -> None:
     if options.lr is not None:
         as_positive(options.lr, "--lr")
     check_length(options)
+    if options.find_lr:
+        refuse_processes("--lr find", "find a rate with lrkit find, and give it with --lr")
     if options.seed is not None and not 0 <= options.seed < 2**63:
         raise InputError(f"--seed must be between 0 and 2^63 - 1, not {options.seed}")
     if options.policy is not None and options.policy not in get_args(Policy):
@@ -91,14 +99,14 @@ def _new(options: TrainOptions) -> Order:
         plan=parse(tasks.DEFAULT_SCHEDULE if options.schedule is None else options.schedule),
         lr=options.lr,
         seed=options.seed or 0,
-        place=choose_device(options.device),
+        place=own_device(choose_device(options.device)),
         compiled=options.compiled,
     )
 
 
 def _resumed(options: TrainOptions, path: Path) -> Order:
     """The order that the run in a folder was given, with what may be changed."""
-    for name in ("task", "lr", "find_lr", "seed", "batch_size", "data", "out", "overwrite", "compiled"):
+    for name in ("task", "lr", "find_lr", "seed", "data", "out", "overwrite", "compiled"):
         value = getattr(options, name)
         if value is not None and value is not False:
             what = {"task": "a task", "find_lr": "--lr", "compiled": "--compile"}.get(name, flag(name))
@@ -113,6 +121,7 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
             "resume=True), and lrkit.run(task, ..., observers=[folder], resume=folder.snapshot)"
         )
     source, digest = recorded_source(f"the run in {path}", made["source"])
+    source = replace(source, batch_size=_batch_size(options.batch_size, source.batch_size, made, path))
     policy = options.policy
     if options.epochs is not None or options.steps is not None:
         source = replace(source, epochs=options.epochs, steps=options.steps)
@@ -125,7 +134,35 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
         plan=parse(made["schedule"] if options.schedule is None else options.schedule),
         lr=made["lr"],
         seed=made["seed"],
-        place=choose_device(made["device"] if options.device is None else options.device),
+        place=own_device(choose_device(made["device"] if options.device is None else options.device)),
         compiled=made.get("compiled", False),
         policy=cast("Policy | None", policy),
     )
+
+
+def _batch_size(asked: int | None, named: int | None, made: dict[str, Any], path: Path) -> int | None:
+    """The batch size to go on with: as it was, or that of another number of processes whose updates are the same.
+
+    Args:
+        asked: what the person asked for now.
+        named: what was asked for when the run began; None for the task's own.
+        made: how the run was made.
+        path: its folder.
+    """
+    before, now = made.get("processes", 1), processes()
+    if now == before:
+        if asked is not None:
+            raise InputError("--resume goes on with the run as it was made, so --batch-size can't be given with it")
+        return named
+    samples = made["batch_size"] * before
+    if asked is not None and asked * now == samples:
+        return asked
+    fitting = f"--batch-size {samples // now}" if samples % now == 0 else f"{before} processes only"
+    raise InputError(
+        f"the run in {path} was made by {_counted(before)} with batches of {made['batch_size']}, {samples} samples at "
+        f"once; with {_counted(now)} it goes on with {fitting}"
+    )
+
+
+def _counted(count: int) -> str:
+    return f"{count} process" if count == 1 else f"{count} processes"

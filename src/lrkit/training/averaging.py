@@ -1,7 +1,7 @@
 """Optimizers that keep two sets of weights: those that gradients are taken at, and their average, which is measured."""
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
 
-__all__ = ["begin_training", "measuring"]
+__all__ = ["Measurement", "begin_training", "measuring"]
 
 _FIXED = ("momentum", "beta1")
 
@@ -64,3 +64,34 @@ def measuring(optimizer: Optimizer) -> Iterator[None]:
         with torch.no_grad():
             for each, value in zip(parameters, before, strict=True):
                 each.copy_(value)
+
+
+class Measurement:
+    """`measuring` for those who are told when it begins and when it ends, as a trainer's handlers are.
+
+    Told twice that it begins, it has begun once: so a test after the training finds the average where it is.
+
+    Args:
+        optimizer: any.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self.optimizer = optimizer
+        self._open: ExitStack | None = None
+
+    def begin(self) -> None:
+        """Have the average in the parameters."""
+        if self._open is None:
+            self._open = ExitStack()
+            self._open.enter_context(measuring(self.optimizer))
+
+    def end(self) -> None:
+        """Have the weights that are trained there again, bit for bit."""
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the average is in the parameters."""
+        return self._open is not None

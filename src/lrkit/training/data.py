@@ -1,24 +1,21 @@
 """Batches of a task's data, in an order that depends on the seed and the epoch alone."""
 
 import copy
-import itertools
-import signal
 from collections.abc import Callable, Iterator, Sequence, Sized
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset, default_collate
+from torch.utils.data import Dataset, Subset, TensorDataset, default_collate
 
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame
+from lrkit.training.data_order import ALL, part_of, shuffled
+from lrkit.training.loader_batches import LoaderBatches
 
-__all__ = ["ORDER", "TOGETHER", "Batches", "TensorBatches", "make_batches", "sample_count_of", "shuffled"]
+__all__ = ["TOGETHER", "Batches", "TensorBatches", "make_batches", "sample_count_of"]
 
 TOGETHER = 4_000_000  # bytes of the batches that are gathered at once: one gather is faster than many small ones
-
-ORDER = "torch.randperm(n), generator seeded by numpy's SeedSequence([seed, epoch])"
 
 
 class Batches(Protocol):
@@ -42,6 +39,7 @@ def make_batches(
     workers: int = 0,
     collate: Callable[[list[Any]], Any] | None = None,
     name: str = "train",
+    share: slice = ALL,
 ) -> Batches:
     """Batches of any data: from tensors by indexing where they are in memory, else through a DataLoader.
 
@@ -54,6 +52,7 @@ def make_batches(
         workers: processes of the DataLoader.
         collate: makes a batch of a list of items; by default torch's `default_collate`.
         name: what errors call the data.
+        share: which samples of the order are this process's.
     """
     if isinstance(data, Sized) and len(data) == 0:
         raise InputError(f"{name} has no samples")
@@ -63,11 +62,11 @@ def make_batches(
     if tensors is not None:
         if _common_length(tensors, name) == 0:
             raise InputError(f"{name} has no samples")
-        return TensorBatches(tensors, batch_size, device, seed)
+        return TensorBatches(tensors, batch_size, device, seed, share)
     if not isinstance(data, Dataset) and not hasattr(data, "__getitem__"):
         raise InputTypeError(f"{name} must be tensors or a dataset, not {type(data).__name__}")
     options = {"batch_size": batch_size, "num_workers": workers, "collate_fn": collate}
-    return _LoaderBatches(data, device, seed, options)
+    return LoaderBatches(data, device, seed, options, share)
 
 
 def sample_count_of(data: Any, name: str) -> int | None:
@@ -89,21 +88,23 @@ def _common_length(tensors: Sequence[Tensor], name: str) -> int:
     return counts[0]
 
 
-def shuffled(count: int, seed: int, epoch: int) -> Tensor:
-    """The order of an epoch: see `ORDER`."""
-    state = np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(int(state[0]) >> 1))
-
-
 class TensorBatches:
     """Batches of tensors that are in memory: no random stream is drawn from to read them."""
 
-    def __init__(self, tensors: Sequence[Tensor], batch_size: int, device: torch.device, seed: int | None) -> None:
+    def __init__(
+        self,
+        tensors: Sequence[Tensor],
+        batch_size: int,
+        device: torch.device,
+        seed: int | None,
+        share: slice = ALL,
+    ) -> None:
         self.tensors = tuple(tensor.to(device) for tensor in tensors)
         self.batch_size = batch_size
         self.device = device
         self.seed = seed
-        self.count = -(-len(self.tensors[0]) // batch_size)
+        self.share = share
+        self.count = -(-part_of(len(self.tensors[0]), share) // batch_size)
         self._together = max(1, TOGETHER // max(1, batch_size * sum(tensor[0].nbytes for tensor in self.tensors)))
 
     def reseeded(self, seed: int) -> "TensorBatches":
@@ -116,40 +117,15 @@ class TensorBatches:
         """The batches of an epoch, without the first `skip`."""
         begin = skip * self.batch_size
         if self.seed is None:
-            parts = (tensor[begin:].split(self.batch_size) for tensor in self.tensors)
-            yield from zip(*parts, strict=True)
+            rows = [tensor[self.share][begin:] for tensor in self.tensors]
+            if len(rows[0]):
+                yield from zip(*(each.split(self.batch_size) for each in rows), strict=True)
             return
-        order = shuffled(len(self.tensors[0]), self.seed, number)[begin:].to(self.device)
+        order = shuffled(len(self.tensors[0]), self.seed, number)[self.share][begin:].to(self.device)
         for rows in order.split(self._together * self.batch_size):
             if len(rows):
                 parts = (tensor.index_select(0, rows).split(self.batch_size) for tensor in self.tensors)
                 yield from zip(*parts, strict=True)
-
-
-class _LoaderBatches:
-    def __init__(self, data: Any, device: torch.device, seed: int | None, options: dict[str, Any]) -> None:
-        self.data = data
-        self.device = device
-        self.seed = seed
-        self.options = {**options, "worker_init_fn": _leave_interrupts_to_the_run}
-        sized = isinstance(data, Sized)
-        self.count = -(-len(data) // options["batch_size"]) if sized else None
-        self.shuffles = sized and seed is not None and not isinstance(data, IterableDataset)
-
-    def epoch(self, number: int, skip: int = 0) -> Iterator[Any]:
-        # A generator of its own, or the DataLoader would draw from the one that dropout uses.
-        own = torch.Generator().manual_seed((self.seed or 0) + number)
-        options = {**self.options, "generator": own}
-        if self.shuffles:
-            assert self.seed is not None
-            order = shuffled(len(self.data), self.seed, number)
-            if not options["num_workers"]:  # workers have random streams of their own, which reading again moves on
-                order, skip = order[skip * options["batch_size"] :], 0
-            options["sampler"] = order.tolist()
-        batches = iter(DataLoader(self.data, **options))
-        for _ in itertools.islice(batches, skip):
-            pass  # read, since that moves the workers' streams on
-        return (_to(batch, self.device) for batch in batches)
 
 
 def _tensors(data: Any) -> Sequence[Tensor] | None:
@@ -179,32 +155,3 @@ def _read_all(data: Any, name: str) -> Sequence[Tensor]:
     if tensors is None:
         raise InputTypeError(f"{name} can be kept in memory when its items are tuples of tensors or numbers")
     return tensors
-
-
-def _leave_interrupts_to_the_run(_: int) -> None:
-    """Ctrl-C reaches every process of a terminal; a worker that died of it couldn't serve the update under way."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _to(batch: Any, device: torch.device) -> Any:
-    """The batch with all its tensors on the device."""
-    if hasattr(type(batch), "to"):  # not of the batch itself: dicts with items as attributes are common
-        return batch.to(device)
-    if isinstance(batch, dict):
-        return _moved(batch, device)
-    if isinstance(batch, tuple | list):
-        moved = [_to(each, device) for each in batch]
-        return type(batch)(*moved) if hasattr(batch, "_fields") else type(batch)(moved)
-    return batch
-
-
-def _moved(batch: dict[Any, Any], device: torch.device) -> dict[Any, Any]:
-    """A dict of the same type."""
-    if type(batch) is dict:
-        return {name: _to(each, device) for name, each in batch.items()}
-    found = copy.copy(batch)
-    if getattr(batch, "__dict__", None) is batch:  # one whose items are its attributes
-        found.__dict__ = found
-    for name, each in batch.items():
-        found[name] = _to(each, device)
-    return found

@@ -10,7 +10,7 @@ from filelock import FileLock, Timeout
 from lrkit.schedules.errors import InputError
 from lrkit.training.files import fresh_name, replace_file
 
-__all__ = ["CONFIG", "HeldFolder", "read_config", "write_json"]
+__all__ = ["CONFIG", "HeldFolder", "has_key", "read_config", "write_json"]
 
 CONFIG = "config.json"
 _LOCK = ".lock"
@@ -40,7 +40,7 @@ class HeldFolder:
             raise InputError(f"the {what} folder {path} can't be made: {error.strerror}") from None
         if there and not overwrite:
             raise InputError(f"the {what} folder {path} isn't empty; choose another, or overwrite the {what} in it")
-        if there and not _has(path, key):
+        if there and not has_key(path, key):
             raise InputError(f"the folder {path} has files but no {what}, so nothing in it is overwritten")
         self._lock = self._locked()
 
@@ -64,7 +64,7 @@ class HeldFolder:
             self._made = []
 
 
-def _has(path: Path, key: str) -> bool:
+def has_key(path: Path, key: str) -> bool:
     """Whether the configuration is of this kind, whatever its version, and even where it is damaged."""
     try:
         return f'"{key}"'.encode() in (path / CONFIG).read_bytes()

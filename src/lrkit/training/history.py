@@ -26,7 +26,7 @@ class EpochRecord:
         valid_loss: mean over the validation samples after the epoch, or None without validation data.
         metrics: means over the validation samples, by name.
         lr: the rate that the epoch's last update used, in the first param group.
-        seconds: wall time of training, and of measuring after it.
+        seconds: wall time of training, and of measuring after it; 0 where it wasn't recorded.
         test_loss: mean over the test samples after the epoch, or None without test data.
         test_metrics: means over the test samples, by name.
     """

@@ -12,7 +12,8 @@ from torch.utils.data import IterableDataset, Subset, TensorDataset
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.lengths import round_half_up
 from lrkit.schedules.shares import as_number
-from lrkit.training.data import sample_count_of, shuffled
+from lrkit.training.data import sample_count_of
+from lrkit.training.data_order import shuffled
 from lrkit.training.randomness import check_seed
 from lrkit.training.task import Task
 

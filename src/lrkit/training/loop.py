@@ -12,6 +12,7 @@ from lrkit.training.blame import first_line
 from lrkit.training.history import History
 from lrkit.training.observer import Observer
 from lrkit.training.randomness import check_seed, seeded
+from lrkit.training.ranks import Ranks
 from lrkit.training.run_state import RunState
 from lrkit.training.scheduler_state import Policy
 from lrkit.training.task import Task
@@ -38,6 +39,7 @@ def run(
     resume: Mapping[str, Any] | None = None,
     policy: Policy | None = None,
     compiled: bool = False,
+    distributed: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> History:
     """Train a task with a schedule or controller, and record it.
@@ -58,10 +60,14 @@ def run(
             `Scheduler.load_state_dict`.
         compiled: make each update one compiled graph. That takes some seconds first, so it pays for a small model that
             is trained for tens of thousands of updates. The numbers differ from the eager run's by rounding.
-        stop: asked after every update; when it says True, the run ends there.
+        distributed: train in all processes of torch's default process group, which must be there; each of them calls
+            `run` with the same arguments. `batch_size` is that of each. All get the same history. Observers of the
+            first process alone are told anything, and its snapshot is what is resumed.
+        stop: asked after every update; when it says True, in any process, the run ends there.
 
     Raises:
         StoppedError: when `stop` said so; observers were told before.
+        ProcessLostError: when another process of a distributed run is gone.
         DivergedError: when a training loss isn't finite; observers have got the history of that epoch.
         InputError: for what can't be trained, and for a snapshot that doesn't fit.
 
@@ -76,12 +82,14 @@ def run(
     plan = parse(schedule) if isinstance(schedule, str) else schedule
     check_seed(seed)
     place = choose_device(device)
-    watchers = tuple(observers)
+    ranks = _ranks(place, compiled=compiled) if distributed else Ranks()
+    watchers = tuple(observers) if ranks.first else ()
     with seeded(seed, place), ExitStack() as last, _closing(watchers):
-        state = RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy, compiled=compiled)
+        state = RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy, compiled=compiled, ranks=ranks)
         last.enter_context(closing(state))  # after the observers, which may want a last snapshot
-        if resume is not None:
-            state.restore(resume)
+        snapshot = ranks.from_first(resume)
+        if snapshot is not None:
+            state.restore(snapshot)
         for watcher in watchers:
             watcher.start(state.setup)
         while not state.finished():
@@ -90,14 +98,14 @@ def run(
                 state.update(batches)
                 for watcher in watchers:
                     watcher.step(state.steps)
-                if stop():
-                    _end_early(state.steps, watchers)
+                if ranks.any(stop()):
+                    _end_early(state.steps, watchers, ranks)
                 if state.diverged():
                     break
             history = state.end_epoch()
             for watcher in watchers:
                 watcher.epoch(history)
-            _refuse_divergence(history)
+            _refuse_divergence(history, ranks)
         return state.record.history()
 
 
@@ -111,15 +119,23 @@ def _closing(watchers: Iterable[Observer]) -> Iterator[None]:
             watcher.close()
 
 
-def _end_early(steps: int, watchers: Iterable[Observer]) -> NoReturn:
+def _ranks(place: torch.device, *, compiled: bool) -> Ranks:
+    if compiled:
+        raise InputError("compiled=True is for a run in one process, so it can't be given with distributed=True")
+    return Ranks.of_group(place)
+
+
+def _end_early(steps: int, watchers: Iterable[Observer], ranks: Ranks) -> NoReturn:
     for watcher in watchers:
         watcher.stopped()
+    ranks.wait()  # for what the first one's observers write: torchrun ends it as soon as another ends with an error
     raise StoppedError(f"the run was stopped after {steps} updates")
 
 
-def _refuse_divergence(history: History) -> None:
+def _refuse_divergence(history: History, ranks: Ranks) -> None:
     found = history.diverged
     if found is not None:
+        ranks.wait()
         loss = history.losses[found.step]
         raise DivergedError(f"the training loss became {loss} at step {found.step}, with learning rate {found.lr:.6g}")
 

@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 from lrkit.schedules import Plan, Plans, Target, constant
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame, blaming
-from lrkit.training.data import ORDER, Batches, make_batches
+from lrkit.training.data import Batches, make_batches
+from lrkit.training.data_order import ALL, ORDER
 from lrkit.training.randomness import random_state, seeded, set_random_state
 from lrkit.training.task import Task
 
@@ -58,8 +59,8 @@ class Length:
         return {"epoch_steps": self.epoch_steps, "step_samples": self.step_samples}
 
 
-def length_of(task: Task, batches: int | None) -> Length:
-    """The length of a task whose training data has that many batches.
+def length_of(task: Task, batches: int | None, processes: int = 1) -> Length:
+    """The length of a task whose training data has that many batches, in each of so many processes.
 
     Raises:
         InputError: where the data has no length, and the task no number of steps.
@@ -74,7 +75,7 @@ def length_of(task: Task, batches: int | None) -> Length:
         blame(error, "its length")
         raise error
     epochs = None if epoch_steps is None else math.ceil(steps / epoch_steps)
-    return Length(steps, epoch_steps, epochs, task.batch_size * task.accumulate)
+    return Length(steps, epoch_steps, epochs, task.batch_size * task.accumulate * processes)
 
 
 def made_of(
@@ -138,8 +139,10 @@ def make_optimizer(task: Task, model: nn.Module) -> Optimizer:
         return optimizer
 
 
-def batches_of(task: Task, data: Any, name: str, place: torch.device, seed: int | None) -> Batches:
-    """The batches of training data, with a seed, or of data that is only measured, without."""
+def batches_of(
+    task: Task, data: Any, name: str, place: torch.device, seed: int | None, *, share: slice = ALL
+) -> Batches:
+    """The batches of training data, with a seed, or of data that is only measured, without: this process's share."""
     with blaming(f"the data of {name}"):
         return make_batches(
             data,
@@ -150,20 +153,21 @@ def batches_of(task: Task, data: Any, name: str, place: torch.device, seed: int 
             workers=task.workers,
             collate=task.collate,
             name=name,
+            share=share,
         )
 
 
-def valid_batches(task: Task, place: torch.device) -> Batches | None:
+def valid_batches(task: Task, place: torch.device, share: slice) -> Batches | None:
     """The batches of the validation data; None where there are none."""
-    return None if task.valid is None else batches_of(task, task.valid, "valid", place, None)
+    return None if task.valid is None else batches_of(task, task.valid, "valid", place, None, share=share)
 
 
-def test_batches(task: Task, place: torch.device) -> Batches | None:
+def test_batches(task: Task, place: torch.device, share: slice) -> Batches | None:
     """The batches of the test data; None where there are none. To read them draws from no random stream of the run."""
     if task.test is None:
         return None
     with seeded(0, place):
-        return batches_of(task, task.test, "test", place, None)
+        return batches_of(task, task.test, "test", place, None, share=share)
 
 
 def updates_of(

@@ -10,7 +10,7 @@ import torch
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["check_seed", "random_state", "same_random_state", "seeded", "set_random_state"]
+__all__ = ["check_seed", "random_state", "same_random_state", "seed_streams", "seeded", "set_random_state"]
 
 
 def check_seed(seed: object) -> None:
@@ -31,13 +31,18 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     python, legacy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
-            torch.manual_seed(seed)
-            random.seed(seed)
-            np.random.seed(seed % 2**32)
+            seed_streams(seed)
             yield
         finally:
             random.setstate(python)
             np.random.set_state(legacy)
+
+
+def seed_streams(seed: int) -> None:
+    """Seed torch, numpy and Python."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

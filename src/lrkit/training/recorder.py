@@ -230,6 +230,21 @@ class Recorder:
         self._record.made.update(state["made"])
         self._pending, self._lrs = [], None
 
+    def resume(self, history: History) -> None:
+        """Go on after the epochs of a history, such as one that `RunFolder.load` has read."""
+        self.load_state_dict(
+            {
+                "lrkit_recorder": FORMAT,
+                "made": dict(history.made),
+                "epochs": [vars(each) for each in history.epochs],
+                "lrs": torch.from_numpy(history.lrs.copy()),
+                "losses": torch.from_numpy(history.losses.copy()),
+                "fresh": torch.zeros(0),
+                "samples": [],
+                "seconds": 0.0,
+            }
+        )
+
 
 def _means(loss: float | None, metrics: Mapping[str, float] | None) -> tuple[float | None, dict[str, float]]:
     values = {name: float(value) for name, value in (metrics or {}).items()}

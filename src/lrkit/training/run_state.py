@@ -3,20 +3,22 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from itertools import chain, count
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.data import IterableDataset
 
 from lrkit.schedules import Plan, Plans
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError
 from lrkit.training.averaging import begin_training, measuring
-from lrkit.training.blame import blame, blaming
+from lrkit.training.blame import blaming
 from lrkit.training.compiled import CompiledUpdate
-from lrkit.training.data import Batches
 from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
+from lrkit.training.measurement import Measurement
 from lrkit.training.observer import Setup
 from lrkit.training.preparation import (
     batches_of,
@@ -24,19 +26,22 @@ from lrkit.training.preparation import (
     made_of,
     make_model,
     make_optimizer,
-    take,
     test_batches,
     updates_of,
     valid_batches,
     with_rate,
 )
 from lrkit.training.randomness import random_state, set_random_state
+from lrkit.training.ranks import Ranks
 from lrkit.training.record import Means, Record
 from lrkit.training.scheduler_state import Policy
-from lrkit.training.task import Task, sample_count
+from lrkit.training.task import Task
 from lrkit.training.untouched import unnoticed
 
 __all__ = ["CHECK_EVERY", "RunState"]
+
+# What processes that train together have to be asked for alike.
+_ALIKE = ("schedule", "lr", "seed", "steps", "epoch_steps", "batch_size", "accumulate", "precision")
 
 CHECK_EVERY = 500  # updates between two looks for a loss that isn't finite: each look waits for the device
 
@@ -54,33 +59,45 @@ class RunState:
         place: torch.device,
         policy: Policy | None = None,
         compiled: bool = False,
+        ranks: Ranks | None = None,
     ) -> None:
         plan = with_rate(plan)
         self.task = task
         self.place = place
         self.policy = policy
+        self.ranks = Ranks() if ranks is None else ranks
+        self._seed = seed
         self.model = make_model(task, place)
         self._parameters = list(self.model.parameters())
+        self._measurement = Measurement(task, self.model, place, self.ranks)
         self.optimizer = make_optimizer(task, self.model)
         self.compiled = _make_compiled(task, self.model, self.optimizer) if compiled else None
-        self.train = batches_of(task, task.train, "train", place, seed)
-        self.valid = valid_batches(task, place)
-        self.test = test_batches(task, place)
+        self.train = batches_of(task, task.train, "train", place, seed, share=self.ranks.share)
+        self.valid = valid_batches(task, place, self.ranks.share)
+        self.test = test_batches(task, place, self.ranks.share)
         self.scaler = torch.amp.GradScaler(place.type, enabled=task.precision == "float16")
         base = read(self.optimizer.param_groups[0], "lr") if lr is None else lr
-        length = length_of(task, self.train.count)
+        length = length_of(task, self.train.count, self.ranks.count)
+        made = made_of(task, plan, length, lr=base, seed=seed, place=place, policy=policy)
         self.setup = Setup(
             length.steps,
             length.epoch_steps,
             length.epochs,
             plan,
             plan.over(length.steps, **length.sizes),
-            {**made_of(task, plan, length, lr=base, seed=seed, place=place, policy=policy), "compiled": compiled},
+            {**made, "compiled": compiled, **({} if self.ranks.alone else {"processes": self.ranks.count})},
             self.snapshot,
         )
         self.scheduler = plan.bind(self.optimizer, lr=lr, steps=length.steps, policy=policy, **length.sizes)
         begin_training(self.optimizer, {hyper for hyper, _ in self.scheduler.upcoming(1)})
         self.record = Record(self.setup.made)
+        self._begin_alike()
+
+    def _begin_alike(self) -> None:
+        """See that all processes train the same, from the same weights."""
+        made = {name: self.setup.made[name] for name in _ALIKE}
+        self.ranks.check_same({**made, "the number of parameters": sum(map(Tensor.numel, self._parameters))})
+        self.ranks.copy_first(chain(self._trained(), self.model.buffers()))
 
     # --- going on ---------------------------------------------------------------------------------
 
@@ -99,7 +116,10 @@ class RunState:
         return task.early_stopping is not None and done - (best_of(self.record.epochs) or 0) >= task.early_stopping
 
     def updates(self) -> Iterator[Sequence[Any]]:
-        """What is left of the epoch under way: for each update the batches that make it."""
+        """What is left of the epoch under way: for each update the batches that make it.
+
+        In the last update a process may have none, where others have some.
+        """
         groups = updates_of(
             self.train,
             len(self.record.epochs) + 1,
@@ -107,11 +127,24 @@ class RunState:
             done=self.record.updates_in_epoch,
             place=self.place,
         )
-        while self.steps < self.setup.steps and (group := next(groups, None)):
+        for number in count(self.record.updates_in_epoch):
+            if self.steps >= self.setup.steps:
+                return
+            self.ranks.reseed(self._seed, self.steps)
+            group = next(groups, ())
+            if not self._anybody_has(group, number):
+                return
             yield group
+
+    def _anybody_has(self, group: Sequence[Any], number: int) -> bool:
+        """Whether any process has batches for the update with that number in the epoch; asked where unknown."""
+        if self.ranks.alone or self.setup.epoch_steps is None or isinstance(self.task.train, IterableDataset):
+            return self.ranks.any(bool(group))
+        return number < self.setup.epoch_steps
 
     def update(self, batches: Sequence[Any]) -> None:
         """One optimizer update, recorded with the rates that it used."""
+        self.ranks.copy_first(self.model.buffers())
         lrs = [read(group, "lr") for group in self.optimizer.param_groups]
         if self.compiled is not None and self.compiled.fits(batches):
             self.record.update(lrs, *self.compiled(batches))
@@ -124,41 +157,30 @@ class RunState:
         before = self.scheduler.steps
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self._clear_gradients()
+        for parameter in self._trained():
+            parameter.grad = None
         if self.scheduler.steps > before:  # not one that the gradient scaler skipped
             self.record.update(lrs, loss, samples)
 
-    def _clear_gradients(self) -> None:
-        """Of the model's parameters and the optimizer's: it may have some of them only, or others too."""
-        for parameters in (self._parameters, *(group["params"] for group in self.optimizer.param_groups)):
-            for parameter in parameters:
-                parameter.grad = None
+    def _trained(self) -> list[Tensor]:
+        """The model's parameters and the optimizer's: it may have some of them only, or others too."""
+        groups = (group["params"] for group in self.optimizer.param_groups)
+        return list({id(each): each for each in chain(self._parameters, *groups)}.values())
 
     @torch.enable_grad()
     def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, int]:
         """Leave the gradients of the mean loss over all samples of the batches; return that loss, and their number."""
-        if len(batches) == 1:
-            loss, n = self._training_loss(batches[0])
+        if len(batches) == 1 and self.ranks.alone:
+            loss, n = self._measurement.training_loss(batches[0])
             self.scaler.scale(loss).backward()
             return loss.detach(), n
         total, samples = torch.zeros((), device=self.place), 0
         for batch in batches:
-            loss, n = self._training_loss(batch)
+            loss, n = self._measurement.training_loss(batch)
             self.scaler.scale(loss * n).backward()
             total = total + loss.detach() * n
             samples += n
-        for parameter in self.model.parameters():
-            if parameter.grad is not None:
-                parameter.grad /= samples
-        return total / samples, samples
-
-    def _training_loss(self, batch: Any) -> tuple[Tensor, int]:
-        loss, samples, _ = self._measure(batch, with_metrics=False)
-        if not loss.requires_grad:
-            error = InputError("the loss doesn't depend on any trainable parameter, so there is nothing to train")
-            blame(error, "the loss")
-            raise error
-        return loss, samples
+        return self.ranks.mean_gradients(self._trained(), total, samples)
 
     def diverged(self) -> bool:
         """Whether a loss of this epoch isn't finite; looked at now and then."""
@@ -168,6 +190,7 @@ class RunState:
         """Measure, record, and report to a controller, which never sees the test data."""
         if self.compiled is not None:
             self.setup.made["compiled_updates"] = self.compiled.count
+        self.ranks.reseed(self._seed, self.steps)
         sound = self.record.is_finite()  # what has diverged isn't measured: a metric may not bear it
         valid_loss, metrics = self._validated() if sound else (None, {})
         history = self.record.end_epoch((valid_loss, metrics), self._tested() if sound else (None, {}))
@@ -180,44 +203,13 @@ class RunState:
         if self.valid is None:
             return None, {}
         with measuring(self.optimizer):
-            return self._means(self.valid, "valid")
+            return self._measurement.means(self.valid, "valid")
 
     def _tested(self) -> Means:
         if self.test is None:
             return None, {}
         with unnoticed(self.model, self.place), measuring(self.optimizer):
-            return self._means(self.test, "test")
-
-    @torch.no_grad()
-    def _means(self, data: Batches, name: str) -> Means:
-        """The means of loss and metrics over all samples."""
-        self.model.eval()
-        sums: dict[str, list[Tensor]] = {}
-        counts: list[int] = []
-        batches = data.epoch(0)
-        while taken := take(batches, 1, name):
-            loss, n, metrics = self._measure(taken[0], with_metrics=True)
-            counts.append(n)
-            for measure, value in {**metrics, "": loss}.items():
-                sums.setdefault(measure, []).append(torch.as_tensor(value, dtype=torch.float64) * n)
-        if not counts:
-            error = InputError(f"{name} has no samples")
-            blame(error, f"the data of {name}")
-            raise error
-        means = {measure: float(torch.stack(values).sum()) / sum(counts) for measure, values in sums.items()}
-        return means.pop(""), means
-
-    def _measure(self, batch: Any, *, with_metrics: bool) -> tuple[Tensor, int, Mapping[str, Tensor]]:
-        try:
-            if self.task.precision == "float32":
-                loss, n, metrics = self.task.measure(self.model, batch, with_metrics=with_metrics)
-            else:
-                with torch.autocast(self.place.type, dtype=getattr(torch, self.task.precision)):
-                    loss, n, metrics = self.task.measure(self.model, batch, with_metrics=with_metrics)
-            return loss, sample_count(n), metrics
-        except (InputError, InputTypeError) as error:
-            blame(error, "a batch", batch=batch)
-            raise
+            return self._measurement.means(self.test, "test")
 
     def close(self) -> None:
         """Let go of what is large, since the snapshot in the setup keeps this object until the next garbage collection.
@@ -225,7 +217,7 @@ class RunState:
         There is no snapshot afterwards.
         """
         self.scheduler.release()
-        del self.model, self._parameters, self.optimizer, self.scheduler, self.compiled
+        del self.model, self._parameters, self._measurement, self.optimizer, self.scheduler, self.compiled
         del self.train, self.valid, self.test
 
     # --- state ------------------------------------------------------------------------------------

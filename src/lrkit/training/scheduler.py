@@ -20,7 +20,7 @@ from lrkit.training.hyper import Group, place, read, separate, write
 from lrkit.training.outlook import Outlook
 from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy, horizon_dict, json_of, reconcile
 
-__all__ = ["BoundController", "BoundSchedule", "Policy", "Scheduler", "scheduler_of"]
+__all__ = ["BoundController", "BoundSchedule", "Policy", "Scheduler", "scheduler_of", "updates_done"]
 
 _MARK = "lrkit"  # the key in a saved param group under which the optimizer carries the scheduler's state
 
@@ -395,3 +395,12 @@ def scheduler_of(optimizer: Optimizer) -> Scheduler | None:
     """The scheduler that is bound to an optimizer, if there is one."""
     reference = _bound.get(optimizer)
     return None if reference is None else reference()
+
+
+def updates_done(optimizer: Optimizer) -> int:
+    """The updates that the bound scheduler has counted, or that a restored optimizer's own state says; else 0."""
+    scheduler = scheduler_of(optimizer)
+    if scheduler is not None:
+        return scheduler.steps
+    saved = optimizer.param_groups[0].get(_MARK)
+    return 0 if saved is None else SchedulerState.from_dict(saved).steps

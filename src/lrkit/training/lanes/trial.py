@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
 from lrkit.training.data import TOGETHER, TensorBatches
+from lrkit.training.data_order import ALL
 from lrkit.training.lanes.footprint import estimate
 from lrkit.training.lanes.lane import Lane
 from lrkit.training.lanes.memory import fitting
@@ -66,8 +67,8 @@ class Trial:
             self._optimizer = make_optimizer(first.of(task), self._model)
             before = random_state(place)
             self._data = batches_of(task, task.train, "train", place, first.seed)
-            self._valid = valid_batches(task, place)
-            self._test = test_batches(task, place)
+            self._valid = valid_batches(task, place, ALL)
+            self._test = test_batches(task, place, ALL)
             self._reading_draws = not same_random_state(before, random_state(place))
             self.length = length_of(task, self._data.count)
             self._random = random_state(place)

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame
 from lrkit.training.data import Batches
+from lrkit.training.data_order import ALL
 from lrkit.training.lanes.stack import Stack
 from lrkit.training.preparation import take, test_batches, valid_batches
 from lrkit.training.pure_update import Measured, Tensors
@@ -37,7 +38,7 @@ class Validation:
 
     def __init__(self, task: Task, measured: Measured, place: torch.device) -> None:
         self._model, self._device = measured.model, place
-        valid, test = valid_batches(task, place), test_batches(task, place)
+        valid, test = valid_batches(task, place, ALL), test_batches(task, place, ALL)
         self._valid = None if valid is None else _Measurement(measured, valid, "valid")
         self._test = None if test is None else _Measurement(measured, test, "test")
 

@@ -1,0 +1,231 @@
+"""Runs that were recorded one by one, whoever trained them, as a comparison."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from lrkit.analysis.comparison import Candidate, Comparison
+from lrkit.analysis.comparisons import compare_histories
+from lrkit.schedules.errors import InputError, unknown
+from lrkit.training.history import History
+
+__all__ = ["RecordedRun", "compare_runs"]
+
+_UNKNOWN = (None, "unknown", "task")  # what a task is called where nobody said
+_SHOWN = ("schedule", "lr", "seed", "steps", "trainer", "task", "device", "torch", "started", "hyper_parameters")
+
+
+@dataclass(frozen=True)
+class RecordedRun:
+    """A run that is compared.
+
+    Attributes:
+        path: where it was read.
+        history: what was recorded.
+        name: what its candidate is to be called; None for its schedule, else the run's own name.
+    """
+
+    path: str
+    history: History
+    name: str | None = None
+
+    @property
+    def schedule(self) -> str | None:
+        """As text; None where it isn't known."""
+        found = self.history.made.get("schedule")
+        return None if found in (None, "unknown") else str(found)
+
+    @property
+    def lr(self) -> float:
+        """The base; where it wasn't recorded the highest rate that was used."""
+        base = self.history.made.get("lr")
+        value = float(self.history.lr.max()) if base is None else float(base)
+        return float(f"{value:.6g}")  # as single precision leaves it, and as it is shown
+
+    @property
+    def own_name(self) -> str:
+        """What it is called where nothing else says."""
+        return str(self.history.made.get("name") or self.path)
+
+
+def compare_runs(
+    runs: Sequence[RecordedRun],
+    *,
+    reference: str | None = None,
+    measure: str = "loss",
+    mode: Literal["min", "max"] | None = None,
+    target: float | None = None,
+) -> Comparison:
+    """Which schedule was better, of runs with their schedules.
+
+    Runs of one name are one candidate, else those of one schedule and rate, with their seeds; a run of an unknown
+    schedule is one by itself. Runs without a seed get the lowest numbers that are free.
+
+    Args:
+        runs: at least one.
+        reference: the name of the candidate that the others are compared with; by default the first.
+        measure: "loss", or the name of a metric.
+        mode: whether "min" or "max" is better.
+        target: of the measure, to say when runs get there.
+
+    Raises:
+        InputError: where there is none, two of a candidate have one seed, or none came to its end.
+    """
+    if not runs:
+        raise InputError("there is no run to compare")
+    given = _measured_alike(runs)
+    candidates = [_candidate(name, each) for name, each in _grouped(given).items()]
+    names = [each.name for each in candidates]
+    if reference is not None and reference not in names:
+        raise unknown("reference", reference, names)
+    by_update = _differ_in_epochs(given) or any("imported" in each.history.made for each in given)
+    return compare_histories(
+        candidates,
+        reference=reference,
+        measure=measure,
+        mode=mode,
+        target=target,
+        notes=tuple(_notes(runs, given)),
+        made={
+            "task": _task(given),
+            "axis": "update" if by_update else None,
+            "runs": [{"record": each.path, **_shown(each.history.made)} for each in given],
+        },
+    )
+
+
+# --- candidates --------------------------------------------------------------------------------------
+
+
+def _grouped(runs: Sequence[RecordedRun]) -> dict[str, list[RecordedRun]]:
+    """Runs by the name of their candidate."""
+    groups: dict[tuple[str, str | float | None], list[RecordedRun]] = defaultdict(list)
+    for each in runs:
+        if each.name is not None:
+            groups["name", each.name].append(each)
+        elif each.schedule is not None:
+            groups[each.schedule, each.lr].append(each)
+        else:
+            groups["record", each.path].append(each)
+    short = {key: _short_name(key[0] == "record", each[0]) for key, each in groups.items()}
+    count = Counter(short.values())
+    named: dict[str, list[RecordedRun]] = {}
+    for key, group in groups.items():
+        name = short[key]
+        if count[name] > 1:
+            name = group[0].path if key[0] == "record" else f"{name} at {group[0].lr:.6g}"
+        while name in named:
+            name = f"{name} ({len(named)})"
+        named[name] = group
+    return named
+
+
+def _short_name(alone: bool, run: RecordedRun) -> str:
+    if run.name is not None:
+        return run.name
+    return run.own_name if alone or run.schedule is None else run.schedule
+
+
+def _candidate(name: str, runs: Sequence[RecordedRun]) -> Candidate:
+    found: dict[int, RecordedRun] = {}
+    for each in runs:
+        seed = each.history.made.get("seed")
+        if seed is None:
+            continue
+        if int(seed) in found:
+            raise InputError(
+                f"{found[int(seed)].path} and {each.path} are both runs of {name} with seed {seed}; give one of them, "
+                "or each a --name"
+            )
+        found[int(seed)] = each
+    free = (number for number in range(len(runs)) if number not in found)
+    for each in runs:
+        if each.history.made.get("seed") is None:
+            found[next(free)] = each
+    first = runs[0]
+    rates = {each.lr for each in runs}
+    return Candidate(
+        name,
+        first.schedule or "unknown schedule",
+        first.lr if len(rates) == 1 else None,
+        {seed: found[seed].history for seed in sorted(found)},
+    )
+
+
+def _measured_alike(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
+    """The runs, without what they have of test data where not all have some."""
+    last = [each.history.epochs[-1] for each in runs if each.history.epochs]
+    if all(each.test_loss is not None for each in last) or all(each.test_loss is None for each in last):
+        return list(runs)
+    return [replace(each, history=_untested(each.history)) for each in runs]
+
+
+def _untested(history: History) -> History:
+    epochs = tuple(replace(each, test_loss=None, test_metrics={}) for each in history.epochs)
+    return replace(history, epochs=epochs)
+
+
+def _differ_in_epochs(runs: Sequence[RecordedRun]) -> bool:
+    return len({tuple(epoch.step for epoch in each.history.epochs) for each in runs}) > 1
+
+
+# --- what a reader must know -------------------------------------------------------------------------
+
+
+def _task(runs: Sequence[RecordedRun]) -> str | None:
+    tasks = dict.fromkeys(str(task) for each in runs if (task := each.history.made.get("task")) not in _UNKNOWN)
+    return next(iter(tasks)) if len(tasks) == 1 else None
+
+
+def _notes(runs: Sequence[RecordedRun], used: Sequence[RecordedRun]) -> Iterator[str]:
+    made = [each.history.made for each in runs]
+    lengths = sorted({len(each.history.lrs) for each in runs})
+    if len(lengths) > 1:
+        yield (
+            f"Runs have different numbers of updates, from {lengths[0]} to {lengths[-1]}: a longer training isn't a "
+            "better schedule."
+        )
+    tasks = list(dict.fromkeys(str(each["task"]) for each in made if each.get("task") not in _UNKNOWN))
+    if len(tasks) > 1:
+        yield f"Runs are of different tasks: {', '.join(tasks)}."
+    elif any(each.get("task") in _UNKNOWN for each in made) and len(runs) > 1:
+        yield "Nothing says that all runs are of the same task, model and data: that is for you to know."
+    if any(one is not other for one, other in zip(runs, used, strict=True)):
+        yield "Not all runs have test data, so all are compared without."
+    data = {each.history.epochs[-1].valid_loss is None for each in used if each.history.epochs}
+    if len(data) > 1:
+        yield "Not all runs have validation data: what is compared differs from run to run."
+    if len(runs) > 1 and (missing := [each.path for each in runs if each.history.made.get("seed") is None]):
+        yield (
+            f"{len(missing)} of {len(runs)} runs have no seed on record: they are numbered as they were given, and "
+            "differences pair runs of one number."
+        )
+    if any(_filled(each) for each in made):
+        yield (
+            "Of records that aren't lrkit's own, what lies between two points that were logged is filled in: rates as "
+            "drawn, and training losses."
+        )
+    for what in ("torch", "device", "trainer"):
+        if len({each.get(what) for each in made if each.get(what) is not None}) > 1:
+            yield f"Runs were made with different {'versions of torch' if what == 'torch' else f'{what}s'}."
+
+
+def _filled(made: Mapping[str, Any]) -> bool:
+    return any((made.get("imported") or {}).get("filled_in", {}).values())
+
+
+def _shown(made: Mapping[str, Any]) -> dict[str, Any]:
+    """How a run was made, as far as it matters here."""
+    found = {name: made[name] for name in _SHOWN if made.get(name) not in (None, "", math.nan)}
+    imported = made.get("imported")
+    if imported:
+        filled = ", ".join(f"{count} of {name}" for name, count in imported["filled_in"].items() if count)
+        found |= {
+            "read as": imported["format"],
+            "names": imported["names"],
+            "points": imported["points"],
+            "filled in": filled or "nothing",
+        }
+    return found

@@ -1,0 +1,103 @@
+"""`lrkit import`: the record of another's run as a run folder."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from lrkit.schedules.errors import InputError, shown
+from lrkit.training.history import History
+from lrkit.training.record_folder import save_history
+from lrkit.training.records.reading import read_history
+
+__all__ = ["ReadOptions", "import_record", "summarise"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReadOptions:
+    """How a person says that a record is to be read; `cli_records` says what each means."""
+
+    loss: str | None = None
+    valid_loss: str | None = None
+    lr: Sequence[str] = ()
+    metric: Sequence[str] = ()
+    step: str | None = None
+    epoch_steps: int | None = None
+    first_step: int | None = None
+    between: str = "linear"
+    lr_ahead: bool | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """As `read_history` takes them.
+
+        Raises:
+            InputError: for a metric without a name, and several numbers as rates.
+        """
+        return {
+            **{name: value for name, value in vars(self).items() if name not in ("lr", "metric")},
+            "lr": _rates(self.lr),
+            "metrics": dict(map(_pair, self.metric)) or None,
+        }
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, sign, recorded = text.partition("=")
+    if not sign or not name or not recorded:
+        raise InputError(f"--metric must be a name and what it is called, NAME=RECORDED, not {shown(text)}")
+    return name, recorded
+
+
+def _rates(texts: Sequence[str]) -> float | list[str] | None:
+    if len(texts) == 1:
+        try:
+            return float(texts[0])
+        except ValueError:
+            pass
+    return list(texts) or None
+
+
+def import_record(
+    source: Path, out: Path, options: ReadOptions, said: Mapping[str, Any], *, overwrite: bool, as_json: bool
+) -> None:
+    """Read, write, and say what was read as what."""
+    history = read_history(source, **options.arguments(), **said)
+    save_history(history, out, overwrite=overwrite)
+    if as_json:
+        written = {**history.to_dict(), "updates": len(history.lrs), "imported": history.made.get("imported")}
+        typer.echo(json.dumps({**written, "run_dir": str(out)}, allow_nan=False))
+        return
+    for line in summarise(history):
+        typer.echo(line)
+    typer.echo(f"run folder {out}")
+
+
+def summarise(history: History) -> list[str]:
+    """What there is, and how it was read."""
+    records = len(history.epochs)
+    lines = [f"{len(history.lrs)} updates in {records} record{'s' if records > 1 else ''}"]
+    found = history.made.get("imported")
+    if found:
+        names = found["names"]
+        lines[0] += f", read as {found['format']}"
+        rates = names["lr"] if isinstance(names["lr"], str) else ", ".join(names["lr"])
+        parts = {"loss": names["loss"], "learning rate": rates, "validation loss": names["valid_loss"]}
+        parts |= names["metrics"]
+        lines += [f"{what}: {name}{_points(found, name)}" for what, name in parts.items() if name]
+        lines += [f"{count} updates without a {name} of their own were filled in" for name, count in _filled(found)]
+        if found["left_out_at_the_end"]:
+            lines.append(f"{found['left_out_at_the_end']} updates after the last record were left out")
+    if history.diverged is not None:
+        lines.append(f"diverged at step {history.diverged.step}, with learning rate {history.diverged.lr:.6g}")
+    return lines
+
+
+def _points(found: Mapping[str, Any], name: str) -> str:
+    count = found["points"].get(name)
+    return "" if count is None else f" ({count} points)"
+
+
+def _filled(found: Mapping[str, Any]) -> list[tuple[str, int]]:
+    return [(name, count) for name, count in found["filled_in"].items() if count]

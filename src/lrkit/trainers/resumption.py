@@ -1,0 +1,42 @@
+"""Binding where a trainer starts, or starts again."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch.optim import Optimizer
+
+from lrkit.schedules import Horizon, Plan, Plans
+from lrkit.training.binding import bind
+from lrkit.training.scheduler import Policy, Scheduler
+from lrkit.training.scheduler_state import SchedulerState, check_policy, reconcile
+
+__all__ = ["bind_resumed"]
+
+
+def bind_resumed(
+    plan: Plan | Plans,
+    optimizer: Optimizer,
+    state: Mapping[str, Any] | None,
+    horizon: Horizon,
+    *,
+    lr: float | None = None,
+    policy: Policy | None = None,
+) -> Scheduler:
+    """Bind a plan, and go on from a scheduler's state where there is one; what is refused has changed nothing.
+
+    >>> import torch, lrkit
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> scheduler = bind_resumed(lrkit.linear(to=0), optimizer, None, Horizon(4))
+    >>> optimizer.step()
+    >>> longer = bind_resumed(lrkit.linear(to=0), optimizer, scheduler.state_dict(), Horizon(8), policy="stretch")
+    >>> longer.steps, round(longer.get_last_lr()[0], 4)
+    (1, 0.0875)
+    """
+    check_policy(policy)
+    if state is not None:
+        plans = Plans({"lr": plan}) if isinstance(plan, Plan) else plan
+        reconcile(SchedulerState.from_dict(dict(state)), plans, horizon, policy)
+    scheduler = bind(plan, optimizer, horizon, lr=lr, policy=policy)
+    if state is not None:
+        scheduler.load_state_dict(dict(state), policy=policy)
+    return scheduler

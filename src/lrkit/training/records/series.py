@@ -1,0 +1,94 @@
+"""What all formats of others come down to: numbers by name, each at a step; and what a caller says of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrkit.schedules.errors import InputError, InputTypeError, shown
+
+__all__ = ["Choices", "Log", "Series"]
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """Numbers that were logged under one name; all arrays have the shape (points,), in the order of writing.
+
+    Attributes:
+        steps: as they were written.
+        values: what isn't finite stays.
+        orders: which point was written before which, comparable between the series of one log.
+        times: seconds since 1970; None where they weren't written.
+    """
+
+    steps: NDArray[np.int64]
+    values: NDArray[np.float64]
+    orders: NDArray[np.float64]
+    times: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def kept(self, where: NDArray[Any]) -> "Series":
+        """The points at these places, or where this is true."""
+        times = None if self.times is None else self.times[where]
+        return Series(self.steps[where], self.values[where], self.orders[where], times)
+
+
+@dataclass(frozen=True, eq=False)
+class Log:
+    """What a run of others left.
+
+    Attributes:
+        path: where.
+        format: in words.
+        series: by name.
+        first_step: the step of the first update, 0 or 1, where the format fixes that.
+        in_epochs: whether all steps count epochs.
+        updates: in all, where the format says so.
+        lr_ahead: whether a rate is known to be that of the update after.
+        made: what else is known of how the run was made.
+    """
+
+    path: str
+    format: str
+    series: Mapping[str, Series]
+    first_step: Literal[0, 1] | None = None
+    in_epochs: bool = False
+    updates: int | None = None
+    lr_ahead: bool = False
+    made: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choices:
+    """What a caller says of a log; None for what is to be guessed. `read_history` says what each means."""
+
+    loss: str | None = None
+    valid_loss: str | None = None
+    lr: str | float | Sequence[str] | None = None
+    metrics: Mapping[str, str] | None = None
+    step: str | None = None
+    epoch_steps: int | None = None
+    first_step: int | None = None
+    between: str = "linear"
+    lr_ahead: bool | None = None
+    schedule: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.epoch_steps is not None and self.epoch_steps < 1:
+            raise InputError(f"epoch_steps must be at least 1, not {self.epoch_steps}")
+        if self.first_step not in (None, 0, 1):
+            raise InputError(f"first_step must be 0 or 1, not {shown(self.first_step)}")
+        if self.between not in ("linear", "hold"):
+            raise InputError(f"between must be 'linear' or 'hold', not {shown(self.between)}")
+        if self.metrics is not None and not isinstance(self.metrics, Mapping):
+            raise InputTypeError(f"metrics must be a mapping of names to recorded names, not {shown(self.metrics)}")
+
+    @property
+    def given(self) -> list[str]:
+        """What was said of names and steps."""
+        default = Choices()
+        return [name for name in vars(self) if name != "schedule" and getattr(self, name) != getattr(default, name)]
