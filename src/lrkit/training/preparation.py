@@ -104,7 +104,7 @@ def surroundings(place: torch.device) -> dict[str, Any]:
     return {
         "device": str(place),
         "threads": torch.get_num_threads(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # which is of a class of its own that checkpoints would not take
         "numpy": np.__version__,
         "python": platform.python_version(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
