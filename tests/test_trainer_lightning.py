@@ -225,6 +225,24 @@ def test_resumed_is_never_interrupted(case, tmp_path, schedule, options, place):
     assert states[0] == states[1]
 
 
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # it is resumed from
+@pytest.mark.parametrize(
+    ("schedule", "options", "steps"),
+    # 6 is the end of an epoch, whose validation is never made up for, and so no controller can be told of it
+    [(WAVE, {}, (2, 4, 6, 8)), (STEPPED, {"monitor": "val_loss"}, (2, 4, 8))],
+)
+def test_from_each_checkpoint_that_lightning_saves(case, tmp_path, schedule, options, steps):
+    def fit(**resumed):
+        module = case.Line(case.scheduled(schedule, **options))
+        saved = case.pl.callbacks.ModelCheckpoint(tmp_path, every_n_train_steps=2, save_top_k=-1, filename="{step}")
+        case.trainer(saved, accumulate_grad_batches=2, max_epochs=4).fit(module, Resumable(), valid_data(), **resumed)
+        return case.weights(module), module.rates
+
+    weights, rates = fit()
+    for step in steps:
+        assert fit(ckpt_path=tmp_path / f"step={step}.ckpt") == (weights, rates[step:])
+
+
 def test_another_length_needs_a_policy(case, tmp_path):
     path = tmp_path / "one.ckpt"
     first = case.Line(case.scheduled("linear(to=0)"))

@@ -37,30 +37,22 @@ def fitted(case, module, *callbacks, shuffle=True, **options):
     return trainer
 
 
-@pytest.mark.parametrize("options", [{}, {"accumulate_grad_batches": 2, "gradient_clip_val": 0.5}])
-def test_training_begins_as_with_the_rate_that_is_found(case, options):
+def test_it_finds_what_find_finds_and_training_begins_as_with_that_rate(case):
+    options = {"accumulate_grad_batches": 2, "gradient_clip_val": 5.0}
     finder = case.Finder(**QUICK)
     module = case.Line(case.scheduled(WAVE), lr=0.003)
+    model = torch.nn.Linear(1, 1)
+    model.load_state_dict(module.layer.state_dict())
     fitted(case, module, finder, **options)
-    rate = finder.finding.suggestion
-    assert 0.003 < rate < 1
-    other = case.Line(case.scheduled(WAVE), lr=rate)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.003, momentum=0.9)
+    loss = torch.nn.functional.mse_loss
+    found = lrkit.find(model, optimizer, train_data(shuffle=True), loss, accumulate=2, clip_norm=5.0, **QUICK)
+    assert finder.finding == found
+    other = case.Line(case.scheduled(WAVE), lr=found.suggestion)
     fitted(case, other, **options)
     assert module.rates == other.rates
     assert case.weights(module) == case.weights(other)  # and so neither the data's order nor the weights have changed
     assert module.losses == other.losses
-
-
-def test_the_finding_is_that_of_find(case):
-    finder = case.Finder(**QUICK)
-    module = case.Line(case.scheduled("constant()"), lr=0.1)
-    model = torch.nn.Linear(1, 1)
-    model.load_state_dict(module.layer.state_dict())
-    fitted(case, module, finder, shuffle=False, accumulate_grad_batches=2, gradient_clip_val=5.0)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-    loss = torch.nn.functional.mse_loss
-    found = lrkit.find(model, optimizer, train_data(), loss, accumulate=2, clip_norm=5.0, **QUICK)
-    assert finder.finding == found
 
 
 def groups(parameters):
@@ -88,6 +80,34 @@ def test_groups_keep_their_ratios_and_torch_s_schedulers_their_shape(case):
     torch_alone = case.Line(case.of_torch(chain, interval="step"), lr=rate)
     fitted(case, torch_alone)
     assert rates == pytest.approx(torch_alone.rates)
+
+
+def test_wrong_without_a_schedule_forgets_what_lightning_s_finder_found(case, tmp_path):
+    from lightning.pytorch.callbacks import LearningRateFinder
+
+    class Watched(case.Line):
+        def on_before_optimizer_step(self, optimizer):
+            self.rates.append([float(group["lr"]) for group in optimizer.param_groups])
+
+    def falling(optimizer):
+        return lr_scheduler.LambdaLR(optimizer, lambda t: 0.9**t)
+
+    def fit(finder):
+        module = Watched(case.of_torch(falling, interval="step"), make=groups)
+        options = {"enable_checkpointing": True, "default_root_dir": tmp_path / type(finder).__name__, "max_epochs": 6}
+        fitted(case, module, finder, **options)
+        return module.rates[-30:][:5]
+
+    finder = LearningRateFinder(min_lr=1e-4, max_lr=10, num_training_steps=30, early_stop_threshold=None)
+    rates = fit(finder)
+    found = finder.optimal_lr.suggestion()
+    assert found > 0.011
+    assert rates[0] == pytest.approx([found, found])  # where the second group's was twice the first's
+    assert rates[1:] == [pytest.approx([0.01 * 0.9**t, 0.02 * 0.9**t]) for t in range(1, 5)]  # as if none were found
+    finder = case.Finder(**QUICK)
+    rates = fit(finder)
+    found = finder.finding.suggestion
+    assert rates == [pytest.approx([found * 0.9**t, 2 * found * 0.9**t]) for t in range(5)]
 
 
 def test_where_the_losses_support_no_rate(case):
@@ -127,29 +147,6 @@ def test_what_the_finder_cannot_do_is_said(case):
         fitted(case, case.Line(case.of_torch(lambda o: lrkit.linear(15, to=0).bind(o, lr=0.2))), case.Finder(**QUICK))
     with pytest.raises(InputTypeError, match="must return a loss, or a dict with 'loss', not str"):
         fitted(case, case.Line(case.scheduled(WAVE)), case.Finder(forward=lambda module, batch: "loss", **QUICK))
-
-
-def test_wrong_without_the_finder_of_lightning_believes_a_single_curve(case, tmp_path):
-    """Orders of the same data give rates that are far apart, without a word; lrkit's finding has an interval."""
-    from lightning.pytorch.callbacks import LearningRateFinder
-
-    rates = []
-    for seed in range(5):
-        module = case.Line(lambda module, optimizer: optimizer, make=None)
-        module.make = lambda parameters, module=module: torch.optim.SGD(parameters, lr=module.lr, momentum=0.9)
-        finder = LearningRateFinder(min_lr=1e-4, max_lr=10, num_training_steps=30, early_stop_threshold=None)
-        torch.manual_seed(seed)
-        options = {"enable_checkpointing": True, "default_root_dir": tmp_path / str(seed), "max_steps": 1}
-        case.trainer(finder, **options).fit(module, train_data(batch_size=2, shuffle=True))
-        rates.append(module.lr)
-    print(rates)
-    assert max(rates) > 3 * min(rates)
-    finder = case.Finder(seeds=3, steps=40, low=1e-4, high=10.0)
-    torch.manual_seed(0)
-    case.trainer(finder, max_steps=1).fit(case.Line(case.scheduled("constant()")), train_data(2, shuffle=True))
-    low, high = finder.finding.interval
-    print(low, high, finder.finding.suggestion)
-    assert low < finder.finding.suggestion < high
 
 
 # --- the recorder ---------------------------------------------------------------------------------
