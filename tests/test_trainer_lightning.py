@@ -10,7 +10,7 @@ import torch
 from torch.optim import lr_scheduler
 
 import lrkit
-from lightning_cases import BrokenOffError, Endless, Resumable, X, cases, train_data, valid_data
+from lightning_cases import BrokenOffError, Endless, Resumable, cases, train_data, valid_data
 from lrkit import InputError, InputTypeError
 
 pytestmark = pytest.mark.filterwarnings(
@@ -157,6 +157,20 @@ def test_each_measurement_is_reported_once(case):
     assert reports("val_loss", val_check_interval=2) == 8
 
 
+def test_a_validation_by_itself_is_not_reported(case):
+    module = case.Line(case.scheduled("plateau(patience=9, smoothing=0.5)", monitor="val_loss"))
+    trainer = case.trainer()
+    trainer.fit(module, train_data(), valid_data())
+    scheduler = trainer.lr_scheduler_configs[0].scheduler
+    before = scheduler.state_dict()
+    trainer.validate(module, valid_data(), verbose=False)
+    assert scheduler.state_dict() == before
+    trainer.fit_loop.max_epochs = 5  # and a second training with the same trainer has its own reports
+    trainer.fit(module, train_data(), valid_data())
+    [state] = trainer.lr_scheduler_configs[0].scheduler.state_dict()["controllers"].values()
+    assert state["reports"] == 2
+
+
 def test_wrong_without_an_update_that_the_scaler_skips_counts(case):
     from lightning.pytorch.plugins import MixedPrecision
 
@@ -205,15 +219,18 @@ def after(case, path, update):
     return case.StopAt(path, "on_train_batch_end", lambda trainer: trainer.global_step == update)
 
 
+OF_VALIDATION, OF_TRAINING = {"monitor": "val_loss"}, {"monitor": "train_loss"}
+
+
 @pytest.mark.parametrize(
-    ("schedule", "options"),
-    [(WAVE, {}), (STEPPED, {"monitor": "val_loss"}), (STEPPED, {"monitor": "train_loss"})],
-    ids=["schedule", "controller of validation", "controller of training"],
+    ("schedule", "options", "place"),
+    [
+        *((WAVE, {}, place) for place in ("within an epoch", "on_validation_end", "on_train_epoch_end")),
+        *((STEPPED, OF_VALIDATION, place) for place in ("within an epoch", "on_validation_end", "on_train_epoch_end")),
+        (STEPPED, OF_TRAINING, "on_train_epoch_end"),  # elsewhere Lightning doesn't save what training has summed up
+    ],
 )
-@pytest.mark.parametrize("place", ["within an epoch", "on_validation_end", "on_train_epoch_end"])
 def test_resumed_is_never_interrupted(case, tmp_path, schedule, options, place):
-    if options.get("monitor") == "train_loss" and place != "on_train_epoch_end":
-        pytest.skip("Lightning doesn't save what it has summed up of the epoch under way")
     path = tmp_path / "one.ckpt"
     stop = after(case, path, 7) if place == "within an epoch" else at_end(case, path, place)
     (one, whole), (broken, two, resumed) = whole_and_resumed(
@@ -412,8 +429,3 @@ def test_wrong_without_manual_optimization_never_steps(case):
     module = case.Manual(case.scheduled("linear(to=0)"))
     case.trainer().fit(module, train_data())
     assert module.rates == pytest.approx(expected("linear(to=0)", 15))
-
-
-def test_the_data_is_as_long_as_the_tests_say():
-    assert len(train_data()) == 5
-    assert len(X) == 72
