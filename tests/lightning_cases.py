@@ -38,10 +38,10 @@ class Resumable:
         return len(self.batches)
 
     def __iter__(self):
+        self.next %= len(self.batches)
         while self.next < len(self.batches):
             self.next += 1
             yield self.batches[self.next - 1]
-        self.next = 0
 
     def state_dict(self):
         return {"next": self.next % len(self.batches)}
@@ -122,6 +122,15 @@ def cases():  # noqa: C901 (a list of small things)
         def on_train_epoch_end(self, trainer, *_):
             self._look("on_train_epoch_end", trainer)
 
+    class EndAt(pl.Callback):
+        """Ends a training that has no length."""
+
+        def __init__(self, update):
+            self.update = update
+
+        def on_train_batch_end(self, trainer, *_):
+            trainer.should_stop = trainer.global_step >= self.update
+
     def trainer(*callbacks, **options):
         quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
         quiet["enable_checkpointing"] = any(isinstance(each, pl.callbacks.Checkpoint) for each in callbacks)
@@ -141,6 +150,7 @@ def cases():  # noqa: C901 (a list of small things)
         Line=Line,
         Manual=Manual,
         StopAt=StopAt,
+        EndAt=EndAt,
         trainer=trainer,
         scheduled=scheduled,
         of_torch=of_torch,

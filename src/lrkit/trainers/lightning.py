@@ -129,6 +129,7 @@ class _Reports(Callback):
     def __init__(self, scheduler: Scheduler, monitor: str) -> None:
         self._scheduler, self._monitor = scheduler, monitor
         self._of_validation = False  # once that has measured it, what stands there after training is old
+        self._validated = False
         self.ended = False
 
     @property
@@ -137,8 +138,10 @@ class _Reports(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report what this validation has measured."""
-        found = measured(trainer)
-        if not trainer.sanity_checking and self._monitor in found:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._validated, found = True, measured(trainer)
+        if self._monitor in found:
             self._of_validation = True
             self._scheduler.step(float(found[self._monitor]))
 
@@ -150,13 +153,8 @@ class _Reports(Callback):
         found = trainer.callback_metrics
         if self._monitor in found:
             self._scheduler.step(float(found[self._monitor]))
-        elif not trainer.enable_validation:
+        elif self._validated or not trainer.enable_validation:
             raise unknown("monitor", self._monitor, found)
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """See that there was such a metric at all."""
-        if not self._of_validation and self._monitor not in trainer.callback_metrics:
-            raise unknown("monitor", self._monitor, trainer.callback_metrics)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Make room for the next training."""

@@ -82,7 +82,7 @@ class Recorder(Callback):
         optimizer = optimizers[self._index]
         self._hook = optimizer.register_step_post_hook(self._after_update)  # before that of the recorder
         loader = trainer.train_dataloader
-        seed = os.environ.get("PL_GLOBAL_SEED")
+        seed, epochs = os.environ.get("PL_GLOBAL_SEED"), None if trainer.max_epochs == -1 else trainer.max_epochs
         self._recorder = recorders.Recorder(
             optimizer,
             task=self._task or type(pl_module).__name__,
@@ -90,7 +90,7 @@ class Recorder(Callback):
             trainer=f"Lightning {lightning.__version__}",
             told="after",
             made={
-                "epochs": None if trainer.max_epochs == -1 else trainer.max_epochs,
+                "epochs": epochs,
                 "batch_size": getattr(loader, "batch_size", None),
                 "accumulate": trainer.accumulate_grad_batches,
                 "precision": str(trainer.precision),
@@ -98,7 +98,8 @@ class Recorder(Callback):
         )
         resumed, self._loaded = self._loaded, None
         if resumed is not None:
-            self._recorder.load_state_dict(resumed["recorder"])
+            made = {**resumed["recorder"]["made"], "epochs": epochs}  # it may have become longer
+            self._recorder.load_state_dict({**resumed["recorder"], "made": made})
         self._waiting, self._updated, self._step = [], False, trainer.global_step
         self._save(trainer, overwrite=self._overwrite or resumed is not None)
 
@@ -119,11 +120,11 @@ class Recorder(Callback):
         loss = outputs if isinstance(outputs, Tensor) else (outputs or {}).get("loss")
         if isinstance(loss, Tensor):
             divided = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
-            self._waiting.append((loss.detach() * divided, sample_count(batch)))
-        stepped, self._step = trainer.global_step > self._step, trainer.global_step
+            self._waiting.append((loss if divided == 1 else loss * divided, sample_count(batch)))
+        before, self._step = self._step, trainer.global_step
         if self._updated:
             self._tell()
-        elif stepped:  # by Lightning's count, and not by the optimizer's: a gradient scaler skipped it
+        elif self._step > before:  # by Lightning's count, and not by the optimizer's: a gradient scaler skipped it
             self._waiting = []
         self._updated = False
 
