@@ -105,11 +105,7 @@ def surroundings(place: torch.device) -> dict[str, Any]:
     return {
         "device": str(place),
         "threads": torch.get_num_threads(),
-<<<<<<< HEAD
         "torch": str(torch.__version__),  # which is a string of a kind that no checkpoint of plain data takes
-=======
-        "torch": str(torch.__version__),  # which is of a class of its own that checkpoints would not take
->>>>>>> w-lightning
         "numpy": np.__version__,
         "python": platform.python_version(),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
