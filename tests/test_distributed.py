@@ -231,8 +231,8 @@ def test_only_the_first_process_prints_and_writes(finished):
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_with_batches_of_the_whole_size(lrkit, killed):
-    path = killed[0].parent / "copy"
+def test_one_process_goes_on_with_batches_of_the_whole_size(lrkit, killed, tmp_path):
+    path = shutil.copytree(killed[0].parent / "copy", tmp_path / "copy")
     status, _, err = lrkit("train", "--resume", path)
     assert status == 2
     assert "2 processes with batches of 5, 10 samples at once; with 1 process it goes on with --batch-size 10" in err
