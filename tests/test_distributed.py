@@ -95,6 +95,13 @@ def test_when_one_process_wants_to_stop_all_do_after_the_same_update(results):
     assert [found["stopped"] for found in results[:2]] == [("StoppedError", "the run was stopped after 7 updates")] * 2
 
 
+def test_a_loss_that_is_not_finite_ends_all(results):
+    (name, sentence), second = (found["diverged"] for found in results[:2])
+    assert name == "DivergedError"
+    assert sentence.startswith("the training loss became ")
+    assert second == (name, sentence)
+
+
 def test_a_process_that_is_gone_is_said(results):
     name, sentence = results[2]
     assert name == "ProcessLostError"
