@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset, IterableDataset
 
 import lrkit
-from lrkit import InputError, Observer, ProcessLostError, StoppedError, Task
+from lrkit import DivergedError, InputError, Observer, ProcessLostError, StoppedError, Task
 from lrkit.training.task_source import TaskSource
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -227,7 +227,7 @@ def resume(task, at):
 def error_of(call):
     try:
         call()
-    except (InputError, StoppedError, ProcessLostError) as error:
+    except (InputError, DivergedError, StoppedError, ProcessLostError) as error:
         return type(error).__name__, str(error)
     return None
 
@@ -258,6 +258,8 @@ def main(rank, folder):
     results["stopped"] = stop_in_the_second(rank)
     results["other seeds"] = error_of(lambda: lrkit.run(make(), WARM, distributed=True, seed=rank))
     embedding = make(model=lambda: nn.EmbeddingBag(5, 2, sparse=True), train=(Y[:, None], Y), valid=None)
+    exploding = make(loss=lambda output, target: output.square().sum(), model=lambda: nn.Linear(6, 2))
+    results["diverged"] = error_of(lambda: lrkit.run(exploding, "constant()", lr=1e9, distributed=True))
     results["sparse"] = error_of(lambda: lrkit.run(embedding, WARM, distributed=True))
     results["compiled"] = error_of(lambda: lrkit.run(make(), WARM, distributed=True, compiled=True))
     torch.save(results, folder / f"{rank}.pt")

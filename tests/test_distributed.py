@@ -95,6 +95,13 @@ def test_when_one_process_wants_to_stop_all_do_after_the_same_update(results):
     assert [found["stopped"] for found in results[:2]] == [("StoppedError", "the run was stopped after 7 updates")] * 2
 
 
+def test_a_loss_that_is_not_finite_ends_all(results):
+    (name, sentence), second = (found["diverged"] for found in results[:2])
+    assert name == "DivergedError"
+    assert sentence.startswith("the training loss became ")
+    assert second == (name, sentence)
+
+
 def test_a_process_that_is_gone_is_said(results):
     name, sentence = results[2]
     assert name == "ProcessLostError"
@@ -231,8 +238,8 @@ def test_only_the_first_process_prints_and_writes(finished):
 
 
 @pytest.mark.slow
-def test_one_process_goes_on_with_batches_of_the_whole_size(lrkit, killed):
-    path = killed[0].parent / "copy"
+def test_one_process_goes_on_with_batches_of_the_whole_size(lrkit, killed, tmp_path):
+    path = shutil.copytree(killed[0].parent / "copy", tmp_path / "copy")
     status, _, err = lrkit("train", "--resume", path)
     assert status == 2
     assert "2 processes with batches of 5, 10 samples at once; with 1 process it goes on with --batch-size 10" in err
