@@ -296,7 +296,7 @@ def test_unknown_schedules_are_called_after_their_records(lrkit, tmp_path):
         rows = [f"{step},{last},0.1,{last if step % 4 == 3 else ''}" for step in range(8 if name == "fast" else 12)]
         table(folder / "metrics.csv", "step,train_loss,lr-SGD,val_loss", *rows)
     found = reported(lrkit, "fast", "slow")
-    assert {each["name"] for each in found["schedules"]} == {"fast", "slow"}
+    assert {each["name"] for each in found["schedules"]} == {"fast/version_0", "slow/version_0"}
     notes = " ".join(found["notes"])
     for part in ("different numbers of updates, from 8 to 12", "have no seed on record", "of the same task"):
         assert part in notes
