@@ -12,11 +12,11 @@ from record_cases import BATCH, EPOCHS, STEPS, X, Y, make_model, make_optimizer
 @pytest.fixture
 def fit(tmp_path):
     """Train with Lightning, with its CSV and TensorBoard loggers and lrkit's recorder; returns folders and history."""
-    import lightning as L
+    import lightning
     from lightning.pytorch.callbacks import LearningRateMonitor
     from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-    class Module(L.LightningModule):
+    class Module(lightning.LightningModule):
         def __init__(self, groups=1, seed=7):
             super().__init__()
             self.save_hyperparameters()
@@ -47,7 +47,7 @@ def fit(tmp_path):
         module = Module(groups)
         loggers = [CSVLogger(tmp_path, "table"), TensorBoardLogger(tmp_path, "events")]
         data = torch.utils.data.TensorDataset(X, Y)
-        trainer = L.Trainer(
+        trainer = lightning.Trainer(
             max_epochs=EPOCHS,
             logger=loggers,
             log_every_n_steps=every,

@@ -1,6 +1,5 @@
 """Runs that were recorded one by one, whoever trained them, as a comparison."""
 
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -87,10 +86,11 @@ def compare_runs(
         measure=measure,
         mode=mode,
         target=target,
-        notes=tuple(_notes(runs, given)),
+        notes=tuple(_notes(runs)),
         made={
             "task": _task(given),
             "axis": "update" if by_update else None,
+            "filled_in": any(_filled(each.history.made) for each in given),
             "runs": [{"record": each.path, **_shown(each.history.made)} for each in given],
         },
     )
@@ -155,16 +155,23 @@ def _candidate(name: str, runs: Sequence[RecordedRun]) -> Candidate:
 
 
 def _measured_alike(runs: Sequence[RecordedRun]) -> list[RecordedRun]:
-    """The runs, without what they have of test data where not all have some."""
-    last = [each.history.epochs[-1] for each in runs if each.history.epochs]
-    if all(each.test_loss is not None for each in last) or all(each.test_loss is None for each in last):
-        return list(runs)
-    return [replace(each, history=_untested(each.history)) for each in runs]
+    """The runs, without what they have of test or validation data where not all have some at their ends."""
+    found = list(runs)
+    for loss, metrics in (("test_loss", "test_metrics"), ("valid_loss", "metrics")):
+        if len(_having(found, loss)) > 1:
+            found = [replace(each, history=_without(each.history, loss, metrics)) for each in found]
+    return found
 
 
-def _untested(history: History) -> History:
-    epochs = tuple(replace(each, test_loss=None, test_metrics={}) for each in history.epochs)
-    return replace(history, epochs=epochs)
+def _having(runs: Sequence[RecordedRun], loss: str) -> set[bool]:
+    """Whether runs have this loss in the end: those that came to it."""
+    ended = [each.history for each in runs if each.history.epochs and each.history.diverged is None]
+    return {getattr(each.epochs[-1], loss) is not None for each in ended}
+
+
+def _without(history: History, loss: str, metrics: str) -> History:
+    nothing: dict[str, Any] = {loss: None, metrics: {}}
+    return replace(history, epochs=tuple(replace(each, **nothing) for each in history.epochs))
 
 
 def _differ_in_epochs(runs: Sequence[RecordedRun]) -> bool:
@@ -179,7 +186,7 @@ def _task(runs: Sequence[RecordedRun]) -> str | None:
     return next(iter(tasks)) if len(tasks) == 1 else None
 
 
-def _notes(runs: Sequence[RecordedRun], used: Sequence[RecordedRun]) -> Iterator[str]:
+def _notes(runs: Sequence[RecordedRun]) -> Iterator[str]:
     made = [each.history.made for each in runs]
     lengths = sorted({len(each.history.lrs) for each in runs})
     if len(lengths) > 1:
@@ -192,11 +199,9 @@ def _notes(runs: Sequence[RecordedRun], used: Sequence[RecordedRun]) -> Iterator
         yield f"Runs are of different tasks: {', '.join(tasks)}."
     elif any(each.get("task") in _UNKNOWN for each in made) and len(runs) > 1:
         yield "Nothing says that all runs are of the same task, model and data: that is for you to know."
-    if any(one is not other for one, other in zip(runs, used, strict=True)):
-        yield "Not all runs have test data, so all are compared without."
-    data = {each.history.epochs[-1].valid_loss is None for each in used if each.history.epochs}
-    if len(data) > 1:
-        yield "Not all runs have validation data: what is compared differs from run to run."
+    for what in ("test", "validation"):
+        if len(_having(runs, f"{what.removesuffix('ation')}_loss")) > 1:
+            yield f"Not all runs have {what} data, so all are compared without."
     if len(runs) > 1 and (missing := [each.path for each in runs if each.history.made.get("seed") is None]):
         yield (
             f"{len(missing)} of {len(runs)} runs have no seed on record: they are numbered as they were given, and "
@@ -218,13 +223,13 @@ def _filled(made: Mapping[str, Any]) -> bool:
 
 def _shown(made: Mapping[str, Any]) -> dict[str, Any]:
     """How a run was made, as far as it matters here."""
-    found = {name: made[name] for name in _SHOWN if made.get(name) not in (None, "", math.nan)}
+    found = {name: made[name] for name in _SHOWN if made.get(name) not in (None, "unknown")}
     imported = made.get("imported")
     if imported:
         filled = ", ".join(f"{count} of {name}" for name, count in imported["filled_in"].items() if count)
         found |= {
             "read as": imported["format"],
-            "names": imported["names"],
+            "names": {name: each for name, each in imported["names"].items() if each},
             "points": imported["points"],
             "filled in": filled or "nothing",
         }

@@ -104,6 +104,7 @@ def _title(comparison: Comparison) -> str:
 
 def _drawings(comparison: Comparison, curves: Sequence[Curves], numbers: Mapping[str, int]) -> list[_Drawing]:
     """The figures that there is something to draw in, in the order of the page."""
+    used = "drawn between those that were logged" if comparison.made.get("filled_in") else "as the optimizer saw it"
     where = "after each epoch" if axis_of(comparison) == "epoch" else "where it was measured"
     found = [
         _Drawing(
@@ -135,7 +136,7 @@ def _drawings(comparison: Comparison, curves: Sequence[Curves], numbers: Mapping
             rates_figure(curves),
             "Shapes",
             "The schedules' shapes",
-            "The learning rate of every update, as the optimizer saw it. Where a metric steers it, seeds differ: each "
+            f"The learning rate of every update, {used}. Where a metric steers it, seeds differ: each "
             "series is drawn, all but the first thinner.",
             rates_table(curves),
         ),

@@ -86,7 +86,9 @@ def summarise(history: History) -> list[str]:
         parts = {"loss": names["loss"], "learning rate": rates, "validation loss": names["valid_loss"]}
         parts |= names["metrics"]
         lines += [f"{what}: {name}{_points(found, name)}" for what, name in parts.items() if name]
-        lines += [f"{count} updates without a {name} of their own were filled in" for name, count in _filled(found)]
+        lines += [
+            f"{name}: {count} of {history.made['steps']} updates were filled in" for name, count in _filled(found)
+        ]
         if found["left_out_at_the_end"]:
             lines.append(f"{found['left_out_at_the_end']} updates after the last record were left out")
     if history.diverged is not None:
@@ -96,7 +98,7 @@ def summarise(history: History) -> list[str]:
 
 def _points(found: Mapping[str, Any], name: str) -> str:
     count = found["points"].get(name)
-    return "" if count is None else f" ({count} points)"
+    return "" if count is None else f" ({count} point{'s' if count > 1 else ''})"
 
 
 def _filled(found: Mapping[str, Any]) -> list[tuple[str, int]]:

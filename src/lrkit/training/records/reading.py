@@ -1,5 +1,6 @@
 """What a run left, whoever trained it, as a history."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -116,12 +117,20 @@ def _imported(log: Log, choices: Choices) -> History:
     history = reconstruct(log, choices)
     if log.format == OWN:
         return replace(history, made={**history.made, **log.made})
-    place = Path(log.path)
-    generic = place.name in (METRICS, STATE) or "tfevents" in place.name
     unknown = {"task": UNKNOWN, "source": None, "schedule": UNKNOWN, "policy": None, "seed": None}
-    return replace(
-        history, made={"name": place.resolve().parent.name if generic else place.stem, **unknown, **history.made}
-    )
+    return replace(history, made={"name": _name_of(Path(log.path)), **unknown, **history.made})
+
+
+def _name_of(path: Path) -> str:
+    """What a run is called after: the file or the folder, but for names that every run has."""
+    place = path.resolve()
+    if place.name in (METRICS, STATE) or "tfevents" in place.name:
+        place = place.parent
+    if re.fullmatch(r"checkpoint-\d+", place.name):
+        place = place.parent
+    if re.fullmatch(r"version_\d+", place.name):
+        return f"{place.parent.name}/{place.name}"
+    return place.name if place.is_dir() else place.stem
 
 
 # --- what there is -----------------------------------------------------------------------------------

@@ -80,6 +80,11 @@ class _Reconstruction:
         for known in (self.choices.first_step, self.log.first_step):
             if known is not None:
                 return known
+        if (
+            not trained and len(np.unique(series.steps)) == 1
+        ):  # alone it has no distance, so it is held against training
+            loss = self.log.series[self.names.loss].steps
+            return 1 if int(series.steps[0]) > int(loss.max()) else self.first[self.names.loss]
         return first_step_of(series.steps, trained=trained)
 
     def _is_by_epoch(self, series: Series, total: int) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -182,14 +182,24 @@ def write_epochs(writer: Any, history: History, done: int, begin: float, end: fl
         last = begin + record.seconds if end is None else end
         times = np.linspace(begin, last, record.step - first + 1)[1:].tolist()
         for step, when in zip(range(first, record.step), times, strict=True):
-            writer.add_scalar("train/loss", float(history.losses[step]), step, walltime=when)
-            for group, lr in enumerate(history.lrs[step].tolist()):
-                writer.add_scalar(f"lr/{group}" if group else "lr", lr, step, walltime=when)
-        for tag, value in _of_epoch(record).items():
-            writer.add_scalar(tag, value, record.step - 1, walltime=last)
+            _add(writer, {"train/loss": float(history.losses[step]), **_rates(history.lrs[step].tolist())}, step, when)
+        _add(writer, _of_epoch(record), record.step - 1, last)
         first, begin = record.step, last
     writer.flush()
     return begin
+
+
+def _add(writer: Any, scalars: Mapping[str, float], step: int, when: float) -> None:
+    """Several scalars as one event, in less time than `add_scalar` takes for each."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+
+    values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
+    writer.file_writer.add_event(Event(summary=Summary(value=values)), step, when)
+
+
+def _rates(lrs: Sequence[float]) -> dict[str, float]:
+    return {f"lr/{group}" if group else "lr": lr for group, lr in enumerate(lrs)}
 
 
 def _of_epoch(record: EpochRecord) -> dict[str, float]:
