@@ -24,6 +24,7 @@ _HOMES = {
         "warmup", "warmup_cosine", "wsd",
     ],
     "lrkit.schedules.transformers_names": ["from_transformers"],
+    "lrkit.training.averaging": ["measuring"],
     "lrkit.training.binding": ["bind"],
     "lrkit.training.history": ["Divergence", "EpochRecord", "History", "best_epoch"],
     "lrkit.training.holdout": ["hold_out"],

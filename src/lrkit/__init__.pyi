@@ -67,6 +67,7 @@ from lrkit.schedules import warmup as warmup
 from lrkit.schedules import warmup_cosine as warmup_cosine
 from lrkit.schedules import wsd as wsd
 from lrkit.schedules.transformers_names import from_transformers as from_transformers
+from lrkit.training.averaging import measuring as measuring
 from lrkit.training.binding import bind as bind
 from lrkit.training.history import Divergence as Divergence
 from lrkit.training.history import EpochRecord as EpochRecord

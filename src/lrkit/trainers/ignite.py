@@ -10,9 +10,9 @@ from torch.optim import Optimizer
 from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, shown
 from lrkit.trainers.extras import extra
+from lrkit.trainers.ignite_weights import AveragedWeights
 from lrkit.trainers.plans import as_plan
 from lrkit.trainers.resumption import bind_resumed
-from lrkit.training.averaging import Measurement, begin_training
 from lrkit.training.recorder import Recorder as AnyRecorder
 from lrkit.training.scheduler import Policy, Scheduler, scheduler_of, updates_done
 from lrkit.training.scheduler_state import SchedulerState
@@ -272,40 +272,6 @@ class Recorder(AnyRecorder):
         self._ended = bool(state.get("ended", False))
         loss, metrics = state.get("measured", (None, {}))
         self._measured = loss, dict(metrics)
-
-
-class AveragedWeights:
-    """Lets evaluators see the averaged weights of a schedule-free optimizer, and the trainer those that it trains.
-
-    After an evaluation the trained weights are there again, bit for bit; after the training the model has the average.
-
-    Args:
-        optimizer: such as `schedulefree.AdamWScheduleFree`; with any other nothing happens.
-    """
-
-    def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
-        self._after = Measurement(optimizer)
-        self._during = Measurement(optimizer)
-
-    def attach(self, trainer: Engine, *evaluators: Engine) -> Self:
-        """Attach it to a trainer, and to all that measure the model."""
-        trainer.add_event_handler(Events.STARTED, self._train)
-        trainer.add_event_handler(Events.COMPLETED, self._after.begin)
-        for each in evaluators:
-            each.add_event_handler(Events.STARTED, self._begin)
-            each.add_event_handler(Events.COMPLETED, self._during.end)
-        return self
-
-    def _train(self) -> None:
-        self._during.end()  # of an evaluation that broke off
-        self._after.end()
-        scheduler = scheduler_of(self.optimizer)
-        begin_training(self.optimizer, () if scheduler is None else {hyper for hyper, _ in scheduler.upcoming(1)})
-
-    def _begin(self) -> None:
-        if not self._after.is_open:
-            self._during.begin()
 
 
 def _samples(batch: Any) -> int:
