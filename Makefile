@@ -51,6 +51,7 @@ bench: install  ## Compare with other libraries, and what is found with what is 
 	$(BIN)/python benchmarks/finder.py
 	$(BIN)/python benchmarks/found_rates.py
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/overhead.py
 
 format: install  ## Mend what the linter and the formatter can mend
 	$(BIN)/ruff check --fix .

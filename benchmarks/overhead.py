@@ -47,8 +47,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--only", help="trainers, separated by commas")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
     names = list(TRAININGS) if options.only is None else options.only.split(",")
     times: dict[str, list[float]] = {}

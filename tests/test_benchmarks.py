@@ -20,6 +20,7 @@ import lane_report
 import lane_runs
 import lanes
 import lrkit
+import overhead
 import pairs
 import pulse
 import races
@@ -226,3 +227,18 @@ def test_a_comparison_is_measured_with_lrkit_and_without(data, monkeypatch):
     text = compare.report(found, 1)
     assert "| lrkit compare, warm caches |" in text
     assert text.count("| ExponentialLR |") == 1
+
+
+@pytest.mark.parametrize("how", ["usual", "lrkit", "recorded"])
+def test_what_a_schedule_costs_in_a_loop_is_measured(how):
+    assert 1 < overhead.measure("plain", how, 20) < 1e6
+
+
+def test_the_report_of_trainers_compares_within_rounds():
+    times = {
+        "plain: usual": [100.0, 300.0, 200.0],
+        "plain: once more": [100.0, 303.0, 198.0],
+        "plain: lrkit": [110.0, 330.0, 220.0],
+        "plain: recorded": [120.0, 360.0, 240.0],
+    }
+    assert "| plain | 200 (100 to 300) | 1.000 | 1.100 | 1.200 |" in overhead.report(times)
