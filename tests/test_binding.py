@@ -507,3 +507,47 @@ def test_bound_plans_pass_for_torchs_schedulers():
 def test_bad_bindings_get_one_sentence(bind, sentence):
     with pytest.raises((InputError, InputTypeError), match=sentence):
         bind()
+
+
+# --- a scheduler that was released ------------------------------------------------------------------
+
+
+def test_what_was_released_or_superseded_writes_nothing_any_more():
+    optimizer = sgd(0.1)
+    first = lrkit.parse("lr: warmup(10); momentum: constant(0.5)").bind(optimizer)
+    alone = copy.deepcopy(first.state_dict())
+    second = lrkit.parse("constant(0.5)").bind(optimizer)
+    holds = {name: value for name, value in optimizer.param_groups[0].items() if name != "params"}
+
+    def unchanged():
+        return {name: value for name, value in optimizer.param_groups[0].items() if name != "params"} == holds
+
+    for act in (first.step, first.sync, first.get_last_lr, lambda: first.step(0.3), lambda: first.advance(3)):
+        act()
+        assert unchanged()
+    assert first.steps == 3
+    first.load_state_dict({**alone, "steps": 7})
+    assert first.steps == 7
+    assert first.state_dict()["steps"] == 7
+    assert unchanged()
+    second.release()
+    second.step()
+    optimizer.param_groups[0]["lr"] = 0.7
+    second.step()
+    second.load_state_dict(second.state_dict())
+    assert optimizer.param_groups[0]["lr"] == 0.7
+    optimizer.add_param_group({"params": [weight()], "lr": 0.9})
+    second.step()
+    assert second.base_lrs == [0.1]
+    assert optimizer.param_groups[1] == {**optimizer.param_groups[1], "lr": 0.9}
+    assert "initial_lr" not in optimizer.param_groups[1]
+
+
+def test_a_copy_of_what_was_released_writes_nothing_either():
+    optimizer = sgd(0.1)
+    scheduler = lrkit.parse("warmup(10)").bind(optimizer)
+    scheduler.release()
+    for copied in (copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
+        copied.optimizer.param_groups[0]["lr"] = 0.7
+        copied.step()
+        assert copied.get_last_lr() == [0.7]
