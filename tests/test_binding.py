@@ -509,6 +509,103 @@ def test_bad_bindings_get_one_sentence(bind, sentence):
         bind()
 
 
+# --- another horizon over which the rates are the same ------------------------------------------------
+
+AROUND = ["{}", "warmup(5) >> {}", "warmup(10%) >> {}", "{} * warmup(1ep)", "shift({}, later=3)", "clip({}, high=0.9)"]
+CORES = [
+    "constant(0.5)",
+    "constant(0.5, steps=50%)",
+    "plateau(patience=0)",
+    "greedy(patience=0, factor=0.8)",
+    "plateau(5, patience=0) >> plateau(patience=1)",
+    "plateau(50%, patience=0) >> constant(0.5)",
+    "linear(10, to=0)",
+    "linear(to=0.2)",
+    "staircase(every=4, factor=0.5)",
+    "every(1ep, linear(to=0))",
+    "noise(scale=0.1)",
+    "repeat(linear(5, to=0.5), cycles=2)",
+]
+horizons = st.none() | st.builds(lrkit.Horizon, st.sampled_from([20, 21, 24, 40]), st.sampled_from([4, 5]))
+
+
+def bind_over(plan, horizon):
+    return plan.bind(sgd(0.1, 3.0), **({} if horizon is None else vars(horizon)))
+
+
+def rates_to_come(scheduler, metrics):
+    rates = []
+    for metric in metrics:
+        rates.append(update(scheduler.optimizer))
+        scheduler.step(metric)
+    return rates
+
+
+@given(
+    st.sampled_from(AROUND),
+    st.sampled_from(CORES),
+    st.tuples(horizons, horizons),
+    st.lists(st.floats(0, 1), min_size=60, max_size=60),
+    st.integers(0, 30),
+)
+@settings(max_examples=100)
+def test_a_horizon_that_needs_no_policy_has_the_same_rates_past_its_end_too(around, core, two, metrics, done):
+    one, other = two
+    plan = lrkit.parse(around.format(f"({core})" if "*" in around and ">>" in core else core))
+    try:
+        saved, bound = bind_over(plan, one), bind_over(plan, other)
+    except InputError:
+        return
+    rates_to_come(saved, metrics[:done])
+    try:
+        bound.load_state_dict(saved.state_dict())
+    except InputError:
+        return
+    assert bound.horizon == other
+    assert rates_to_come(bound, metrics[done:]) == rates_to_come(saved, metrics[done:])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "constant()",
+        "warmup(5) >> plateau()",
+        "clip(shift(warmup(5) >> greedy(), later=2), high=0.9)",
+        "warmup(5) >> linear(10, to=0)",
+        "lr: warmup(5) >> plateau(); momentum: constant(0.5)",
+        "constant(0.5, steps=50%)",
+    ],
+)
+def test_a_longer_horizon_needs_no_policy_where_nothing_depends_on_it(text):
+    plan = lrkit.parse(text)
+    saved, bound = plan.bind(sgd(momentum=0.5), steps=20), plan.bind(sgd(momentum=0.5), steps=40)
+    rates_to_come(saved, [0.5] * 16)
+    bound.load_state_dict(saved.state_dict())
+    assert (bound.steps, bound.horizon.steps) == (16, 40)
+    assert bound.state_dict()["controllers"] == saved.state_dict()["controllers"]
+
+
+def test_a_horizon_still_needs_one_where_a_schedule_depends_on_it_or_cannot_be_compared():
+    points = [0.1 * step for step in range(50)]
+    for plan, differs in [
+        (lrkit.parse("warmup(5%) >> plateau()"), True),
+        (lrkit.parse("staircase(every=4, factor=0.5)"), True),
+        (lrkit.parse("lr: constant(); momentum: linear(to=0)"), True),
+        (lrkit.from_callable(lambda step: 0.5) * lrkit.constant(), True),
+        (lrkit.table(points) >> lrkit.constant(), False),
+    ]:
+        state = plan.bind(sgd(momentum=0.5), steps=100).state_dict()
+        bound = plan.bind(sgd(momentum=0.5), steps=200)
+        if differs:
+            with pytest.raises(InputError, match="name the policy"):
+                bound.load_state_dict(state)
+        else:
+            bound.load_state_dict(state)
+    other = lrkit.table([*points[:-20], *[0.3] * 20]) >> lrkit.constant()
+    with pytest.raises(InputError, match="name the policy"):
+        other.bind(sgd(), steps=200).load_state_dict(state)
+
+
 # --- a scheduler that was released ------------------------------------------------------------------
 
 

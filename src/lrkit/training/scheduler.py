@@ -161,7 +161,7 @@ class Scheduler(LRScheduler):
         _bound[optimizer] = weakref.ref(self)
 
     def release(self) -> None:
-        """Leave the optimizer: its hyper-parameters stay as they are, whatever is asked of this scheduler afterwards."""
+        """Leave the optimizer: its hyper-parameters stay as they are, whatever this scheduler is asked later."""
         self._released = True
         for hook in self._hooks:
             hook.remove()
