@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -21,7 +21,7 @@ from lrkit.training.wrapping import unwrapped
 __all__ = ["Recorder"]
 
 FORMAT = 1
-_PARTS = {  # of a state
+_PARTS: dict[str, type | tuple[type, ...]] = {  # of a state
     "made": Mapping,
     "epochs": list,
     "lrs": Tensor,
@@ -321,7 +321,7 @@ def _check_samples(samples: object) -> None:
     """Refuse a number of samples that can't be one; a tensor isn't waited for."""
     if isinstance(samples, Tensor) and samples.numel() == 1:
         return
-    if not isinstance(samples, Real):
+    if isinstance(samples, bool) or not isinstance(samples, int | float | np.integer | np.floating):
         raise InputTypeError(f"samples must be a whole number of at least 1, not {shown(samples)}")
     if not (samples >= 1 and samples == int(samples)):
         raise InputError(f"samples must be a whole number of at least 1, not {shown(samples)}")

@@ -89,7 +89,7 @@ class Scheduler(LRScheduler):
         resolved = dict((plans if horizon is None else plans.over(**vars(horizon))).parts)
         for plan in resolved.values():
             plan.require_resolved()  # refused here and not at the first update
-        if self._lr is not None and not any(target.hyper == "lr" for target in resolved):
+        if self._lr is not None and not plans.sets("lr"):
             raise InputError(f"lr is the base of a schedule for lr, and '{plans}' has none; add lr: constant()")
         self._plans, self._horizon, self._resolved = plans, horizon, resolved
         self._json: dict[str, str] | None = None
