@@ -511,7 +511,7 @@ def test_bad_bindings_get_one_sentence(bind, sentence):
 
 # --- another horizon over which the rates are the same ------------------------------------------------
 
-AROUND = ["{}", "warmup(5) >> {}", "warmup(10%) >> {}", "{} * warmup(1ep)", "shift({}, later=3)", "clip({}, high=0.9)"]
+AROUND = ["{}", "warmup(10%) >> {}", "{} * warmup(1ep)", "shift({}, later=3)", "clip({}, high=0.9)"]
 CORES = [
     "constant(0.5)",
     "constant(0.5, steps=50%)",
@@ -526,7 +526,7 @@ CORES = [
     "noise(scale=0.1)",
     "repeat(linear(5, to=0.5), cycles=2)",
 ]
-horizons = st.none() | st.builds(lrkit.Horizon, st.sampled_from([20, 21, 24, 40]), st.sampled_from([4, 5]))
+HORIZONS = [None, lrkit.Horizon(20, 4), lrkit.Horizon(21, 4), lrkit.Horizon(40, 5)]
 
 
 def bind_over(plan, horizon):
@@ -536,33 +536,29 @@ def bind_over(plan, horizon):
 def rates_to_come(scheduler, metrics):
     rates = []
     for metric in metrics:
-        rates.append(update(scheduler.optimizer))
+        rates.append(scheduler.get_last_lr())
+        scheduler.advance(1)
         scheduler.step(metric)
     return rates
 
 
-@given(
-    st.sampled_from(AROUND),
-    st.sampled_from(CORES),
-    st.tuples(horizons, horizons),
-    st.lists(st.floats(0, 1), min_size=60, max_size=60),
-    st.integers(0, 30),
-)
-@settings(max_examples=100)
-def test_a_horizon_that_needs_no_policy_has_the_same_rates_past_its_end_too(around, core, two, metrics, done):
-    one, other = two
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("around", AROUND)
+def test_a_horizon_that_needs_no_policy_has_the_same_rates_past_its_end_too(around, core):
+    metrics = [(step * 7 % 11) / 10 for step in range(45)]
     plan = lrkit.parse(around.format(f"({core})" if "*" in around and ">>" in core else core))
-    try:
-        saved, bound = bind_over(plan, one), bind_over(plan, other)
-    except InputError:
-        return
-    rates_to_come(saved, metrics[:done])
-    try:
-        bound.load_state_dict(saved.state_dict())
-    except InputError:
-        return
-    assert bound.horizon == other
-    assert rates_to_come(bound, metrics[done:]) == rates_to_come(saved, metrics[done:])
+    for one, other in itertools.permutations(HORIZONS, 2):
+        try:
+            saved, bound = bind_over(plan, one), bind_over(plan, other)
+        except InputError:  # it needs a horizon
+            continue
+        rates_to_come(saved, metrics[:7])
+        try:
+            bound.load_state_dict(saved.state_dict())
+        except InputError:
+            continue
+        assert bound.horizon == other
+        assert rates_to_come(bound, metrics[7:]) == rates_to_come(saved, metrics[7:])
 
 
 @pytest.mark.parametrize(
