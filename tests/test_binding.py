@@ -507,3 +507,140 @@ def test_bound_plans_pass_for_torchs_schedulers():
 def test_bad_bindings_get_one_sentence(bind, sentence):
     with pytest.raises((InputError, InputTypeError), match=sentence):
         bind()
+
+
+# --- another horizon over which the rates are the same ------------------------------------------------
+
+AROUND = ["{}", "warmup(10%) >> {}", "{} * warmup(1ep)", "shift({}, later=3)", "clip({}, high=0.9)"]
+CORES = [
+    "constant(0.5)",
+    "constant(0.5, steps=50%)",
+    "plateau(patience=0)",
+    "greedy(patience=0, factor=0.8)",
+    "plateau(5, patience=0) >> plateau(patience=1)",
+    "plateau(50%, patience=0) >> constant(0.5)",
+    "linear(10, to=0)",
+    "linear(to=0.2)",
+    "staircase(every=4, factor=0.5)",
+    "every(1ep, linear(to=0))",
+    "noise(scale=0.1)",
+    "repeat(linear(5, to=0.5), cycles=2)",
+]
+HORIZONS = [None, lrkit.Horizon(20, 4), lrkit.Horizon(21, 4), lrkit.Horizon(40, 5)]
+
+
+def bind_over(plan, horizon):
+    return plan.bind(sgd(0.1, 3.0), **({} if horizon is None else vars(horizon)))
+
+
+def rates_to_come(scheduler, metrics):
+    rates = []
+    for metric in metrics:
+        rates.append(scheduler.get_last_lr())
+        scheduler.advance(1)
+        scheduler.step(metric)
+    return rates
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("around", AROUND)
+def test_a_horizon_that_needs_no_policy_has_the_same_rates_past_its_end_too(around, core):
+    metrics = [(step * 7 % 11) / 10 for step in range(45)]
+    plan = lrkit.parse(around.format(f"({core})" if "*" in around and ">>" in core else core))
+    for one, other in itertools.permutations(HORIZONS, 2):
+        try:
+            saved, bound = bind_over(plan, one), bind_over(plan, other)
+        except InputError:  # it needs a horizon
+            continue
+        rates_to_come(saved, metrics[:7])
+        try:
+            bound.load_state_dict(saved.state_dict())
+        except InputError:
+            continue
+        assert bound.horizon == other
+        assert rates_to_come(bound, metrics[7:]) == rates_to_come(saved, metrics[7:])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "constant()",
+        "warmup(5) >> plateau()",
+        "clip(shift(warmup(5) >> greedy(), later=2), high=0.9)",
+        "warmup(5) >> linear(10, to=0)",
+        "lr: warmup(5) >> plateau(); momentum: constant(0.5)",
+        "constant(0.5, steps=50%)",
+    ],
+)
+def test_a_longer_horizon_needs_no_policy_where_nothing_depends_on_it(text):
+    plan = lrkit.parse(text)
+    saved, bound = plan.bind(sgd(momentum=0.5), steps=20), plan.bind(sgd(momentum=0.5), steps=40)
+    rates_to_come(saved, [0.5] * 16)
+    bound.load_state_dict(saved.state_dict())
+    assert (bound.steps, bound.horizon.steps) == (16, 40)
+    assert bound.state_dict()["controllers"] == saved.state_dict()["controllers"]
+
+
+def test_a_horizon_still_needs_one_where_a_schedule_depends_on_it_or_cannot_be_compared():
+    points = [0.1 * step for step in range(50)]
+    for plan, differs in [
+        (lrkit.parse("warmup(5%) >> plateau()"), True),
+        (lrkit.parse("staircase(every=4, factor=0.5)"), True),
+        (lrkit.parse("lr: constant(); momentum: linear(to=0)"), True),
+        (lrkit.from_callable(lambda step: 0.5) * lrkit.constant(), True),
+        (lrkit.table(points) >> lrkit.constant(), False),
+    ]:
+        state = plan.bind(sgd(momentum=0.5), steps=100).state_dict()
+        bound = plan.bind(sgd(momentum=0.5), steps=200)
+        if differs:
+            with pytest.raises(InputError, match="name the policy"):
+                bound.load_state_dict(state)
+        else:
+            bound.load_state_dict(state)
+    other = lrkit.table([*points[:-20], *[0.3] * 20]) >> lrkit.constant()
+    with pytest.raises(InputError, match="name the policy"):
+        other.bind(sgd(), steps=200).load_state_dict(state)
+
+
+# --- a scheduler that was released ------------------------------------------------------------------
+
+
+def test_what_was_released_or_superseded_writes_nothing_any_more():
+    optimizer = sgd(0.1)
+    first = lrkit.parse("lr: warmup(10); momentum: constant(0.5)").bind(optimizer)
+    alone = copy.deepcopy(first.state_dict())
+    second = lrkit.parse("constant(0.5)").bind(optimizer)
+    holds = {name: value for name, value in optimizer.param_groups[0].items() if name != "params"}
+
+    def unchanged():
+        return {name: value for name, value in optimizer.param_groups[0].items() if name != "params"} == holds
+
+    for act in (first.step, first.sync, first.get_last_lr, lambda: first.step(0.3), lambda: first.advance(3)):
+        act()
+        assert unchanged()
+    assert first.steps == 3
+    first.load_state_dict({**alone, "steps": 7})
+    assert first.steps == 7
+    assert first.state_dict()["steps"] == 7
+    assert unchanged()
+    second.release()
+    second.step()
+    optimizer.param_groups[0]["lr"] = 0.7
+    second.step()
+    second.load_state_dict(second.state_dict())
+    assert optimizer.param_groups[0]["lr"] == 0.7
+    optimizer.add_param_group({"params": [weight()], "lr": 0.9})
+    second.step()
+    assert second.base_lrs == [0.1]
+    assert optimizer.param_groups[1] == {**optimizer.param_groups[1], "lr": 0.9}
+    assert "initial_lr" not in optimizer.param_groups[1]
+
+
+def test_a_copy_of_what_was_released_writes_nothing_either():
+    optimizer = sgd(0.1)
+    scheduler = lrkit.parse("warmup(10)").bind(optimizer)
+    scheduler.release()
+    for copied in (copy.deepcopy(scheduler), pickle.loads(pickle.dumps(scheduler))):
+        copied.optimizer.param_groups[0]["lr"] = 0.7
+        copied.step()
+        assert copied.get_last_lr() == [0.7]

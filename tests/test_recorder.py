@@ -157,3 +157,89 @@ def test_it_finds_the_optimizer_within_a_wrapper():
     optimizer = torch.optim.SGD(make_model().parameters(), lr=0.1)
     assert lrkit.Recorder(Around(Around(optimizer))).optimizer is optimizer
     assert lrkit.linear(4, to=0).bind(Around(optimizer)).optimizer is optimizer
+
+
+def make_bound(plan="linear(to=0)", steps=8, **options):
+    optimizer = torch.optim.SGD(make_model().parameters(), lr=0.1)
+    return optimizer, lrkit.parse(plan).bind(optimizer, steps=steps, **options)
+
+
+def update(recorder, loss=0.5, **options):
+    recorder.loss(loss, **options)
+    recorder.optimizer.step()
+
+
+@pytest.mark.parametrize("how", ["state", "history"])
+def test_the_record_says_what_a_policy_has_put_in_the_place_of_the_saved_schedule(how):
+    optimizer, scheduler = make_bound()
+    recorder = lrkit.Recorder(optimizer, made={"note": "mine"})
+    update(recorder)
+    history = recorder.epoch()
+    again, bound = make_bound("constant(0.5)", 12)
+    there = lrkit.Recorder(again, task="other")
+    there.resume(history) if how == "history" else there.load_state_dict(recorder.state_dict())
+    bound.load_state_dict(scheduler.state_dict(), policy="replace")
+    update(there)
+    made = there.epoch().made
+    assert (made["schedule"], made["steps"], made["policy"]) == ("constant(0.5)", 12, "replace")
+    assert (made["note"], made["task"], made["lr"]) == ("mine", "task", 0.1)
+
+
+def test_without_a_scheduler_the_record_keeps_the_rate_that_it_began_with():
+    optimizer = torch.optim.SGD(make_model().parameters(), lr=0.1)
+    recorder = lrkit.Recorder(optimizer)
+    update(recorder)
+    optimizer.param_groups[0]["lr"] = 0.01
+    recorder.load_state_dict(recorder.state_dict())
+    update(recorder)
+    assert recorder.epoch().made["lr"] == 0.1
+
+
+@pytest.mark.parametrize(
+    ("loss", "samples", "error", "message"),
+    [
+        (torch.ones(3), 3, InputError, r"loss must be one number.*shape \(3,\)"),
+        (torch.ones(0), 3, InputError, "loss must be one number"),
+        ("much", 3, InputTypeError, "loss must be a number"),
+        (np.ones(3), 3, InputTypeError, "loss must be a number"),
+        (0.5, 0, InputError, "samples must be a whole number of at least 1, not 0"),
+        (0.5, -2, InputError, "samples must be"),
+        (0.5, float("nan"), InputError, "samples must be"),
+        (0.5, "3", InputTypeError, "samples must be"),
+    ],
+)
+def test_a_loss_that_cannot_be_one_is_refused_when_it_is_told(loss, samples, error, message):
+    optimizer, _ = make_bound()
+    recorder = lrkit.Recorder(optimizer)
+    with pytest.raises(error, match=message):
+        recorder.loss(loss, samples)
+    update(recorder, torch.tensor([0.25]), samples=np.int64(4))
+    assert recorder.epoch().losses.tolist() == [0.25]
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    optimizer, _ = make_bound()
+    recorder = lrkit.Recorder(optimizer)
+    update(recorder)
+    state = recorder.state_dict()
+    two = torch.optim.SGD([{"params": [each]} for each in make_model().parameters()], lr=0.1)
+    with pytest.raises(InputError, match="of 1 param groups, and the optimizer has 2"):
+        lrkit.Recorder(two).load_state_dict(state)
+    for damage, message in [
+        ({}, "its made are None"),
+        ({**state, "epochs": None}, "its epochs are None"),
+        ({**state, "epochs": [{"epoch": 1}]}, "its epochs"),
+        ({**state, "lrs": state["lrs"][:0]}, "rates of 0 updates out of 1"),
+        ({**state, "samples": []}, "damaged"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            recorder.load_state_dict({"lrkit_recorder": 1, **damage})
+    assert recorder.steps == 1
+
+
+def test_what_json_cannot_hold_is_refused_at_once():
+    optimizer, _ = make_bound()
+    with pytest.raises(InputTypeError, match="its 'x' is tensor"):
+        lrkit.Recorder(optimizer, made={"x": torch.ones(1)})
+    with pytest.raises(InputTypeError, match="made must be a mapping"):
+        lrkit.Recorder(optimizer, made=[1])

@@ -1,12 +1,14 @@
 """Several hyper-parameters, each with a plan of its own, in all param groups or in some."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import Horizon
+from lrkit.schedules.loops import Controller
+from lrkit.schedules.metric import LOSS
 from lrkit.schedules.plan import Plan
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from lrkit.training.scheduler import Policy, Scheduler
 
-__all__ = ["Plans", "Target", "gather"]
+__all__ = ["Plans", "Target", "as_plans", "gather"]
 
 _WORD = re.compile(r"[A-Za-z_]\w*")
 
@@ -101,6 +103,25 @@ class Plans:
     def simplest(self) -> "Plan | Plans":
         """The plan itself where it is for `lr` and there is no other."""
         return self.parts[0][1] if len(self.parts) == 1 and self.parts[0][0] == Target("lr") else self
+
+    @property
+    def controllers(self) -> tuple[Controller, ...]:
+        """Those of the plans that are controllers: they wait for a metric."""
+        return tuple(plan for _, plan in self.parts if isinstance(plan, Controller))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that controllers go by, however deep they lie; "loss" for those that name none.
+
+        >>> from lrkit import parse, plateau
+        >>> Plans({"lr": parse("warmup(5) >> plateau(metric=f1, mode=max)"), "momentum": plateau()}).metrics
+        ('f1', 'loss')
+        """
+        return tuple(dict.fromkeys(name for _, plan in self.parts for name in _metrics(plan)))
+
+    def sets(self, hyper: str) -> bool:
+        """Whether there is a plan for a hyper-parameter, in any group."""
+        return any(target.hyper == hyper for target, _ in self.parts)
 
     def over(
         self,
@@ -187,6 +208,11 @@ class Plans:
         return str(self)
 
 
+def as_plans(plan: Plan | Plans) -> Plans:
+    """A plan for `lr` as plans, and plans as they are: the inverse of `Plans.simplest`."""
+    return plan if isinstance(plan, Plans) else Plans({"lr": plan})
+
+
 def gather(
     lr: Plan,
     momentum: Plan | None,
@@ -199,6 +225,14 @@ def gather(
     for name in given.keys() & others.keys():
         raise InputError(f"hypers has {name}, which is given already")
     return Plans({**given, **others}, groups)
+
+
+def _metrics(value: object) -> Iterator[str]:
+    if isinstance(value, Controller) and hasattr(value, "metric"):
+        yield LOSS if value.metric is None else value.metric
+    parts = [each for _, each in value._items()] if isinstance(value, Plan) else value
+    for each in parts if isinstance(parts, list | tuple) else ():
+        yield from _metrics(each)
 
 
 def _mapping(value: Mapping[Any, Any], name: str) -> Mapping[Any, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from lrkit.schedules import Horizon, Plan, Plans
+from lrkit.schedules.plans import as_plans
 from lrkit.training.binding import bind
 from lrkit.training.scheduler import Policy, Scheduler
 from lrkit.training.scheduler_state import SchedulerState, check_policy, reconcile
@@ -34,8 +35,7 @@ def bind_resumed(
     """
     check_policy(policy)
     if state is not None:
-        plans = Plans({"lr": plan}) if isinstance(plan, Plan) else plan
-        reconcile(SchedulerState.from_dict(dict(state)), plans, horizon, policy)
+        reconcile(SchedulerState.from_dict(dict(state)), as_plans(plan), horizon, policy)
     scheduler = bind(plan, optimizer, horizon, lr=lr, policy=policy)
     if state is not None:
         scheduler.load_state_dict(dict(state), policy=policy)

@@ -4,8 +4,9 @@ from collections.abc import Collection
 
 from torch.optim import Optimizer
 
-from lrkit.schedules import Controller, Horizon, Plan, Plans
+from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputTypeError
+from lrkit.schedules.plans import as_plans
 from lrkit.training.scheduler import BoundController, BoundSchedule, Policy, Scheduler
 from lrkit.training.wrapping import unwrapped
 
@@ -31,6 +32,6 @@ def bind(
     given: object = optimizer
     if not isinstance(given, Optimizer):
         raise InputTypeError(f"optimizer must be a torch optimizer, not {type(given).__name__}")
-    plans = Plans({"lr": plan}) if isinstance(plan, Plan) else plan
-    cls = BoundController if any(isinstance(each, Controller) for _, each in plans.parts) else BoundSchedule
+    plans = as_plans(plan)
+    cls = BoundController if plans.controllers else BoundSchedule
     return cls(unwrapped(optimizer), plans, horizon, lr=lr, later=later, policy=policy)

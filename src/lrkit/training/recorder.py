@@ -1,9 +1,11 @@
 """A recorder: the history of a run that somebody else's loop trains."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
@@ -19,6 +21,15 @@ from lrkit.training.wrapping import unwrapped
 __all__ = ["Recorder"]
 
 FORMAT = 1
+_PARTS: dict[str, type | tuple[type, ...]] = {  # of a state
+    "made": Mapping,
+    "epochs": list,
+    "lrs": Tensor,
+    "losses": Tensor,
+    "fresh": Tensor,
+    "samples": list,
+    "seconds": (int, float),
+}
 _FLOATS = {float}  # rates that are, stay what they are; tensors are changed in place
 
 
@@ -72,7 +83,8 @@ class Recorder:
             raise InputError(f"told must be 'before' or 'after', not {told!r}")
         self.optimizer = optimizer = unwrapped(optimizer)
         self._groups = len(optimizer.param_groups)
-        self._late = told == "after"
+        self._told = told
+        self._described = False
         self._lrs: list[float] | None = None  # of the update whose loss is still to come
         self._rates: list[float] = []  # of the update under way
         self._pending: list[tuple[Tensor, int]] = []  # losses of batches, and over how many samples they are means
@@ -89,7 +101,7 @@ class Recorder:
                 "epochs": None,
                 **surroundings(place),
                 "trainer": trainer,
-                **(made or {}),
+                **_as_made(made or {}),
             }
         )
         self._hooks = [
@@ -117,11 +129,19 @@ class Recorder:
         Args:
             loss: its mean over the batch, undivided where several batches make an update.
             samples: of the batch, by which batches are weighted within an update, and updates within an epoch.
+
+        Raises:
+            InputError: when the loss has several values, or the samples are fewer than 1.
+            InputTypeError: when one of them is no number.
         """
         if not isinstance(loss, Tensor):
-            loss = torch.tensor(float(loss))
+            loss = _as_loss(loss)
         elif loss.requires_grad:
             loss = loss.detach()  # or it would keep the graph that it came from
+        if loss.ndim:
+            loss = _single(loss)
+        if type(samples) is not int or samples < 1:
+            _check_samples(samples)
         self._pending.append((loss, samples))
         if self._lrs is not None:
             self._note(self._lrs)
@@ -137,7 +157,7 @@ class Recorder:
         skipped = getattr(optimizer, "found_inf", None)  # of a gradient scaler that leaves it to a fused optimizer
         if skipped is not None and bool(skipped):
             self._pending = []
-        elif self._late:
+        elif self._told == "after":
             self._lrs = self._rates
         else:
             self._note(self._rates)
@@ -146,7 +166,7 @@ class Recorder:
         pending = self._pending
         if not pending:
             raise InputError("an update was made of which no loss was told; call recorder.loss before optimizer.step")
-        if not self._record.updates_in_epoch and not self._record.epochs:
+        if not self._described:
             self._describe()
         if len(pending) == 1:
             [(mean, samples)] = pending
@@ -157,12 +177,16 @@ class Recorder:
         self._record.update(lrs, mean, samples)
 
     def _describe(self) -> None:
-        """Note what is scheduled: with the first update, since trainers bind late."""
+        """Note what is scheduled: with the first update, here and after a resumption, since trainers bind late."""
+        self._described = True
         made, scheduler = self._record.made, scheduler_of(self.optimizer)
         group = self.optimizer.param_groups[0]
-        made["lr"] = float(group.get("initial_lr", group["lr"]))
+        if not self.steps:  # else it is what the training began with
+            made["lr"] = float(group.get("initial_lr", group["lr"]))
         if scheduler is not None:
             horizon = scheduler.horizon
+            if scheduler.policy is not None:
+                made["policy"] = scheduler.policy
             made["schedule"], made["lr"] = str(scheduler.plan), float(scheduler.base_lrs[0])
             made["steps"] = None if horizon is None or horizon.steps is None else int(horizon.steps)
 
@@ -218,7 +242,8 @@ class Recorder:
         """Go on where the state was taken.
 
         Raises:
-            InputError: for what isn't the state of a recorder, or of a newer format.
+            InputError: for what isn't the state of a recorder, or of a newer format, or of an optimizer with another
+                number of param groups; then nothing has changed.
         """
         if not isinstance(state, Mapping) or not isinstance(state.get("lrkit_recorder"), int):
             raise InputError(f"this is not the state of a recorder: {shown(state)}")
@@ -226,9 +251,26 @@ class Recorder:
             raise InputError(
                 f"this recorder's state has format {state['lrkit_recorder']}, this lrkit reads up to {FORMAT}"
             )
-        self._record.restore(dict(state), torch.device(self._record.made["device"]))
-        self._record.made.update(state["made"])
-        self._pending, self._lrs = [], None
+        whole = self._checked(dict(state))
+        try:
+            self._record.restore(whole, torch.device(self._record.made["device"]))
+        except TypeError as error:
+            raise InputError(f"this recorder's state is damaged: its epochs have other entries ({error})") from None
+        self._record.made.update(whole["made"])
+        self._pending, self._lrs, self._described = [], None, False
+
+    def _checked(self, state: dict[str, Any]) -> dict[str, Any]:
+        """A state whose parts are there and fit each other and the optimizer."""
+        for name, kind in _PARTS.items():
+            if not isinstance(state.get(name), kind):
+                raise InputError(f"this recorder's state is damaged: its {name} are {shown(state.get(name))}")
+        lrs, updates = state["lrs"], len(state["losses"]) + len(state["fresh"])
+        if not len(lrs) == updates or len(state["samples"]) != len(state["fresh"]):
+            raise InputError(f"this recorder's state is damaged: it has rates of {len(lrs)} updates out of {updates}")
+        if updates and (lrs.ndim != 2 or lrs.shape[1] != self._groups):
+            here = lrs.shape[1] if lrs.ndim == 2 else 0
+            raise InputError(f"this recorder's state is of {here} param groups, and the optimizer has {self._groups}")
+        return {**state, "made": _as_made(state["made"])}
 
     def resume(self, history: History) -> None:
         """Go on after the epochs of a history, such as one that `RunFolder.load` has read."""
@@ -244,6 +286,45 @@ class Recorder:
                 "seconds": 0.0,
             }
         )
+
+
+def _as_made(made: Mapping[str, Any]) -> dict[str, Any]:
+    """What is to be recorded of how a run was made, as it can be written."""
+    given: object = made
+    if not isinstance(given, Mapping):
+        raise InputTypeError(f"made must be a mapping of what JSON can hold, not {shown(given)}")
+    for name, value in made.items():
+        try:
+            json.dumps({name: value})
+        except (TypeError, ValueError):
+            raise InputTypeError(
+                f"made must hold what JSON can hold, and its {shown(name)} is {shown(value)}"
+            ) from None
+    return dict(made)
+
+
+def _as_loss(loss: Any) -> Tensor:
+    try:
+        return torch.tensor(float(loss))
+    except (TypeError, ValueError):
+        raise InputTypeError(f"loss must be a number or a tensor with one, not {shown(loss)}") from None
+
+
+def _single(loss: Tensor) -> Tensor:
+    """A loss with dimensions, without them."""
+    if loss.numel() != 1:
+        raise InputError(f"loss must be one number, the mean over the batch, not a tensor of shape {tuple(loss.shape)}")
+    return loss.reshape(())
+
+
+def _check_samples(samples: object) -> None:
+    """Refuse a number of samples that can't be one; a tensor isn't waited for."""
+    if isinstance(samples, Tensor) and samples.numel() == 1:
+        return
+    if isinstance(samples, bool) or not isinstance(samples, int | float | np.integer | np.floating):
+        raise InputTypeError(f"samples must be a whole number of at least 1, not {shown(samples)}")
+    if not (samples >= 1 and samples == int(samples)):
+        raise InputError(f"samples must be a whole number of at least 1, not {shown(samples)}")
 
 
 def _means(loss: float | None, metrics: Mapping[str, float] | None) -> tuple[float | None, dict[str, float]]:

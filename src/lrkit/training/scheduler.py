@@ -57,6 +57,7 @@ class Scheduler(LRScheduler):
         self._count = 0
         self._bases: Bases = {}
         self._hooks: list[Any] = []
+        self._released = False
         self._use(plans, horizon)
         require_groups(optimizer.param_groups, self._resolved, later)
         previous = scheduler_of(optimizer)
@@ -79,11 +80,16 @@ class Scheduler(LRScheduler):
         """What lengths are measured against; None where all of them are in steps."""
         return self._horizon
 
+    @property
+    def policy(self) -> Policy | None:
+        """What was named to go on from a state of another schedule or horizon; None without."""
+        return self._policy
+
     def _use(self, plans: Plans, horizon: Horizon | None) -> None:
         resolved = dict((plans if horizon is None else plans.over(**vars(horizon))).parts)
         for plan in resolved.values():
             plan.require_resolved()  # refused here and not at the first update
-        if self._lr is not None and not any(target.hyper == "lr" for target in resolved):
+        if self._lr is not None and not plans.sets("lr"):
             raise InputError(f"lr is the base of a schedule for lr, and '{plans}' has none; add lr: constant()")
         self._plans, self._horizon, self._resolved = plans, horizon, resolved
         self._json: dict[str, str] | None = None
@@ -95,8 +101,9 @@ class Scheduler(LRScheduler):
         """Settle the bases of all groups, those that are new among them."""
         groups = self.optimizer.param_groups
         self._bases = self._settled(groups, *saved, standing=standing)
-        for hyper, index, base in slots(self._bases):
-            groups[index][f"initial_{hyper}"] = base
+        if not self._released:
+            for hyper, index, base in slots(self._bases):
+                groups[index][f"initial_{hyper}"] = base
         self._known = len(groups)
         self._lay_out()
 
@@ -113,7 +120,8 @@ class Scheduler(LRScheduler):
     def _lay_out(self) -> None:
         groups = self.optimizer.param_groups
         others = [optimizer for optimizer in _bound if optimizer is not self.optimizer]
-        separate(self.optimizer, [(hyper, index) for hyper, index, _ in slots(self._bases)], others)
+        if not self._released:
+            separate(self.optimizer, [(hyper, index) for hyper, index, _ in slots(self._bases)], others)
         found = [
             (target, place(groups[i], hyper), i, base)
             for hyper, i, base in slots(self._bases)
@@ -153,7 +161,8 @@ class Scheduler(LRScheduler):
         _bound[optimizer] = weakref.ref(self)
 
     def release(self) -> None:
-        """Leave the optimizer: its hyper-parameters stay as they are."""
+        """Leave the optimizer: its hyper-parameters stay as they are, whatever this scheduler is asked later."""
+        self._released = True
         for hook in self._hooks:
             hook.remove()
         self._hooks = []
@@ -177,6 +186,8 @@ class Scheduler(LRScheduler):
 
     def _meet_groups(self) -> None:
         """Schedule the groups that were added."""
+        if self._released:
+            return
         now = len(self.optimizer.param_groups)
         if now < self._known:
             raise InputError(f"the optimizer has {now} param groups and had {self._known} when it was bound; bind anew")
@@ -202,11 +213,16 @@ class Scheduler(LRScheduler):
         self._write()
 
     def sync(self) -> None:
-        """Write the values of the next update into the optimizer's groups, those that were added among them."""
+        """Write the values of the next update into the optimizer's groups, those that were added among them.
+
+        After `release`, or when another plan was bound, nothing is written.
+        """
         self._meet_groups()
         self._write()
 
     def _write(self) -> None:
+        if self._released:  # the optimizer may have another scheduler, and trainers go on to call `step`
+            return
         self._outlook.write(self.optimizer.param_groups, self._count)
 
     def _written(self) -> dict[tuple[str, int], float]:
@@ -252,7 +268,7 @@ class Scheduler(LRScheduler):
         self._meet_groups()
         groups = self.optimizer.param_groups
         bases: list[float | None] = self._bases.get("lr", [None] * len(groups))
-        return [read(group, "lr") if base is None else base for group, base in zip(groups, bases, strict=True)]
+        return [read(group, "lr") if base is None else base for group, base in zip(groups, bases, strict=False)]
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The rate of each group, as the next update will use it."""
@@ -304,7 +320,8 @@ class Scheduler(LRScheduler):
             self.__dict__.update(before)
             raise
         self._policy = policy  # the optimizer may bring the same state once more
-        self._let_go(before["_bases"], written)
+        if not self._released:
+            self._let_go(before["_bases"], written)
         self._outlook.forget()
         self._write()
 
@@ -378,6 +395,7 @@ class Scheduler(LRScheduler):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update({name: value for name, value in state.items() if name != "_attached"})
         self._hooks = []
+        self._released = not state["_attached"]
         self._lay_out()
         if state["_attached"]:
             self._attach()

@@ -9,6 +9,7 @@ from typing import Any, Literal, Self, TypeAlias, TypeGuard, get_args
 
 from lrkit.schedules import Horizon, Plan, Plans, State, Target, from_json, parse, to_json
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.training.horizons import same_over
 
 __all__ = ["Policy", "SchedulerState", "check_policy", "horizon_dict", "json_of", "reconcile"]
 
@@ -139,11 +140,15 @@ def reconcile(
 ) -> tuple[Plans, Horizon | None]:
     """The plans and the horizon to go on with, of those that were saved and those that are bound.
 
+    No policy is needed for another horizon over which the plans give the same.
+
     Raises:
         InputError: when they differ and no policy is named, or the policy can't be followed.
     """
     written = {str(target): str(plan) for target, plan in plans.parts}
     if state.schedules == written and state.horizon == horizon_dict(horizon):
+        return plans, horizon
+    if policy is None and _is_of(state, plans, written) and same_over(plans, _saved_horizon(state), horizon):
         return plans, horizon
     if policy is None:
         here = horizon_dict(horizon)
@@ -162,8 +167,24 @@ def reconcile(
         for name, text in state.schedules.items()
     )
     if policy == "keep":
-        horizon = None if state.horizon is None else Horizon(**state.horizon)
+        horizon = _saved_horizon(state)
     return Plans.of(parts), horizon
+
+
+def _saved_horizon(state: SchedulerState) -> Horizon | None:
+    return None if state.horizon is None else Horizon(**state.horizon)
+
+
+def _is_of(state: SchedulerState, plans: Plans, written: Mapping[str, str]) -> bool:
+    """Whether a state was made with these plans for certain: Python functions can't be compared."""
+    if state.schedules != written:
+        return False
+    try:
+        for _, plan in plans.parts:
+            to_json(plan)
+    except InputTypeError:
+        return False
+    return json_of(plans) == state.json
 
 
 def json_of(plans: Plans) -> dict[str, str]:
