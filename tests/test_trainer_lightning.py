@@ -260,14 +260,20 @@ def test_from_each_checkpoint_that_lightning_saves(case, tmp_path, schedule, opt
         assert fit(ckpt_path=tmp_path / f"step={step}.ckpt") == (weights, rates[step:])
 
 
+def made_longer(case, path, configured):
+    """Rates of the second half of a training that was planned for the first alone."""
+    trainer = case.trainer(max_epochs=2)
+    trainer.fit(case.Line(configured), train_data())
+    trainer.save_checkpoint(path)
+    module = case.Line(configured)
+    case.trainer(max_epochs=4).fit(module, train_data(), ckpt_path=path)
+    return module.rates
+
+
 def test_another_length_needs_a_policy(case, tmp_path):
     path = tmp_path / "one.ckpt"
-    first = case.Line(case.scheduled("linear(to=0)"))
-    trainer = case.trainer(max_epochs=2)
-    trainer.fit(first, train_data())
-    trainer.save_checkpoint(path)
     with pytest.raises(InputError, match="policy"):
-        case.trainer(max_epochs=4).fit(case.Line(case.scheduled("linear(to=0)")), train_data(), ckpt_path=path)
+        made_longer(case, path, case.scheduled("linear(to=0)"))
     rates = {}
     for policy in ("keep", "stretch"):
         module = case.Line(case.scheduled("linear(to=0)", policy=policy))
@@ -352,19 +358,11 @@ def test_wrong_without_a_longer_resumed_training_rises_again(case, tmp_path):
         scheduler = lr_scheduler.CosineAnnealingLR(optimizer, module.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    trainer = case.trainer(max_epochs=2)
-    trainer.fit(case.Line(configured), train_data())
-    trainer.save_checkpoint(path)
-    module = case.Line(configured)
-    case.trainer(max_epochs=4).fit(module, train_data(), ckpt_path=path)
-    assert module.rates[0] == pytest.approx(0.0, abs=1e-9)
-    assert module.rates[-1] > 0.09  # at its end it trains at the full rate, and nothing was said
-
-    trainer = case.trainer(max_epochs=2)
-    trainer.fit(case.Line(case.scheduled("cosine(to=0)")), train_data())
-    trainer.save_checkpoint(path)
+    rates = made_longer(case, path, configured)
+    assert rates[0] == pytest.approx(0.0, abs=1e-9)
+    assert rates[-1] > 0.09  # at its end it trains at the full rate, and nothing was said
     with pytest.raises(InputError, match="policy"):
-        case.trainer(max_epochs=4).fit(case.Line(case.scheduled("cosine(to=0)")), train_data(), ckpt_path=path)
+        made_longer(case, path, case.scheduled("cosine(to=0)"))
 
 
 def test_wrong_without_a_plateau_loses_a_report_when_it_is_resumed(case, tmp_path):

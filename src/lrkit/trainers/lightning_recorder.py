@@ -12,7 +12,10 @@ from lrkit.schedules.errors import InputError
 from lrkit.trainers.extras import extra
 from lrkit.trainers.lightning_length import accumulation
 from lrkit.trainers.lightning_metrics import measured, sample_count
+from lrkit.training.files import fresh_name
+from lrkit.training.held_folder import HeldFolder
 from lrkit.training.history import History
+from lrkit.training.record_folder import KEY, RECORDS
 
 with extra("lightning"):
     import lightning
@@ -118,12 +121,17 @@ class Recorder(Callback):
         self._waiting, self._updated, self._step = [], False, trainer.global_step
 
     def _require_room(self) -> None:
-        """Refuse a folder with something in it now, and not when the first epoch has been trained."""
-        if self._folder is None or self._written:
+        """Refuse a folder that can't be written to now, and not when the first epoch has been trained."""
+        if self._folder is None:
             return
         folder = Path(self._folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"the folder {folder} isn't empty; choose another, or give Recorder overwrite=True")
+        if any(folder.glob("*.pt")):
+            raise InputError(f"the folder {folder} has a run with checkpoints, which a record alone can't replace")
+        try:
+            held = HeldFolder(folder, "run", KEY, leftovers=map(fresh_name, RECORDS), overwrite=self._written)
+        except InputError as error:
+            raise InputError(str(error).replace("or overwrite the run in it", "or give overwrite=True")) from None
+        held.release(used=False)
 
     def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._updated = True
