@@ -260,14 +260,20 @@ def test_from_each_checkpoint_that_lightning_saves(case, tmp_path, schedule, opt
         assert fit(ckpt_path=tmp_path / f"step={step}.ckpt") == (weights, rates[step:])
 
 
+def made_longer(case, path, configured):
+    """Rates of the second half of a training that was planned for the first alone."""
+    trainer = case.trainer(max_epochs=2)
+    trainer.fit(case.Line(configured), train_data())
+    trainer.save_checkpoint(path)
+    module = case.Line(configured)
+    case.trainer(max_epochs=4).fit(module, train_data(), ckpt_path=path)
+    return module.rates
+
+
 def test_another_length_needs_a_policy(case, tmp_path):
     path = tmp_path / "one.ckpt"
-    first = case.Line(case.scheduled("linear(to=0)"))
-    trainer = case.trainer(max_epochs=2)
-    trainer.fit(first, train_data())
-    trainer.save_checkpoint(path)
     with pytest.raises(InputError, match="policy"):
-        case.trainer(max_epochs=4).fit(case.Line(case.scheduled("linear(to=0)")), train_data(), ckpt_path=path)
+        made_longer(case, path, case.scheduled("linear(to=0)"))
     rates = {}
     for policy in ("keep", "stretch"):
         module = case.Line(case.scheduled("linear(to=0)", policy=policy))
@@ -352,19 +358,11 @@ def test_wrong_without_a_longer_resumed_training_rises_again(case, tmp_path):
         scheduler = lr_scheduler.CosineAnnealingLR(optimizer, module.trainer.estimated_stepping_batches)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    trainer = case.trainer(max_epochs=2)
-    trainer.fit(case.Line(configured), train_data())
-    trainer.save_checkpoint(path)
-    module = case.Line(configured)
-    case.trainer(max_epochs=4).fit(module, train_data(), ckpt_path=path)
-    assert module.rates[0] == pytest.approx(0.0, abs=1e-9)
-    assert module.rates[-1] > 0.09  # at its end it trains at the full rate, and nothing was said
-
-    trainer = case.trainer(max_epochs=2)
-    trainer.fit(case.Line(case.scheduled("cosine(to=0)")), train_data())
-    trainer.save_checkpoint(path)
+    rates = made_longer(case, path, configured)
+    assert rates[0] == pytest.approx(0.0, abs=1e-9)
+    assert rates[-1] > 0.09  # at its end it trains at the full rate, and nothing was said
     with pytest.raises(InputError, match="policy"):
-        case.trainer(max_epochs=4).fit(case.Line(case.scheduled("cosine(to=0)")), train_data(), ckpt_path=path)
+        made_longer(case, path, case.scheduled("cosine(to=0)"))
 
 
 def test_wrong_without_a_plateau_loses_a_report_when_it_is_resumed(case, tmp_path):
@@ -429,3 +427,136 @@ def test_wrong_without_manual_optimization_never_steps(case):
     module = case.Manual(case.scheduled("linear(to=0)"))
     case.trainer().fit(module, train_data())
     assert module.rates == pytest.approx(expected("linear(to=0)", 15))
+
+
+# --- several metrics, fits, optimizers ------------------------------------------------------------
+
+
+class Measures:
+    """A validation with a second metric, that rises as the loss falls."""
+
+    def validation_step(self, batch, batch_idx):
+        loss = torch.nn.functional.mse_loss(self.layer(batch[0]), batch[1])
+        self.log_dict({"val_loss": loss, "val_acc": -loss})
+
+
+def test_a_controller_takes_the_metric_that_it_names(case):
+    line = type("Line", (Measures, case.Line), {})
+
+    def best(schedule, valid=True, **options):
+        trainer = case.trainer()
+        trainer.fit(line(case.scheduled(schedule, **options)), train_data(), valid_data())
+        states = trainer.lr_scheduler_configs[0].scheduler.state_dict()["controllers"]
+        return [state["best"] for state in states.values()]
+
+    [loss] = best("plateau()", monitor="val_loss")
+    named = "plateau(metric=val_acc, mode=max)"
+    assert best(named) == best(named, monitor="val_loss") == [-loss]
+    assert best(f"lr: plateau(); weight_decay: {named}", monitor="val_loss") == [loss, -loss]
+    [trained, validated] = best("lr: plateau(metric=train_loss); weight_decay: plateau(metric=val_loss)")
+    assert trained != validated == loss
+    with pytest.raises(InputError, match=r"metric.*'val_f1'.*val_loss"):
+        best("warmup(2) >> plateau(metric=val_f1)")
+
+
+def test_a_controller_that_is_never_told_is_said(case):
+    module = case.Line(case.scheduled("plateau()", monitor="val_loss"))
+    with pytest.warns(UserWarning, match=r"'plateau\(\)' was told nothing in the whole training: 'val_loss'"):
+        case.trainer(check_val_every_n_epoch=5).fit(module, train_data(), valid_data())
+
+
+@pytest.mark.parametrize(("first", "longer"), [({"max_epochs": 2}, 4), ({"max_epochs": -1, "max_steps": 10}, 20)])
+def test_a_second_fit_is_over_what_is_left(case, first, longer):
+    trainer = case.trainer(**first)
+    trainer.fit(case.Line(case.scheduled("linear(to=0)")), train_data())
+    if "max_steps" in first:
+        trainer.fit_loop.epoch_loop.max_steps = longer
+    else:
+        trainer.fit_loop.max_epochs = longer
+    module = case.Line(case.scheduled("linear(to=0)"))
+    trainer.fit(module, train_data())
+    assert module.rates == pytest.approx(expected("linear(to=0)", 10))
+    trainer.fit(module, train_data())  # nothing is left
+
+
+def two_optimizers(case, **options):
+    class Two(case.pl.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.automatic_optimization = False
+            self.one, self.two = torch.nn.Linear(1, 1), torch.nn.Linear(1, 1)
+
+        def training_step(self, batch, batch_idx):
+            for optimizer, layer in zip(self.optimizers(), (self.one, self.two), strict=True):
+                loss = torch.nn.functional.mse_loss(layer(batch[0]), batch[1])
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                optimizer.step()
+            return loss
+
+        def configure_optimizers(self):
+            optimizers = [torch.optim.SGD(each.parameters(), lr=0.1) for each in (self.one, self.two)]
+            return [case.configure(self, each, "linear(to=0)", **options) for each in optimizers]
+
+    return Two()
+
+
+def test_two_optimizers_have_a_schedule_each(case):
+    trainer = case.trainer()
+    trainer.fit(two_optimizers(case), train_data())
+    schedulers = [each.scheduler for each in trainer.lr_scheduler_configs]
+    assert [(each.horizon.steps, each.steps) for each in schedulers] == [(15, 15)] * 2
+    with pytest.raises(InputError, match="max_steps counts the updates of all optimizers together"):
+        case.trainer(max_steps=20).fit(two_optimizers(case), train_data())
+    trainer = case.trainer(max_steps=20)
+    trainer.fit(two_optimizers(case, steps=10), train_data())
+    assert [each.scheduler.get_last_lr() for each in trainer.lr_scheduler_configs] == [[0.0], [0.0]]
+
+
+@pytest.mark.parametrize("schedule", ["warmup(10%) >> cosine(to=0)", "warmup(2000) >> cosine(to=0)"])
+def test_a_trial_of_one_batch_has_room_for_every_plan(case, schedule):
+    module = case.Line(case.scheduled(schedule))
+    case.trainer(case.Recorder(), fast_dev_run=True).fit(module, train_data(), valid_data())
+    assert len(module.rates) == 1
+
+
+def test_after_an_exception_nothing_is_left_behind(case):
+    class Broken(case.pl.Callback):
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 7:
+                trainer.callbacks.remove(self)
+                raise BrokenOffError
+
+    recorder = case.Recorder()
+    trainer = case.trainer(recorder, Broken())
+    module = case.Line(case.scheduled("plateau(smoothing=0.5)", monitor="val_loss"))
+    with pytest.raises(BrokenOffError):
+        trainer.fit(module, train_data(), valid_data())
+    hooks = trainer.optimizers[0]._optimizer_step_post_hooks if trainer.optimizers else {}
+    assert len(hooks) <= 1  # the scheduler's
+    trainer.fit(module, train_data(), valid_data())
+    [state] = trainer.lr_scheduler_configs[0].scheduler.state_dict()["controllers"].values()
+    assert state["reports"] == 2
+    other = case.Line(lambda module, optimizer: optimizer)  # which measures no such thing
+    other.validation_step = lambda batch, batch_idx: None
+    trainer.fit_loop.max_epochs = 4
+    trainer.fit(other, train_data(), valid_data())
+
+
+def test_epochs_that_differ_have_no_length(case):
+    grows = case.pl.callbacks.GradientAccumulationScheduler({0: 1, 1: 2})
+    module = case.Line(case.scheduled("linear(to=0)"))
+    trainer = case.trainer(grows, max_epochs=-1, max_steps=14)
+    trainer.fit(module, train_data())
+    horizon = trainer.lr_scheduler_configs[0].scheduler.horizon
+    assert (horizon.steps, horizon.epoch_steps) == (14, None)
+
+
+def test_without_a_length_or_a_trainer(case):
+    plan = "warmup(5) >> constant()"
+    module = case.Line(case.scheduled(plan))
+    case.trainer(case.EndAt(7), max_epochs=-1).fit(module, train_data())
+    assert module.rates == pytest.approx(expected(plan, 7))
+    assert case.Line(case.scheduled("linear(to=0)", steps=5)).configure_optimizers()["lr_scheduler"]
+    with pytest.raises(InputError, match="the module has no trainer yet"):
+        case.Line(case.scheduled("linear(to=0)")).configure_optimizers()

@@ -227,6 +227,114 @@ def test_there_is_no_history_before_training(case):
         case.trainer(case.Recorder(optimizer=3)).fit(case.Line(case.scheduled(WAVE)), train_data())
 
 
+def test_another_training_begins_another_history(case, tmp_path):
+    path = tmp_path / "one.ckpt"
+    first = case.trainer(case.Recorder(), max_epochs=2)
+    first.fit(case.Line(case.scheduled(WAVE)), train_data(), valid_data())
+    first.save_checkpoint(path)
+    recorder = case.Recorder(tmp_path / "mine")
+    module, trainer = case.Line(case.scheduled(WAVE)), case.trainer(recorder, max_epochs=2)
+    trainer.validate(module, valid_data(), ckpt_path=path, verbose=False)  # which loads the state of callbacks too
+    trainer.fit(module, train_data(), valid_data())
+    assert len(recorder.history().losses) == 10
+    trainer.fit_loop.max_epochs = 3
+    with pytest.raises(InputError, match=r"isn't empty; choose another, or give overwrite=True"):
+        trainer.fit(module, train_data(), valid_data())
+    again = case.Recorder(tmp_path / "mine", overwrite=True)
+    with pytest.raises(BrokenOffError):
+        case.trainer(again, case.StopAt(path, "on_train_batch_end", lambda trainer: True)).fit(module, train_data())
+    assert len(lrkit.RunFolder.load(tmp_path / "mine").losses) == 10  # what broke off at once has replaced nothing
+
+
+def test_validations_within_an_epoch(case):
+    recorder = case.Recorder()
+    trainer = case.trainer(recorder, val_check_interval=2)
+    trainer.fit(case.Line(case.scheduled(WAVE)), train_data(), valid_data())
+    losses = [each.valid_loss for each in recorder.history().epochs]
+    assert len(losses) == 3
+    assert None not in losses
+    assert losses[-1] == trainer.callback_metrics["val_loss"].item()
+
+
+@pytest.mark.filterwarnings("ignore:.*training_step. returned .None.")
+def test_a_batch_without_a_loss(case):
+    class Silent(case.Line):
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            return None if batch_idx == 1 else loss
+
+    recorder = case.Recorder()
+    module = Silent(case.scheduled(WAVE))
+    case.trainer(recorder, max_epochs=1).fit(module, train_data())
+    assert recorder.history().losses.tolist() == pytest.approx([module.losses[i] for i in (0, 2, 3, 4)])
+    assert recorder.history().lr.tolist() == [module.rates[i] for i in (0, 2, 3, 4)]
+    recorder, module = case.Recorder(), Silent(case.scheduled("linear(to=0)"))
+    case.trainer(recorder, max_epochs=1, accumulate_grad_batches=2).fit(module, train_data())
+    a, _, c, d, e = module.losses
+    assert recorder.history().losses.tolist() == pytest.approx([a, (c + d) / 2, e])
+    assert recorder.history().lr.tolist() == module.rates
+
+
+def test_a_checkpoint_of_a_callback_before_it_has_the_update(case, tmp_path):
+    class Plain(case.pl.Callback):  # those that are for checkpoints are moved to the end
+        def on_train_batch_end(self, trainer, *_):
+            if trainer.global_step == 7:
+                trainer.save_checkpoint(tmp_path / "one.ckpt")
+                raise BrokenOffError
+
+    with pytest.raises(BrokenOffError):
+        case.trainer(Plain(), case.Recorder()).fit(case.Line(case.scheduled(WAVE)), Resumable())
+    recorder = case.Recorder()
+    case.trainer(recorder).fit(case.Line(case.scheduled(WAVE)), Resumable(), ckpt_path=tmp_path / "one.ckpt")
+    assert len(recorder.history().losses) == 15
+
+
+def test_two_optimizers_are_recorded_by_two(case, tmp_path):
+    class Two(case.Manual):
+        def training_step(self, batch, batch_idx):
+            loss = torch.nn.functional.mse_loss(self.layer(batch[0]), batch[1])
+            self.manual_backward(loss)
+            for optimizer in self.optimizers():
+                optimizer.step()
+                optimizer.zero_grad()
+            return loss
+
+        def configure_optimizers(self):
+            rates = zip(self.layer.parameters(), (0.1, 0.2), strict=True)
+            return [case.configure(self, torch.optim.SGD([each], lr=lr), WAVE) for each, lr in rates]
+
+    def fit(*callbacks, **resumed):
+        recorders = [case.Recorder(optimizer=0), case.Recorder(optimizer=1)]
+        case.trainer(*recorders, *callbacks).fit(Two(case.scheduled(WAVE)), train_data(), **resumed)
+        return [each.history() for each in recorders]
+
+    one, two = fit()
+    assert two.lr.tolist() == pytest.approx((2 * one.lr).tolist())
+    path = tmp_path / "one.ckpt"
+    with pytest.raises(BrokenOffError):
+        fit(case.StopAt(path, "on_train_epoch_end", lambda trainer: trainer.current_epoch == 1))
+    assert fit(ckpt_path=path) == [one, two]
+
+
+def test_an_accumulation_by_epochs_is_that_of_finder_and_record(case):
+    grows = case.pl.callbacks.GradientAccumulationScheduler
+    finder, recorder = case.Finder(**QUICK), case.Recorder()
+    fitted(case, case.Line(case.scheduled(WAVE)), grows({0: 4}), finder, recorder)
+    other = case.Finder(**QUICK)
+    fitted(case, case.Line(case.scheduled(WAVE)), other, accumulate_grad_batches=4)
+    assert finder.finding == other.finding
+    assert recorder.history().made["accumulate"] == 4
+
+
+def test_a_step_that_needs_its_trainer_is_said(case):
+    class Asks(case.Line):
+        def training_step(self, batch, batch_idx):
+            return super().training_step(batch, batch_idx) + 0 * self.trainer.global_step
+
+    with pytest.raises(InputError, match=r"needs its trainer.*forward="):
+        fitted(case, Asks(case.scheduled(WAVE)), case.Finder(**QUICK))
+
+
 # --- schedule-free weights ------------------------------------------------------------------------
 
 

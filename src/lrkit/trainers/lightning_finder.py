@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import CyclicLR, LRScheduler, OneCycleLR
 from lrkit.analysis.finder import find
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.trainers.extras import extra
+from lrkit.trainers.lightning_length import accumulation
 from lrkit.training.hyper import place, read, write
 from lrkit.training.scheduler import Scheduler, scheduler_of
 
@@ -86,7 +87,7 @@ class Finder(Callback):
                 optimizer,
                 _loader_of(trainer),
                 forward=forward,
-                accumulate=trainer.accumulate_grad_batches,
+                accumulate=accumulation(trainer, trainer.current_epoch),
                 clip_norm=trainer.gradient_clip_val,
                 **self._options,
             )
@@ -128,7 +129,14 @@ def _training_step(module: LightningModule) -> Callable[[Any, Any], Any]:
 
     def step(copied: Any, batch: Any) -> Any:
         copied.__dict__.update(log=_ignore, log_dict=_ignore)
-        return copied.training_step(batch, 0) if len(names) > 1 else copied.training_step(batch)
+        try:
+            return copied.training_step(batch, 0) if len(names) > 1 else copied.training_step(batch)
+        except (RuntimeError, AttributeError) as error:  # the second from what is asked of None
+            if getattr(copied, "_trainer", None) is None and "rainer" in str(error):
+                raise InputError(
+                    "training_step needs its trainer, which copies don't have: give Finder forward="
+                ) from error
+            raise
 
     return step
 

@@ -4,13 +4,18 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 import lrkit.training.recorder as recorders
 from lrkit.schedules.errors import InputError
 from lrkit.trainers.extras import extra
+from lrkit.trainers.lightning_length import accumulation
 from lrkit.trainers.lightning_metrics import measured, sample_count
+from lrkit.training.files import fresh_name
+from lrkit.training.held_folder import HeldFolder
 from lrkit.training.history import History
+from lrkit.training.record_folder import KEY, RECORDS
 
 with extra("lightning"):
     import lightning
@@ -25,8 +30,8 @@ class Recorder(Callback):
     """Records a training as the `History` that `lrkit.run` leaves: rates and losses of every update, epochs, metrics.
 
     Its state is in Lightning's checkpoints, so a resumed run has the whole history. The loss is that which
-    `training_step` returns, and stays on its device until the epoch ends. An epoch is closed after the validation at
-    its end; those within it are not recorded. Metrics are those that validation logs.
+    `training_step` returns, and stays on its device until the epoch ends; what is made of a batch without one isn't
+    recorded. An epoch is closed after the validation at its end. Metrics are those that its last validation has logged.
 
     Args:
         folder: is written after every epoch, for `lrkit.RunFolder.load` and `lrkit report`; None for none.
@@ -36,7 +41,7 @@ class Recorder(Callback):
             "validation_loss".
         optimizer: which one is recorded where the module has several; where `training_step` makes several of its
             updates, the last of them.
-        overwrite: replace the record that is in the folder.
+        overwrite: replace the record that is in the folder, when the first epoch ends.
 
     >>> from lightning.pytorch import Trainer
     >>> recorder = Recorder()
@@ -61,6 +66,8 @@ class Recorder(Callback):
         self._waiting: list[tuple[Tensor, int]] = []  # losses of the update under way
         self._updated = False
         self._step = 0
+        self._metrics: dict[str, float] = {}  # of the epoch's last validation
+        self._written = False
 
     def history(self) -> History:
         """The history of the epochs that have ended.
@@ -74,8 +81,18 @@ class Recorder(Callback):
 
     # --- hooks ------------------------------------------------------------------------------------
 
+    def on_fit_start(self, trainer: Any, pl_module: LightningModule) -> None:
+        """Be the first of the callbacks, so that what others save has the update that was just made."""
+        trainer.callbacks = [self, *(each for each in trainer.callbacks if each is not self)]
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Begin to record, or go on."""
+        self._close()  # what a training before has left
+        loaded, self._loaded = self._loaded or {}, None
+        resumed = loaded.get("recorder") if trainer.ckpt_path is not None else None
+        self._written = self._overwrite or resumed is not None
+        if trainer.is_global_zero:
+            self._require_room()
         optimizers = trainer.optimizers
         if not 0 <= self._index < len(optimizers):
             raise InputError(f"optimizer must be at least 0 and less than {len(optimizers)}, not {self._index}")
@@ -92,26 +109,42 @@ class Recorder(Callback):
             made={
                 "epochs": epochs,
                 "batch_size": getattr(loader, "batch_size", None),
-                "accumulate": trainer.accumulate_grad_batches,
+                "accumulate": accumulation(trainer, trainer.current_epoch),
                 "precision": str(trainer.precision),
             },
         )
-        resumed, self._loaded = self._loaded, None
+        self._metrics = {}
         if resumed is not None:
-            made = {**resumed["recorder"]["made"], "epochs": epochs}  # it may have become longer
-            self._recorder.load_state_dict({**resumed["recorder"], "made": made})
+            made = {**resumed["made"], "epochs": epochs}  # it may have become longer
+            self._recorder.load_state_dict({**resumed, "made": made})
+            self._metrics = dict(loaded.get("metrics", {}))
         self._waiting, self._updated, self._step = [], False, trainer.global_step
-        self._save(trainer, overwrite=self._overwrite or resumed is not None)
+
+    def _require_room(self) -> None:
+        """Refuse a folder that can't be written to now, and not when the first epoch has been trained."""
+        if self._folder is None:
+            return
+        folder = Path(self._folder)
+        if any(folder.glob("*.pt")):
+            raise InputError(f"the folder {folder} has a run with checkpoints, which a record alone can't replace")
+        try:
+            held = HeldFolder(folder, "run", KEY, leftovers=map(fresh_name, RECORDS), overwrite=self._written)
+        except InputError as error:
+            raise InputError(str(error).replace("or overwrite the run in it", "or give overwrite=True")) from None
+        held.release(used=False)
 
     def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._updated = True
-        self._tell()
 
     def _tell(self) -> None:
+        """Tell the losses of an update as one, since with the first that is told it is complete."""
         assert self._recorder is not None
-        for loss, samples in self._waiting:
-            self._recorder.loss(loss, samples)
-        self._waiting = []
+        waiting, self._waiting = self._waiting, []
+        if len(waiting) == 1:
+            self._recorder.loss(*waiting[0])
+        elif waiting:
+            samples = sum(count for _, count in waiting)
+            self._recorder.loss(torch.stack([loss * count for loss, count in waiting]).sum() / samples, samples)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -129,41 +162,60 @@ class Recorder(Callback):
         self._updated = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End the epoch where its last batch was trained."""
-        # Before checkpoints are saved, which so have the whole epoch.
-        if trainer.state.fn == "fit" and not trainer.sanity_checking and trainer.is_last_batch:
-            self._end_epoch(trainer, {name: float(value) for name, value in measured(trainer).items()})
+        """Note what was measured, and end the epoch where its last batch was trained."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self._metrics = {name: float(value) for name, value in measured(trainer).items()}
+        if trainer.is_last_batch:  # before checkpoints are saved, which so have the whole epoch
+            self._end_epoch(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """End the epoch where nothing was validated."""
-        self._end_epoch(trainer, {})
+        """End the epoch where nothing was validated at its end."""
+        self._end_epoch(trainer)
 
-    def _end_epoch(self, trainer: Trainer, metrics: dict[str, float]) -> None:
+    def _end_epoch(self, trainer: Trainer) -> None:
+        metrics, self._metrics = self._metrics, {}
         if self._recorder is None or not self._recorder.updates_in_epoch:
             return  # a run that is resumed at the end of an epoch comes by here once more
         names = _VALID_LOSSES if self._valid_loss is None else (self._valid_loss,)
         name = next((each for each in names if each in metrics), None)
         valid_loss = None if name is None else metrics.pop(name)
         self._recorder.epoch(valid_loss, metrics)
-        self._save(trainer, overwrite=True)
+        if self._folder is not None and trainer.is_global_zero:
+            self._recorder.save(self._folder, overwrite=self._written)
+            self._written = True
 
-    def _save(self, trainer: Trainer, *, overwrite: bool) -> None:
-        if self._folder is not None and self._recorder is not None and trainer.is_global_zero:
-            self._recorder.save(self._folder, overwrite=overwrite)
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Leave the optimizer: Lightning doesn't call `teardown` then."""
+        self._loaded = None
+        self._close()
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Leave the optimizer."""
-        if stage == "fit" and self._recorder is not None:
+        """Leave the optimizer, and forget the state that was loaded for something else than training."""
+        self._loaded = None
+        if stage == "fit":
+            self._close()
+
+    def _close(self) -> None:
+        if self._recorder is not None:
             self._recorder.close()
-            if self._hook is not None:
-                self._hook.remove()
-                self._hook = None
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
 
     # --- state ------------------------------------------------------------------------------------
 
+    @property
+    def state_key(self) -> str:
+        """One for each optimizer that is recorded."""
+        name = type(self).__qualname__
+        return name if self._index == 0 else f"{name}, optimizer {self._index}"
+
     def state_dict(self) -> dict[str, Any]:
         """Everything recorded, the epoch under way included."""
-        return {} if self._recorder is None else {"recorder": self._recorder.state_dict()}
+        if self._recorder is None:
+            return {}
+        return {"recorder": self._recorder.state_dict(), "metrics": dict(self._metrics)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Kept until training begins."""

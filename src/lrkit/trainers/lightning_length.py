@@ -1,0 +1,100 @@
+"""How many updates a trainer of Lightning will make."""
+
+import math
+from typing import Any, NamedTuple
+
+from lrkit.schedules.errors import InputError
+from lrkit.trainers.extras import extra
+
+with extra("lightning"):
+    from lightning.fabric.utilities.data import sized_len
+    from lightning.pytorch import Trainer
+
+__all__ = ["Length", "accumulation", "length", "updates"]
+
+_SHARED = (
+    "max_steps counts the updates of all optimizers together in manual optimization; give max_epochs, or give steps"
+)
+
+
+class Length(NamedTuple):
+    """Updates in all, and in an epoch where epochs are alike; and why there is none in all."""
+
+    steps: int | None
+    epoch_steps: int | None
+    why: str = ""
+
+
+def updates(trainer: Trainer) -> tuple[int, int | None]:
+    """Updates that a trainer will make in all, and in an epoch; None for these where epochs differ.
+
+    An epoch's last update may have fewer batches than the others; `limit_train_batches`, `max_steps`, and an
+    accumulation that changes from epoch to epoch are counted. Of a trainer that has trained before, and doesn't go on
+    from a checkpoint, only what is left is counted. In manual optimization it is one update for each batch.
+
+    Raises:
+        InputError: where the trainer has no length.
+    """
+    found = length(trainer)
+    if found.steps is None:
+        raise InputError(found.why)
+    return found.steps, found.epoch_steps
+
+
+def length(trainer: Any) -> Length:
+    """The same, without a complaint where there is no length."""
+    fit, resumed = trainer.fit_loop, trainer.ckpt_path is not None
+    epochs, most, trial = trainer.max_epochs, trainer.max_steps, bool(trainer.fast_dev_run)
+    fit.setup_data()
+    batches = trainer.num_training_batches
+    full = _full_length(fit) if trial else None
+    if resumed:
+        fit._combined_loader = None  # or Lightning wouldn't tell a loader that can go on where it was
+    if not batches:
+        return Length(None, None, "the trainer has no training batches, so there is nothing to schedule")
+    if trial:  # as if nothing were limited: its one or two updates say nothing of the training that is tried
+        each = math.ceil(max(full or 1, batches) / accumulation(trainer, 0))
+        return Length(each, each)
+    before = 0 if resumed else fit.epoch_progress.current.processed
+    end = math.inf if epochs is None or epochs == -1 else max(epochs, before + 1)
+    left = math.inf if most == -1 else max(most - (0 if resumed else trainer.global_step), 1)
+    module: Any = trainer.lightning_module
+    shared = most != -1 and module is not None and not module.automatic_optimization
+    if math.isinf(batches):
+        why = "the training data has no length; give the trainer max_steps or limit_train_batches, or give steps"
+        steps, each_epoch = math.inf, None
+    else:
+        why = "the trainer has no length with max_epochs=-1; give it max_epochs or max_steps, or give steps"
+        steps, each_epoch = _count(trainer, batches, before, end, left)
+    if shared or math.isinf(min(steps, left)):
+        return Length(None, each_epoch, _SHARED if shared else why)
+    return Length(int(min(steps, left)), each_epoch)
+
+
+def _count(trainer: Trainer, batches: float, first: int, end: float, most: float) -> tuple[float, int | None]:
+    """Updates from the first epoch to the end, or until there are enough; and in each where they are alike."""
+    settled = max([first, *(epoch for each in _growing(trainer) for epoch in each.epochs)])  # alike from here on
+    total, sizes, epoch = 0.0, set(), first
+    while epoch < end and total < most:
+        sizes.add(size := math.ceil(batches / accumulation(trainer, epoch)))
+        if epoch >= settled:
+            total += size * (end - epoch)
+            break
+        total, epoch = total + size, epoch + 1
+    return total, sizes.pop() if len(sizes) == 1 else None
+
+
+def accumulation(trainer: Trainer, epoch: int) -> int:
+    """Batches in an update of that epoch."""
+    growing = _growing(trainer)
+    return int(growing[0].get_accumulate_grad_batches(epoch) if growing else trainer.accumulate_grad_batches)
+
+
+def _growing(trainer: Any) -> list[Any]:
+    return [each for each in trainer.callbacks if hasattr(each, "get_accumulate_grad_batches")]
+
+
+def _full_length(fit: Any) -> int | None:
+    """Batches of the loader, whatever limits them."""
+    loaders = [] if fit._combined_loader is None else fit._combined_loader.flattened
+    return max((sized_len(each) or 0 for each in loaders), default=None)
