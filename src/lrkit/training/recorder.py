@@ -1,6 +1,5 @@
 """A recorder: the history of a run that somebody else's loop trains."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,21 +14,12 @@ from lrkit.training.history import History
 from lrkit.training.preparation import surroundings
 from lrkit.training.record import Record
 from lrkit.training.record_folder import save_history
+from lrkit.training.recorder_state import FORMAT, KEY, as_made, checked_state, state_after
 from lrkit.training.scheduler import scheduler_of
 from lrkit.training.wrapping import unwrapped
 
 __all__ = ["Recorder"]
 
-FORMAT = 1
-_PARTS: dict[str, type | tuple[type, ...]] = {  # of a state
-    "made": Mapping,
-    "epochs": list,
-    "lrs": Tensor,
-    "losses": Tensor,
-    "fresh": Tensor,
-    "samples": list,
-    "seconds": (int, float),
-}
 _FLOATS = {float}  # rates that are, stay what they are; tensors are changed in place
 
 
@@ -101,7 +91,7 @@ class Recorder:
                 "epochs": None,
                 **surroundings(place),
                 "trainer": trainer,
-                **_as_made(made or {}),
+                **as_made(made or {}),
             }
         )
         self._hooks = [
@@ -236,7 +226,7 @@ class Recorder:
 
     def state_dict(self) -> dict[str, Any]:
         """Everything recorded, the epoch under way included: plain data and tensors, for a checkpoint."""
-        return {"lrkit_recorder": FORMAT, "made": dict(self._record.made), **self._record.state()}
+        return {KEY: FORMAT, "made": dict(self._record.made), **self._record.state()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where the state was taken.
@@ -245,13 +235,7 @@ class Recorder:
             InputError: for what isn't the state of a recorder, or of a newer format, or of an optimizer with another
                 number of param groups; then nothing has changed.
         """
-        if not isinstance(state, Mapping) or not isinstance(state.get("lrkit_recorder"), int):
-            raise InputError(f"this is not the state of a recorder: {shown(state)}")
-        if state["lrkit_recorder"] > FORMAT:
-            raise InputError(
-                f"this recorder's state has format {state['lrkit_recorder']}, this lrkit reads up to {FORMAT}"
-            )
-        whole = self._checked(dict(state))
+        whole = checked_state(state, self._groups)
         try:
             self._record.restore(whole, torch.device(self._record.made["device"]))
         except TypeError as error:
@@ -259,48 +243,9 @@ class Recorder:
         self._record.made.update(whole["made"])
         self._pending, self._lrs, self._described = [], None, False
 
-    def _checked(self, state: dict[str, Any]) -> dict[str, Any]:
-        """A state whose parts are there and fit each other and the optimizer."""
-        for name, kind in _PARTS.items():
-            if not isinstance(state.get(name), kind):
-                raise InputError(f"this recorder's state is damaged: its {name} are {shown(state.get(name))}")
-        lrs, updates = state["lrs"], len(state["losses"]) + len(state["fresh"])
-        if not len(lrs) == updates or len(state["samples"]) != len(state["fresh"]):
-            raise InputError(f"this recorder's state is damaged: it has rates of {len(lrs)} updates out of {updates}")
-        if updates and (lrs.ndim != 2 or lrs.shape[1] != self._groups):
-            here = lrs.shape[1] if lrs.ndim == 2 else 0
-            raise InputError(f"this recorder's state is of {here} param groups, and the optimizer has {self._groups}")
-        return {**state, "made": _as_made(state["made"])}
-
     def resume(self, history: History) -> None:
         """Go on after the epochs of a history, such as one that `RunFolder.load` has read."""
-        self.load_state_dict(
-            {
-                "lrkit_recorder": FORMAT,
-                "made": dict(history.made),
-                "epochs": [vars(each) for each in history.epochs],
-                "lrs": torch.from_numpy(history.lrs.copy()),
-                "losses": torch.from_numpy(history.losses.copy()),
-                "fresh": torch.zeros(0),
-                "samples": [],
-                "seconds": 0.0,
-            }
-        )
-
-
-def _as_made(made: Mapping[str, Any]) -> dict[str, Any]:
-    """What is to be recorded of how a run was made, as it can be written."""
-    given: object = made
-    if not isinstance(given, Mapping):
-        raise InputTypeError(f"made must be a mapping of what JSON can hold, not {shown(given)}")
-    for name, value in made.items():
-        try:
-            json.dumps({name: value})
-        except (TypeError, ValueError):
-            raise InputTypeError(
-                f"made must hold what JSON can hold, and its {shown(name)} is {shown(value)}"
-            ) from None
-    return dict(made)
+        self.load_state_dict(state_after(history))
 
 
 def _as_loss(loss: Any) -> Tensor:
