@@ -32,7 +32,7 @@ def expected(text, steps, base=0.1, **sizes):
 
 
 @pytest.mark.parametrize(
-    "name", ["lightning", "lightning_finder", "lightning_metrics", "lightning_recorder", "lightning_weights"]
+    "name", [f"lightning{part}" for part in ("", "_finder", "_metrics", "_recorder", "_reports", "_weights")]
 )
 def test_examples_in_docstrings(name):
     found = doctest.testmod(importlib.import_module(f"lrkit.trainers.{name}"), optionflags=doctest.ELLIPSIS)

@@ -335,6 +335,15 @@ def test_a_step_that_needs_its_trainer_is_said(case):
         fitted(case, Asks(case.scheduled(WAVE)), case.Finder(**QUICK))
 
 
+def test_bfloat16(case):
+    finder, recorder, module = case.Finder(**QUICK), case.Recorder(), case.Line(case.scheduled(WAVE))
+    fitted(case, module, finder, recorder, precision="bf16-mixed")
+    assert max(module.rates) == pytest.approx(finder.finding.suggestion)
+    history = recorder.history()
+    assert history.lr.tolist() == module.rates
+    assert history.made["precision"] == "bf16-mixed"
+
+
 # --- schedule-free weights ------------------------------------------------------------------------
 
 

@@ -71,6 +71,7 @@ class Reports(Callback):
     def __init__(self) -> None:
         self._reports: list[_Report] = []
         self._validated = False
+        self._whole = False  # whether an epoch was trained to its end
         self.ended = False
 
     def add(self, scheduler: Scheduler, asked: set[str], monitor: str | None) -> None:
@@ -96,6 +97,7 @@ class Reports(Callback):
         # What is resumed at the end of an epoch comes by here once more, without that epoch's metrics.
         if self.ended or trainer.fit_loop.restarting:
             return
+        self._whole = self._whole or trainer.is_last_batch
         found: dict[str, Any] = dict(trainer.callback_metrics)
         for each in self._reports:
             if names := each.names - each.of_validation:
@@ -105,7 +107,7 @@ class Reports(Callback):
 
     def on_train_end(self, trainer: Any, pl_module: LightningModule) -> None:
         """Say where nothing was reported at all."""
-        if self.ended or trainer.ckpt_path is not None or trainer.fast_dev_run:
+        if self.ended or not self._whole or trainer.ckpt_path is not None or trainer.fast_dev_run:
             return
         for each in self._reports:
             if not each.told:
