@@ -307,6 +307,31 @@ def test_unknown_schedules_are_called_after_their_records(lrkit, tmp_path):
     assert "lrkit report fast slow --name one --name one" in page
 
 
+def test_runs_without_a_seed_are_paired_with_the_seeds_there_are(lrkit, tmp_path):
+    from lrkit import save_history
+
+    for name, seeds, text in (("a", (1, 4), "constant()"), ("b", (None, None), "linear(to=0)")):
+        for place, seed in enumerate(seeds):
+            found = history(text, 0.1, place, 0.5)
+            made = {key: value for key, value in found.made.items() if key != "seed"}
+            made |= {} if seed is None else {"seed": seed}
+            save_history(dataclasses.replace(found, made=made), tmp_path / f"{name}{place}")
+    names = [part for name in "aabb" for part in ("--name", name)]
+    found = reported(lrkit, "a0", "a1", "b0", "b1", *names, "--reference", "a")
+    [b] = [each for each in found["schedules"] if each["name"] == "b"]
+    assert b["difference"]["n"] == 2
+    assert "2 of 4 runs have no seed on record: runs without a seed are paired in the order given" in found["notes"][0]
+
+
+def test_runs_that_share_no_seed_are_said_not_to_be_compared(lrkit, tmp_path):
+    from lrkit import save_history
+
+    for name, seed in (("constant()", 1), ("linear(to=0)", 2)):
+        save_history(history(name, 0.1, seed, 0.5), tmp_path / f"run{seed}")
+    found = reported(lrkit, "run1", "run2", "--reference", "constant()")
+    assert "linear(to=0) and constant() have no seed in common, so no difference can be told." in found["verdict"]
+
+
 def test_one_run_alone_has_a_page(lrkit, tmp_path):
     table(tmp_path / "log.csv", "step,loss,lr", *[f"{step},{1 / (step + 1)},0.1" for step in range(20)])
     status, out, _ = lrkit("report", "log.csv")

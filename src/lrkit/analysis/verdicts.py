@@ -34,6 +34,8 @@ def say_verdict(standings: Sequence[Standing], reference: str, measure: Measure)
         sentences.append(f"{names} with {_seeds(alike[0][1].n)}{_needed([found for _, found in alike])}.")
     if same:
         sentences.append(f"{_join([*same, reference])} have the same numbers.")
+    if strangers := _strangers(standings, reference):
+        sentences.append(f"{_join([*strangers, reference])} have no seed in common, so no difference can be told.")
     if sound := [each for each in standings if each.final and not each.diverged]:
         sentences.append(_lead(sound, measure))
     sentences += [
@@ -43,6 +45,14 @@ def say_verdict(standings: Sequence[Standing], reference: str, measure: Measure)
     ]
     sentences += [f"{each.name} came to its end at no rate." for each in standings if not each.n_seeds]
     return sentences
+
+
+def _strangers(standings: Sequence[Standing], reference: str) -> list[str]:
+    """Those that came to their ends as the reference did, with other seeds alone."""
+    whole = [each for each in standings if each.final and not each.diverged]
+    if all(each.name != reference for each in whole):
+        return []
+    return [each.name for each in whole if each.difference is None and each.name != reference]
 
 
 def _better(better: Sequence[tuple[Standing, Difference]], reference: str, measure: Measure) -> str:

@@ -52,7 +52,7 @@ def compare_figure(comparison: Comparison, title: str) -> "Figure":
     figure = Figure(figsize=(11, 7 + 0.22 * len(lines) + 0.35 * max(0, rows - 7)), layout="constrained")
     figure.suptitle("\n".join(lines), fontsize=12, x=0.01, ha="left")
     right: list[Draw] = []
-    if len(curves) > 1:
+    if len(curves) > 1 and any(each.difference or each.diverged or not each.n_seeds for each in comparison.standings):
         right.append(_draw_differences)
     if any(each.tried for each in comparison.standings):
         right.append(_draw_search)
