@@ -332,6 +332,26 @@ def test_runs_that_share_no_seed_are_said_not_to_be_compared(lrkit, tmp_path):
     assert "linear(to=0) and constant() have no seed in common, so no difference can be told." in found["verdict"]
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("import", "log.csv", "--out", "run"),
+            "no training loss that is known by its name; say --loss, one of: lr, odd",
+        ),
+        (("report", "log.csv"), "no training loss that is known by its name; say --loss, one of: lr, odd"),
+        (("import", "epochs.csv", "--out", "run"), "no updates; say --epoch-steps, how many an epoch has"),
+        (("export", "log.csv", "--csv", "new.csv"), "by its name; go through lrkit import, which can be told"),
+    ],
+)
+def test_commands_name_their_own_options(lrkit, tmp_path, arguments, sentence):
+    table(tmp_path / "log.csv", "step,odd,lr", "0,1,0.1", "1,2,0.1")
+    table(tmp_path / "epochs.csv", "epoch,loss,lr", "0,1,0.1", "1,2,0.1")
+    status, _, err = lrkit(*arguments)
+    assert status == 2
+    assert err.endswith(f"{sentence}\n")
+
+
 def test_one_run_alone_has_a_page(lrkit, tmp_path):
     table(tmp_path / "log.csv", "step,loss,lr", *[f"{step},{1 / (step + 1)},0.1" for step in range(20)])
     status, out, _ = lrkit("report", "log.csv")
