@@ -286,7 +286,7 @@ def test_runs_of_one_schedule_and_rate_are_seeds_of_a_candidate(lrkit, tmp_path)
     } == expected
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "comparison.png").exists()
-    assert not any("numbered" in note for note in found["notes"])
+    assert not any("no seed" in note for note in found["notes"])
 
 
 def test_unknown_schedules_are_called_after_their_records(lrkit, tmp_path):

@@ -122,12 +122,20 @@ def say_mean(mean: Mean, measure: Measure) -> str:
     ('0.0812 (0.0799 to 0.0826)', '0.08123')
     >>> say_mean(Mean(0.97462, 0.97368, 0.97556, 5), Measure("accuracy", "max"))
     '97.462 % (97.368 % to 97.556 %)'
+
+    An accuracy's interval is told as far as there are such accuracies.
+
+    >>> say_mean(Mean(0.971, 0.909, 1.033, 2), Measure("accuracy", "max"))
+    '97.1 % (90.9 % to 100.0 %)'
     """
     scale, unit = _unit(measure)
     if mean.low is None or mean.high is None:
         return f"{scale * mean.mean:.4g}{unit}"
     numbers = [scale * each for each in (mean.mean, mean.low, mean.high)]
-    middle, low, high = (each + unit for each in show_digits(numbers, (numbers[2] - numbers[1]) / 2))
+    error = (numbers[2] - numbers[1]) / 2
+    if measure.name == "accuracy":
+        numbers = [min(max(each, 0.0), scale) for each in numbers]
+    middle, low, high = (each + unit for each in show_digits(numbers, error))
     return f"{middle} ({low} to {high})"
 
 
