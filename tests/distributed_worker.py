@@ -89,6 +89,10 @@ def sgd(parameters):
     return torch.optim.SGD(parameters, lr=0.3, momentum=0.9)
 
 
+def gentle(parameters):
+    return torch.optim.SGD(parameters, lr=0.02)
+
+
 def adamw(parameters):
     return torch.optim.AdamW(parameters, lr=0.02, weight_decay=0.5)
 
@@ -99,6 +103,13 @@ def weighted(model, batch):
     weights = 1 + (x[:, 1] > 0).long()
     losses = nn.functional.cross_entropy(model(x), y, reduction="none")
     return (losses * weights).sum() / weights.sum(), weights.sum(), {}
+
+
+def masked(model, batch):
+    """A mean over some rows: at times over none, and then NaN."""
+    x, y = batch
+    few = x[:, 0] > 0.2
+    return nn.functional.cross_entropy(model(x[few]), y[few]), few.sum(), {}
 
 
 def make(**changes):
@@ -129,6 +140,10 @@ EQUAL = {  # like one process with batches of twice the size
     "without validation data": (make(valid=None), "plateau(patience=0, factor=0.5)"),
     "parts that are used rarely and never": (make(model=Rarely, optimizer=adamw), WARM),
     "its own number of samples": (make(loss=None, metrics={}, forward=weighted), WARM),
+    "shares without a sample": (
+        make(loss=None, metrics={}, forward=masked, batch_size=4, valid=(X, Y), valid_batch_size=4, optimizer=gentle),
+        "constant()",
+    ),
     "a controller": (make(epochs=8), "plateau(patience=0, factor=0.5, threshold=0.1)"),
     "early stopping": (
         make(loss=lambda output, target: 0 * output.sum() + 1.0, epochs=9, early_stopping=2),

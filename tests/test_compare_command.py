@@ -22,6 +22,7 @@ from lrkit.output.compare_plot import compare_figure
 from lrkit.output.compare_progress import CompareProgress
 from lrkit.output.compare_table import compare_table
 from lrkit.output.comparison_curves import curves_of
+from lrkit.output.comparison_numbers import say_values
 
 TASK = """
 import torch, lrkit
@@ -484,3 +485,38 @@ def test_a_picture_that_can_not_be_written_costs_only_the_picture(lrkit, task, t
     assert (status, err.count("\n")) == (0, 1)
     assert err.startswith("lrkit: the picture here/comparison.png can't be written: ")
     assert out.splitlines()[-1] == "folder here, report here/report.html"
+
+
+def accuracies(names, epochs, seeds):
+    runs = [
+        Candidate(text, text, 0.1, {seed: history(text, 0.1, seed, 0.1, epochs=epochs, noise=0.1) for seed in seeds})
+        for text in names
+    ]
+    return compare_histories(runs, measure="accuracy")
+
+
+def test_a_single_epoch_has_error_bars_for_its_intervals():
+    axes = compare_figure(accuracies(["constant()", "linear(to=0)"], 1, range(2)), "").axes[0]
+    assert len(axes.containers) == 2
+    bottom, top = axes.get_ylim()
+    for bar in axes.containers:
+        [low, high] = bar.lines[2][0].get_segments()[0][:, 1]
+        assert bottom < low < high < top
+
+
+def test_many_names_stand_beneath_the_curves_and_ticks_are_whole_epochs():
+    names = ["constant()", "linear(to=0)", "cosine(to=0)", "warmup(2) >> linear(to=0)", "warmup(3) >> cosine(to=0)"]
+    figure = compare_figure(accuracies(names, 4, range(3)), "")
+    figure.canvas.draw()
+    above, below = figure.axes[0], figure.axes[2]
+    assert above.get_legend().get_window_extent().y1 < above.get_window_extent().y0
+    assert list(above.get_xticks()) == list(below.get_xticks())
+    assert all(tick == int(tick) for tick in above.get_xticks())
+
+
+def test_intervals_of_accuracies_are_shown_up_to_100_percent():
+    found = accuracies(["constant()", "linear(to=0)"], 4, range(2))
+    assert max(each.final["accuracy"].high for each in found.standings) > 1
+    assert max(each.bands["accuracy"].high.max() for each in curves_of(found)) == 1
+    said = say_values("accuracy", [each.final["accuracy"] for each in found.standings])
+    assert max(float(each.high) for each in said) == 100

@@ -296,6 +296,7 @@ def test_an_error_of_the_first_process_is_said_once_and_ends_the_other(tmp_path)
     [
         (("sweep", "mnist"), "lrkit sweep is for one process, and torchrun started 2: start it without"),
         (("compare", "mnist"), "lrkit compare is for one process, and torchrun started 2: start it without"),
+        (("report", "runs"), "lrkit report is for one process, and torchrun started 2: start it without"),
         (("find", "mnist"), "lrkit find is for one process, and torchrun started 2: start it without"),
         (("train", "mnist", "--lr", "find"), "--lr find is for one process, and torchrun started 2: find a rate with"),
         (("train", "mnist", "--compile"), "--compile is for one process, and torchrun started 2: a run that is"),

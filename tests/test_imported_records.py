@@ -286,7 +286,7 @@ def test_runs_of_one_schedule_and_rate_are_seeds_of_a_candidate(lrkit, tmp_path)
     } == expected
     assert (tmp_path / "report.html").exists()
     assert (tmp_path / "comparison.png").exists()
-    assert not any("numbered" in note for note in found["notes"])
+    assert not any("no seed" in note for note in found["notes"])
 
 
 def test_unknown_schedules_are_called_after_their_records(lrkit, tmp_path):
@@ -305,6 +305,51 @@ def test_unknown_schedules_are_called_after_their_records(lrkit, tmp_path):
     page = (tmp_path / "report.html").read_text()
     assert "Over the updates" in page
     assert "lrkit report fast slow --name one --name one" in page
+
+
+def test_runs_without_a_seed_are_paired_with_the_seeds_there_are(lrkit, tmp_path):
+    from lrkit import save_history
+
+    for name, seeds, text in (("a", (1, 4), "constant()"), ("b", (None, None), "linear(to=0)")):
+        for place, seed in enumerate(seeds):
+            found = history(text, 0.1, place, 0.5)
+            made = {key: value for key, value in found.made.items() if key != "seed"}
+            made |= {} if seed is None else {"seed": seed}
+            save_history(dataclasses.replace(found, made=made), tmp_path / f"{name}{place}")
+    names = [part for name in "aabb" for part in ("--name", name)]
+    found = reported(lrkit, "a0", "a1", "b0", "b1", *names, "--reference", "a")
+    [b] = [each for each in found["schedules"] if each["name"] == "b"]
+    assert b["difference"]["n"] == 2
+    assert "2 of 4 runs have no seed on record: runs without a seed are paired in the order given" in found["notes"][0]
+
+
+def test_runs_that_share_no_seed_are_said_not_to_be_compared(lrkit, tmp_path):
+    from lrkit import save_history
+
+    for name, seed in (("constant()", 1), ("linear(to=0)", 2)):
+        save_history(history(name, 0.1, seed, 0.5), tmp_path / f"run{seed}")
+    found = reported(lrkit, "run1", "run2", "--reference", "constant()")
+    assert "linear(to=0) and constant() have no seed in common, so no difference can be told." in found["verdict"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ("import", "log.csv", "--out", "run"),
+            "no training loss that is known by its name; say --loss, one of: lr, odd",
+        ),
+        (("report", "log.csv"), "no training loss that is known by its name; say --loss, one of: lr, odd"),
+        (("import", "epochs.csv", "--out", "run"), "no updates; say --epoch-steps, how many an epoch has"),
+        (("export", "log.csv", "--csv", "new.csv"), "by its name; go through lrkit import, which can be told"),
+    ],
+)
+def test_commands_name_their_own_options(lrkit, tmp_path, arguments, sentence):
+    table(tmp_path / "log.csv", "step,odd,lr", "0,1,0.1", "1,2,0.1")
+    table(tmp_path / "epochs.csv", "epoch,loss,lr", "0,1,0.1", "1,2,0.1")
+    status, _, err = lrkit(*arguments)
+    assert status == 2
+    assert err.endswith(f"{sentence}\n")
 
 
 def test_one_run_alone_has_a_page(lrkit, tmp_path):

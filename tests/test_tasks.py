@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import IterableDataset
 
 import lrkit as package
 from lrkit import InputError, InputTypeError, RunFolder
@@ -431,6 +432,47 @@ def test_the_number_of_samples_is_whole_and_positive(value):
     with pytest.raises((InputError, InputTypeError), match=COUNT) as caught:
         package.run(_counting(value), "linear()")
     assert caught.value.__notes__ == ["lrkit: in a batch, given batch (float32 (16, 6), int64 (16,) from 0 to 1)"]
+
+
+class Rows(IterableDataset):
+    """Of tensors, in their order."""
+
+    def __init__(self, *tensors):
+        self.tensors = tensors
+
+    def __iter__(self):
+        yield from zip(*self.tensors, strict=True)
+
+
+def test_a_batch_without_samples_counts_as_nothing_in_an_update():
+    """The mean loss over it is NaN; every other batch has no row with a weight, and so does one of the validation."""
+    x, y = torch.randn(32, 6, generator=torch.Generator().manual_seed(0)), torch.arange(32) % 2
+    weight = torch.tensor([1, 1, 0, 0] * 8).bool()
+
+    def forward(model, batch):
+        rows, target, used = batch
+        loss = nn.functional.cross_entropy(model(rows[used]), target[used])
+        return loss, used.sum(), {"again": loss.detach()}
+
+    kept = [each[weight] for each in (x, y, weight)]
+    ordered = {
+        "loss": None,
+        "metrics": {},
+        "forward": forward,
+        "epochs": None,
+        "steps": 16,
+        "model": lambda: nn.Linear(6, 2),
+    }
+    found = package.run(
+        make(**ordered, train=Rows(x, y, weight), valid=(x, y, weight), batch_size=2, accumulate=2, valid_batch_size=2),
+        "constant()",
+    )
+    truth = package.run(make(**ordered, train=Rows(*kept), valid=tuple(kept), batch_size=2), "constant()")
+    assert np.allclose(found.losses, truth.losses)
+    assert found.epochs[-1].valid_loss == pytest.approx(truth.epochs[-1].valid_loss)
+    assert found.epochs[-1].metrics == pytest.approx(truth.epochs[-1].metrics)
+    with pytest.raises(InputError, match="must be at least 1 in one of the batches of an update, and is 0 in all"):
+        package.run(make(**ordered, train=Rows(x, y, weight & False), batch_size=2, accumulate=2), "constant()")
 
 
 def test_the_number_of_samples_may_be_in_a_tensor():

@@ -1,5 +1,6 @@
 """TensorBoard's events: those of others read, lrkit's own written, with its real reader and writer."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 import lrkit
 from lrkit import InputError
 from record_cases import EPOCHS, STEPS, X, Y, task, train
+
+MEASURED = ("metrics", "test_metrics")
 
 
 @pytest.fixture
@@ -158,6 +161,47 @@ def test_what_lrkit_wrote_is_read_again(tmp_path):
     times = [event.wall_time for event in scalars(tmp_path)["train/loss"]]
     assert times == sorted(times)
     assert times[-1] - times[0] == pytest.approx(sum(each.seconds for each in truth.epochs), rel=0.2)
+
+
+def single(value):
+    return None if value is None else float(np.float32(value))
+
+
+@pytest.mark.parametrize("with_valid", [True, False])
+def test_what_lrkit_wrote_is_read_by_its_tags_without_a_guess(tmp_path, with_valid):
+    """Names that a guess would change or leave out, an uneven last batch, and test data without validation."""
+    names = ("acc", "F1", "top/1", "box_loss", "time", "seconds_per_step", "epoch", "step")
+    lrs = np.linspace(0.3, 0.1, 18).reshape(9, 2)
+    losses = np.linspace(1, 2, 9, dtype=np.float32)
+    epochs = tuple(
+        lrkit.EpochRecord(
+            number + 1,
+            end,
+            1.1 + number / 3,
+            number / 7 if with_valid else None,
+            {name: place + number / 3 for place, name in enumerate(names)} if with_valid else {},
+            float(np.float32(lrs[end - 1, 0])),
+            0.5,
+            number / 11,
+            {name: place + number / 13 for place, name in enumerate(names)},
+        )
+        for number, end in enumerate((3, 6, 8, 9))
+    )
+    lrkit.write_tensorboard(lrkit.History(epochs, lrs, losses, {"seed": 3}), tmp_path)
+    found = lrkit.read_history(tmp_path)
+    expected = tuple(
+        dataclasses.replace(
+            each,
+            **{name: single(getattr(each, name)) for name in ("train_loss", "valid_loss", "test_loss")},
+            **{name: {key: single(value) for key, value in getattr(each, name).items()} for name in MEASURED},
+        )
+        for each in epochs
+    )
+    assert found.epochs == expected
+    assert np.array_equal(found.lrs, lrs.astype(np.float32))
+    assert np.array_equal(found.losses, losses)
+    assert [each.seconds for each in found.epochs] == pytest.approx([0.5] * 4, abs=0.01)
+    assert found.made["seed"] == 3
 
 
 def test_a_second_history_hides_the_first(tmp_path):

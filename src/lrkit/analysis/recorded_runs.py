@@ -60,7 +60,8 @@ def compare_runs(
     """Which schedule was better, of runs with their schedules.
 
     Runs of one name are one candidate, else those of one schedule and rate, with their seeds; a run of an unknown
-    schedule is one by itself. Runs without a seed get the lowest numbers that are free.
+    schedule is one by itself. Runs without a seed get the seeds of the other candidates that are free, the lowest
+    first, then the lowest free numbers: so as many as can be have a partner.
 
     Args:
         runs: at least one.
@@ -75,7 +76,11 @@ def compare_runs(
     if not runs:
         raise InputError("there is no run to compare")
     given = _measured_alike(runs)
-    candidates = [_candidate(name, each) for name, each in _grouped(given).items()]
+    groups = _grouped(given)
+    candidates = [
+        _candidate(name, group, _seeds([run for other in groups if other != name for run in groups[other]]))
+        for name, group in groups.items()
+    ]
     names = [each.name for each in candidates]
     if reference is not None and reference not in names:
         raise unknown("reference", reference, names)
@@ -128,7 +133,13 @@ def _short_name(alone: bool, run: RecordedRun) -> str:
     return run.own_name if alone or run.schedule is None else run.schedule
 
 
-def _candidate(name: str, runs: Sequence[RecordedRun]) -> Candidate:
+def _seeds(runs: Sequence[RecordedRun]) -> list[int]:
+    """Those on record, the lowest first."""
+    return sorted({int(seed) for each in runs if (seed := each.history.made.get("seed")) is not None})
+
+
+def _candidate(name: str, runs: Sequence[RecordedRun], others: Sequence[int]) -> Candidate:
+    """Of its runs; those without a seed get one of the others', so that they have a partner, else a free number."""
     found: dict[int, RecordedRun] = {}
     for each in runs:
         seed = each.history.made.get("seed")
@@ -140,7 +151,8 @@ def _candidate(name: str, runs: Sequence[RecordedRun]) -> Candidate:
                 "or each a --name"
             )
         found[int(seed)] = each
-    free = (number for number in range(len(runs)) if number not in found)
+    wanted = dict.fromkeys([*others, *range(len(runs) + len(others))])
+    free = (number for number in wanted if number not in found)
     for each in runs:
         if each.history.made.get("seed") is None:
             found[next(free)] = each
@@ -204,8 +216,8 @@ def _notes(runs: Sequence[RecordedRun]) -> Iterator[str]:
             yield f"Not all runs have {what} data, so all are compared without."
     if len(runs) > 1 and (missing := [each.path for each in runs if each.history.made.get("seed") is None]):
         yield (
-            f"{len(missing)} of {len(runs)} runs have no seed on record: they are numbered as they were given, and "
-            "differences pair runs of one number."
+            f"{len(missing)} of {len(runs)} runs have no seed on record: runs without a seed are paired in the order "
+            "given, with the others' seeds from the lowest."
         )
     if any(_filled(each) for each in made):
         yield (

@@ -34,6 +34,8 @@ def say_verdict(standings: Sequence[Standing], reference: str, measure: Measure)
         sentences.append(f"{names} with {_seeds(alike[0][1].n)}{_needed([found for _, found in alike])}.")
     if same:
         sentences.append(f"{_join([*same, reference])} have the same numbers.")
+    if strangers := _strangers(standings, reference):
+        sentences.append(f"{_join([*strangers, reference])} have no seed in common, so no difference can be told.")
     if sound := [each for each in standings if each.final and not each.diverged]:
         sentences.append(_lead(sound, measure))
     sentences += [
@@ -43,6 +45,14 @@ def say_verdict(standings: Sequence[Standing], reference: str, measure: Measure)
     ]
     sentences += [f"{each.name} came to its end at no rate." for each in standings if not each.n_seeds]
     return sentences
+
+
+def _strangers(standings: Sequence[Standing], reference: str) -> list[str]:
+    """Those that came to their ends as the reference did, with other seeds alone."""
+    whole = [each for each in standings if each.final and not each.diverged]
+    if all(each.name != reference for each in whole):
+        return []
+    return [each.name for each in whole if each.difference is None and each.name != reference]
 
 
 def _better(better: Sequence[tuple[Standing, Difference]], reference: str, measure: Measure) -> str:
@@ -112,12 +122,20 @@ def say_mean(mean: Mean, measure: Measure) -> str:
     ('0.0812 (0.0799 to 0.0826)', '0.08123')
     >>> say_mean(Mean(0.97462, 0.97368, 0.97556, 5), Measure("accuracy", "max"))
     '97.462 % (97.368 % to 97.556 %)'
+
+    An accuracy's interval is told as far as there are such accuracies.
+
+    >>> say_mean(Mean(0.971, 0.909, 1.033, 2), Measure("accuracy", "max"))
+    '97.1 % (90.9 % to 100.0 %)'
     """
     scale, unit = _unit(measure)
     if mean.low is None or mean.high is None:
         return f"{scale * mean.mean:.4g}{unit}"
     numbers = [scale * each for each in (mean.mean, mean.low, mean.high)]
-    middle, low, high = (each + unit for each in show_digits(numbers, (numbers[2] - numbers[1]) / 2))
+    error = (numbers[2] - numbers[1]) / 2
+    if measure.name == "accuracy":
+        numbers = [min(max(each, 0.0), scale) for each in numbers]
+    middle, low, high = (each + unit for each in show_digits(numbers, error))
     return f"{middle} ({low} to {high})"
 
 

@@ -232,6 +232,7 @@ def report(
 
     Prints the verdict and the table, and writes the page and the picture anew.
     """
+    refuse_processes("lrkit report", "start it without, it trains nothing")
     from lrkit.output.import_command import ReadOptions
     from lrkit.output.report_command import ReportOptions, report_comparisons
 

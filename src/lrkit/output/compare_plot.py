@@ -2,14 +2,15 @@
 
 import textwrap
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from lrkit.analysis.comparison import Comparison, Difference, Standing
-from lrkit.analysis.verdicts import say_p
+from lrkit.analysis.comparison import Comparison
 from lrkit.output.comparison_curves import Band, Curves, axis_of, curves_of
 from lrkit.output.comparison_numbers import scale_of
+from lrkit.output.difference_plot import LABEL_WIDTH, draw_differences, head_panel
 from lrkit.output.plots import cut, distinct_style, scale_rates
 from lrkit.output.sweep_plot import plain_ticks
 from lrkit.schedules.evaluation import Array
@@ -23,18 +24,16 @@ __all__ = ["compare_figure"]
 
 Draw: TypeAlias = Callable[["Axes", Comparison, Sequence[Curves]], None]
 
-_TITLE_WIDTH, _LABEL_WIDTH, _LEGEND_WIDTH = 112, 26, 36  # in characters
+_TITLE_WIDTH, _LEGEND_WIDTH = 112, 36  # in characters
 _MOST_NAMES = 8  # in the legend; the rows of the differences have all, in their colours
+_MOST_INSIDE = 4  # of them in the panel itself, where more would hide curves
 _SPAN, _WIDE = 4.0, 20.0  # how many times the smallest the largest is where an axis is logarithmic, has fewer ticks
 _DIGITS = (1, 1.5, 2, 3, 4, 5, 7)  # of ticks on a logarithmic axis that isn't wide
 _MARGIN = 0.06
 _OUTSIDE = 0.4  # how far beyond the means' range an axis goes for the sake of bands, in such ranges
-_HEAD_WIDTH = 54  # in characters
-_FAR = 8.0  # how many times as far as the typical one a difference may reach before it is only pointed at
-_REMARK = 0.3  # share of the axis of differences that is kept for remarks
 _EDGE = 0.96
+_APART = 0.03  # of two intervals at one place, as a share of the axis
 _MANY_EPOCHS = 40
-_FAINT = "#555555"
 
 
 def compare_figure(comparison: Comparison, title: str) -> "Figure":
@@ -48,12 +47,12 @@ def compare_figure(comparison: Comparison, title: str) -> "Figure":
 
     curves = curves_of(comparison)
     lines = textwrap.wrap(title, _TITLE_WIDTH)
-    rows = sum(1 + len(each.name) // _LABEL_WIDTH for each in curves)
+    rows = sum(1 + len(each.name) // LABEL_WIDTH for each in curves)
     figure = Figure(figsize=(11, 7 + 0.22 * len(lines) + 0.35 * max(0, rows - 7)), layout="constrained")
     figure.suptitle("\n".join(lines), fontsize=12, x=0.01, ha="left")
     right: list[Draw] = []
-    if len(curves) > 1:
-        right.append(_draw_differences)
+    if len(curves) > 1 and any(each.difference or each.diverged or not each.n_seeds for each in comparison.standings):
+        right.append(draw_differences)
     if any(each.tried for each in comparison.standings):
         right.append(_draw_search)
     heights, widths = [1.5 + 0.12 * max(0, rows - 7), 1.0], [1.25, 1.0][: 2 if right else 1]
@@ -72,13 +71,6 @@ def compare_figure(comparison: Comparison, title: str) -> "Figure":
 def _width(place: int, count: int) -> float:
     """Of a line: the lower it is, the wider, so that where two coincide both are seen."""
     return 1.4 + 1.8 * place / count
-
-
-def _head(axes: "Axes", text: str, remark: str = "") -> None:
-    """What a panel shows; a remark in brackets behind that, or beneath it where both are too long for a line."""
-    between = "\n" if len(text) + len(remark) > _HEAD_WIDTH else " "
-    axes.set_title(f"{text}{between}({remark})" if remark else text, fontsize=10, loc="left")
-    axes.grid(alpha=0.3)
 
 
 def _limit(axes: "Axes", values: Array, ends: Array) -> None:
@@ -118,7 +110,7 @@ def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]
     """Means over seeds with their intervals; a cross where the first of the runs diverged."""
     measure = comparison.measure
     scale = scale_of(measure.name)
-    drawn = [(each, each.bands[measure.name]) for each in curves if measure.name in each.bands]
+    drawn = _side_by_side([(each, each.bands[measure.name]) for each in curves if measure.name in each.bands])
     lines: list[Any] = []
     for each, band in drawn:
         colour, dashes = distinct_style(each.number)
@@ -134,7 +126,7 @@ def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]
             zorder=above,
             label=cut(each.name, _LEGEND_WIDTH),
         )
-        axes.fill_between(band.places, scale * band.low, scale * band.high, color=colour, alpha=0.18, linewidth=0)
+        _draw_band(axes, band, scale, colour)
         if each.diverged:
             axes.plot(band.places[-1:], scale * band.mean[-1:], "x", color=colour, ms=9, mew=2, zorder=above)
     axes.set_ylabel(f"{measure} in %" if scale > 1 else str(measure))
@@ -142,13 +134,41 @@ def _draw_measure(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]
     if drawn:
         means = np.concatenate([band.mean for _, band in drawn])
         ends = np.concatenate([end for _, band in drawn for end in (band.low, band.high)])
-        _limit(axes, scale * means, scale * ends)
+        alone = all(len(band.places) == 1 for _, band in drawn)  # then there is nothing but the intervals to see
+        _limit(axes, scale * (ends if alone else means), scale * ends)
         clipped = [_point_beyond(axes, each, band, scale) for each, band in drawn]
     seeds = max((band.n for _, band in drawn), default=1)
     text = f"{measure} while training" + (f": mean of {seeds} seeds, 95 % interval" if seeds > 1 else ", one seed")
-    _head(axes, text, "triangle: the interval goes on beyond the edge" if any(clipped) else "")
-    if 1 < len(lines) <= _MOST_NAMES:
+    head_panel(axes, text, "triangle: the interval goes on beyond the edge" if any(clipped) else "")
+    axes.locator_params(axis="x", integer=True)
+    if _MOST_INSIDE < len(lines) <= _MOST_NAMES:
+        beneath: dict[str, Any] = {
+            "loc": "upper left",
+            "bbox_to_anchor": (0.0, -0.09),
+            "borderaxespad": 0.0,
+            "ncols": 2,
+        }
+        axes.legend(handles=lines, edgecolor="none", handlelength=3.5, fontsize=9, **beneath)
+    elif 1 < len(lines) <= _MOST_INSIDE:
         axes.legend(handles=lines, edgecolor="none", framealpha=0.7, handlelength=3.5, fontsize=9, loc="best")
+
+
+def _side_by_side(drawn: Sequence[tuple[Curves, Band]]) -> list[tuple[Curves, Band]]:
+    """At a single place the intervals of several would hide each other: they stand a little to the left of it."""
+    apart = [_APART * place if len(band.places) == 1 else 0.0 for place, (_, band) in enumerate(drawn)]
+    return [
+        (each, replace(band, places=band.places * (1 - left))) for left, (each, band) in zip(apart, drawn, strict=True)
+    ]
+
+
+def _draw_band(axes: "Axes", band: Band, scale: float, colour: str) -> None:
+    """The interval; at a single place, where a band has no width, as an error bar."""
+    low, high = scale * band.low, scale * band.high
+    if len(band.places) > 1:
+        axes.fill_between(band.places, low, high, color=colour, alpha=0.18, linewidth=0)
+    elif band.n > 1:
+        mean = scale * band.mean
+        axes.errorbar(band.places, mean, (mean - low, high - mean), color=colour, capsize=4, linewidth=1.4, alpha=0.6)
 
 
 def _point_beyond(axes: "Axes", each: Curves, band: Band, scale: float) -> bool:
@@ -182,7 +202,7 @@ def _draw_rates(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) 
                 zorder=3 + len(curves) - place,
             )
     values = [run.values for each in curves for run in each.rates]
-    _head(axes, "learning rate as used")
+    head_panel(axes, "learning rate as used")
     if values:
         scale_rates(axes, values)
     if axes.get_yscale() == "log":
@@ -190,83 +210,6 @@ def _draw_rates(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) 
     axes.locator_params(axis="x", integer=True)
     axes.set_xlabel(axis_of(comparison))
     axes.set_ylabel("learning rate")
-
-
-# --- how sure it is -----------------------------------------------------------------------------------
-
-
-def _draw_differences(axes: "Axes", comparison: Comparison, curves: Sequence[Curves]) -> None:
-    """A row for each schedule, the best above: its difference to the reference, and how sure that is."""
-    measure = comparison.measure
-    scale = scale_of(measure.name)
-    low, high = _reach(comparison)
-    axes.axvline(0, color="black", linewidth=1)
-    for place, (each, curve) in enumerate(zip(comparison.standings, curves, strict=True)):
-        colour = distinct_style(curve.number)[0]
-        shown = each.difference is not None and low <= each.difference.mean <= high
-        if each.difference is not None and shown:
-            _draw_interval(axes, each.difference, place, colour, scale=scale, reach=(low, high))
-        elif each.difference is not None:
-            end, marker = (high, ">") if each.difference.mean > high else (low, "<")
-            axes.plot([scale * end], [place], marker, color=colour, ms=8)
-        elif each.name == comparison.reference and each.final:
-            axes.plot([0], [place], "D", color=colour, ms=8)
-        edge, remark = axes.get_yaxis_transform(), _remark(each, comparison.reference, scale=None if shown else scale)
-        axes.text(0.985, place, remark, transform=edge, ha="right", va="center", fontsize=8.5, color=_FAINT)
-    room = 0.05 * (high - low)
-    axes.set_xlim(scale * (low - room), scale * (high + room + _REMARK / (1 - _REMARK) * (high - low)))
-    axes.locator_params(axis="x", nbins=6)
-    axes.set_yticks(range(len(curves)), [textwrap.fill(each.name, _LABEL_WIDTH) for each in curves], fontsize=9.5)
-    for label, curve in zip(axes.get_yticklabels(), curves, strict=True):
-        label.set_color(distinct_style(curve.number)[0])
-    axes.set_ylim(len(curves) - 0.4, -0.6)
-    several = any(each.difference is not None and not each.difference.certain for each in comparison.standings)
-    remark = "hollow: can't be told apart" if several else ""
-    _head(axes, f"difference to {cut(comparison.reference, _LABEL_WIDTH)}", remark)
-    axes.grid(visible=False, axis="y")
-    better = "left" if measure.mode == "min" else "right"
-    axes.set_xlabel(f"final {measure}{', points of %' if scale > 1 else ''} (further {better} is better)")
-
-
-def _draw_interval(
-    axes: "Axes", found: Difference, place: int, colour: str, *, scale: float, reach: tuple[float, float]
-) -> None:
-    """The mean and its interval, with an arrow at an end that lies beyond the reach."""
-    if found.low is not None and found.high is not None:
-        low, high = max(found.low, reach[0]), min(found.high, reach[1])
-        axes.plot([scale * low, scale * high], [place, place], color=colour, linewidth=3, alpha=0.5)
-        for end, shown, marker in ((found.low, low, "<"), (found.high, high, ">")):
-            if end != shown:
-                axes.plot([scale * shown], [place], marker, color=colour, ms=6)
-    filled = colour if found.certain else "white"
-    axes.plot([scale * found.mean], [place], "o", color=colour, mfc=filled, ms=8, mew=1.8)
-
-
-def _reach(comparison: Comparison) -> tuple[float, float]:
-    """From where to where differences are drawn: all but those that are so large that they would hide the others."""
-    found = [each.difference for each in comparison.standings if each.difference is not None]
-    if not found:
-        return -1.0, 1.0
-    ends = [[end for end in (0.0, each.low, each.mean, each.high) if end is not None] for each in found]
-    far = [max(map(abs, each)) for each in ends]
-    near = [each for each, reach in zip(ends, far, strict=True) if reach <= _FAR * np.median(far)]
-    low, high = min(map(min, near)), max(map(max, near))
-    return (low, high) if high > low else (-1.0, 1.0)
-
-
-def _remark(each: Standing, reference: str, *, scale: float | None) -> str:
-    """What a row says at its right edge; the difference itself, times a scale, where it isn't drawn."""
-    if not each.n_seeds:
-        return "came to its end at no rate"
-    if each.diverged:
-        return f"{each.diverged} of {each.n_seeds} diverged"
-    if each.name == reference:
-        return "reference"
-    if each.difference is None:
-        return ""
-    value = [] if scale is None else [f"{scale * each.difference.mean:+.2g}"]
-    chance = [] if each.difference.p_value is None else [say_p(each.difference.p_value)]
-    return ", ".join(value + chance)
 
 
 # --- other rates --------------------------------------------------------------------------------------
@@ -295,6 +238,6 @@ def _draw_search(axes: "Axes", comparison: Comparison, curves: Sequence[Curves])
         _limit(axes, np.array(values), np.array(values))
     states = {rate.state for each in comparison.standings for rate in each.tried}
     marks = {"ended": "ring: chosen", "diverged": "x: diverged", "dropped": "|: dropped"}
-    _head(axes, "search for the rate", ", ".join(mark for state, mark in marks.items() if state in states))
+    head_panel(axes, "search for the rate", ", ".join(mark for state, mark in marks.items() if state in states))
     axes.set_xlabel("learning rate")
     axes.set_ylabel(f"held-out {comparison.measure.name}{' in %' if scale > 1 else ''}")

@@ -1,7 +1,7 @@
 """What pictures of a comparison draw: measures over epochs with bands, and rates as they were used."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -103,6 +103,8 @@ def _curves(candidate: Candidate, number: int, diverged: int, *, by_update: bool
         name: _band(histories, [[epoch.reported.get(name) for epoch in each.epochs] for each in histories], by_update)
         for name in names
     }
+    if (band := bands.get("accuracy")) is not None:  # as far as there are such accuracies
+        bands["accuracy"] = replace(band, low=np.maximum(band.low, 0.0), high=np.minimum(band.high, 1.0))
     training = _band(histories, [[epoch.train_loss for epoch in each.epochs] for each in histories], by_update)
     return Curves(
         name=candidate.name,

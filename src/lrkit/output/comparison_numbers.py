@@ -49,13 +49,18 @@ def say_values(name: str, found: Sequence[Mean | Difference | None]) -> list[Sai
     """
     halves = [(each.high - each.low) / 2 for each in found if each and each.low is not None and each.high is not None]
     error = float(np.median(halves)) if halves else 0.0
-    return [None if each is None else _said(scale_of(name), each, error) for each in found]
+    return [None if each is None else _said(name, each, error) for each in found]
 
 
-def _said(scale: float, each: Mean | Difference, error: float) -> Said:
+def _said(name: str, each: Mean | Difference, error: float) -> Said:
+    """The interval of an accuracy is shown as far as there are such accuracies."""
+    scale = scale_of(name)
     if each.low is None or each.high is None:
         return Said(f"{scale * each.mean:.4g}")
-    values = (each.mean, each.low, each.high, (each.high - each.low) / 2)
+    low, high = each.low, each.high
+    if name == "accuracy" and isinstance(each, Mean):
+        low, high = max(low, 0.0), min(high, 1.0)
+    values = (each.mean, low, high, (each.high - each.low) / 2)
     return Said(*show_digits([scale * value for value in values], scale * error))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import typer
 
 from lrkit.schedules.errors import InputError
+from lrkit.training.history import History
 from lrkit.training.records.csv_file import write_csv
 from lrkit.training.records.reading import read_history
 from lrkit.training.records.tensorboard_events import write_tensorboard
@@ -23,7 +24,7 @@ def export_record(run: Path, csv: Path | None, tensorboard: Path | None, *, as_j
         raise InputError("say what to write: --csv FILE, --tensorboard DIR, or both")
     if csv is not None and csv.suffix.lower() != ".csv":
         raise InputError(f"--csv must end in .csv, not {str(csv)!r}")
-    history = read_history(run)
+    history = _read(run)
     written = {}
     if csv is not None:
         write_csv(history, csv)
@@ -35,3 +36,12 @@ def export_record(run: Path, csv: Path | None, tensorboard: Path | None, *, as_j
         typer.echo(json.dumps({"updates": len(history.lrs), "epochs": len(history.epochs), **written}))
     else:
         typer.echo(f"{len(history.lrs)} updates: {', '.join(f'{what} {path}' for what, path in written.items())}")
+
+
+def _read(run: Path) -> History:
+    """What has to be said of a record is said to `lrkit import`."""
+    try:
+        return read_history(run)
+    except InputError as error:
+        reason, sign, _ = str(error).partition("; say ")
+        raise InputError(f"{reason}; go through lrkit import, which can be told" if sign else reason) from error

@@ -1,7 +1,9 @@
 """`lrkit import`: the record of another's run as a run folder."""
 
 import json
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from lrkit.training.history import History
 from lrkit.training.record_folder import save_history
 from lrkit.training.records.reading import read_history
 
-__all__ = ["ReadOptions", "import_record", "summarise"]
+__all__ = ["ReadOptions", "by_options", "import_record", "summarise"]
+
+_ARGUMENT = re.compile(r"\b(loss|lr|step|epoch_steps|first_step)=(?=[,. ]|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,11 +63,29 @@ def _rates(texts: Sequence[str]) -> float | list[str] | None:
     return list(texts) or None
 
 
+@contextmanager
+def by_options() -> Iterator[None]:
+    """Name what is to be said of a record as the options of commands are called.
+
+    >>> with by_options():
+    ...     raise InputError("log.csv counts epochs and no updates; say epoch_steps=, how many an epoch has")
+    Traceback (most recent call last):
+    lrkit.schedules.errors.InputError: log.csv counts epochs and no updates; say --epoch-steps, how many an epoch has
+    """
+    try:
+        yield
+    except InputError as error:
+        before, sign, what = str(error).partition("; say ")
+        said = _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}", what)
+        raise InputError(f"{before}{sign}{said}") from error
+
+
 def import_record(
     source: Path, out: Path, options: ReadOptions, said: Mapping[str, Any], *, overwrite: bool, as_json: bool
 ) -> None:
     """Read, write, and say what was read as what."""
-    history = read_history(source, **options.arguments(), **said)
+    with by_options():
+        history = read_history(source, **options.arguments(), **said)
     save_history(history, out, overwrite=overwrite)
     if as_json:
         written = {**history.to_dict(), "updates": len(history.lrs), "imported": history.made.get("imported")}

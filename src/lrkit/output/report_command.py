@@ -14,7 +14,7 @@ from lrkit.analysis.comparison_folder import is_comparison
 from lrkit.analysis.reading import join, read_tournament
 from lrkit.analysis.recorded_runs import RecordedRun, compare_runs
 from lrkit.output.compare_results import PICTURE, REPORT, RESULT, print_comparison, write_pages
-from lrkit.output.import_command import ReadOptions
+from lrkit.output.import_command import ReadOptions, by_options
 from lrkit.schedules.errors import InputError
 from lrkit.training.records.reading import is_own, read_history
 
@@ -82,7 +82,8 @@ def _compared_runs(options: ReportOptions) -> Comparison:
     if options.mode not in (None, "min", "max"):
         raise InputError(f"--mode must be min or max, not {options.mode!r}")
     arguments = options.read.arguments()
-    histories = [read_history(path, **({} if is_own(path) else arguments)) for path in options.folders]
+    with by_options():
+        histories = [read_history(path, **({} if is_own(path) else arguments)) for path in options.folders]
     names: Sequence[str | None] = options.names or [None] * len(histories)
     runs = zip(map(str, options.folders), histories, names, strict=True)
     return compare_runs(

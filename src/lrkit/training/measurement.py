@@ -1,7 +1,7 @@
 """What a task measures of a model: the loss of a batch, and means over whole data."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,14 +23,18 @@ class Measurement:
     def __init__(self, task: Task, model: nn.Module, place: torch.device, ranks: Ranks) -> None:
         self._task, self._model, self._place, self._ranks = task, model, place, ranks
 
-    def training_loss(self, batch: Any) -> tuple[Tensor, int]:
+    def training_loss(self, batch: Any, *, least: Literal[0, 1] = 1) -> tuple[Tensor, int]:
         """The mean loss of a batch, which must have a gradient, and the number of samples.
+
+        Args:
+            batch: of the training data.
+            least: how many samples it must have; the loss of none is a mean over nothing, whatever it is.
 
         Raises:
             InputError: when it has none.
         """
-        loss, samples, _ = self._of_batch(batch, with_metrics=False)
-        if not loss.requires_grad:
+        loss, samples, _ = self._of_batch(batch, with_metrics=False, least=least)
+        if samples and not loss.requires_grad:
             error = InputError("the loss doesn't depend on any trainable parameter, so there is nothing to train")
             blame(error, "the loss")
             raise error
@@ -49,7 +53,9 @@ class Measurement:
         counts: list[int] = []
         batches = data.epoch(0)
         while taken := take(batches, 1, name):
-            loss, n, metrics = self._of_batch(taken[0], with_metrics=True)
+            loss, n, metrics = self._of_batch(taken[0], with_metrics=True, least=0)
+            if not n:
+                continue  # means over nothing, which may be NaN
             counts.append(n)
             for measure, value in {**metrics, "": loss}.items():
                 values.setdefault(measure, []).append(torch.as_tensor(value, dtype=torch.float64) * n)
@@ -64,14 +70,16 @@ class Measurement:
         means = {measure: sum(part.get(measure, 0.0) for part, _ in shares) / samples for measure in measures}
         return means.pop(""), means
 
-    def _of_batch(self, batch: Any, *, with_metrics: bool) -> tuple[Tensor, int, Mapping[str, Tensor]]:
+    def _of_batch(
+        self, batch: Any, *, with_metrics: bool, least: Literal[0, 1]
+    ) -> tuple[Tensor, int, Mapping[str, Tensor]]:
         try:
             if self._task.precision == "float32":
                 loss, n, metrics = self._task.measure(self._model, batch, with_metrics=with_metrics)
             else:
                 with torch.autocast(self._place.type, dtype=getattr(torch, self._task.precision)):
                     loss, n, metrics = self._task.measure(self._model, batch, with_metrics=with_metrics)
-            return loss, sample_count(n), metrics
+            return loss, sample_count(n, least=least), metrics
         except (InputError, InputTypeError) as error:
             blame(error, "a batch", batch=batch)
             raise

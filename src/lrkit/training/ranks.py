@@ -158,8 +158,12 @@ class Ranks:
 
         Returns:
             the mean loss, and the number of samples, of all processes.
+
+        Raises:
+            InputError: where there are none in all.
         """
         if self.alone:
+            _check_samples(samples)
             for each in parameters:
                 if each.grad is not None:
                     each.grad /= samples
@@ -177,6 +181,7 @@ class Ranks:
         with _answering():
             dist.all_reduce(told)
         whole, *used = told[-len(tail) :].tolist()
+        _check_samples(whole)
         told /= whole
         for each, has, part in zip(
             parameters, used, told.split([*map(Tensor.numel, held), 1, len(tail)]), strict=False
@@ -209,6 +214,13 @@ def _answering() -> Iterator[None]:
     except RuntimeError as error:
         reason = re.sub(r"^\[\S*\]\s*", "", first_line(error)).split(". ")[0]
         raise ProcessLostError(f"another process of the run is gone, or doesn't answer ({reason})") from error
+
+
+def _check_samples(count: float) -> None:
+    if not count:
+        raise InputError(
+            "forward's n, the number of samples, must be at least 1 in one of the batches of an update, and is 0 in all"
+        )
 
 
 def _dense(gradient: Tensor) -> Tensor:

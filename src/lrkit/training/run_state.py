@@ -176,7 +176,9 @@ class RunState:
             return loss.detach(), n
         total, samples = torch.zeros((), device=self.place), 0
         for batch in batches:
-            loss, n = self._measurement.training_loss(batch)
+            loss, n = self._measurement.training_loss(batch, least=0)
+            if not n:
+                continue  # a mean over nothing, which may be NaN
             self.scaler.scale(loss * n).backward()
             total = total + loss.detach() * n
             samples += n

@@ -49,7 +49,8 @@ class Task:
         metrics: means over the validation and test data by name, each `metric(output, target)`, the mean over a batch,
             a number.
         forward: `forward(model, batch) -> (mean loss, n, metrics)` for batches that aren't (input, target) pairs; n is
-            how many samples the means are over.
+            how many samples the means are over; where it is 0, as for a batch or a process's share without a single
+            masked token, the batch counts as nothing, but an update needs one sample at least.
         collate: makes a batch of a list of items; by default torch's `default_collate`. Batches of your own type are
             brought to the device by their method `to(device)`.
         accumulate: batches whose gradients make one update; the result is that of one batch with all samples.
@@ -171,8 +172,12 @@ class Task:
         return _scalar(loss, "the loss"), n, metrics
 
 
-def sample_count(n: Any) -> int:
+def sample_count(n: Any, *, least: Literal[0, 1] = 1) -> int:
     """How many samples a mean is over, as a `forward` says it: an int, or a tensor with one whole number.
+
+    Args:
+        n: as it was said.
+        least: how many it must be.
 
     Raises:
         InputError, InputTypeError: for anything else.
@@ -184,10 +189,10 @@ def sample_count(n: Any) -> int:
     value = n.item() if isinstance(n, Tensor) and n.numel() == 1 else n
     if isinstance(n, Tensor) and isinstance(value, float) and value.is_integer():
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
         error = InputError if isinstance(value, int | float) else InputTypeError
         got = describe(value) if isinstance(value, Tensor) else shown(value)
-        raise error(f"forward's n, the number of samples, must be a whole number of at least 1, not {got}")
+        raise error(f"forward's n, the number of samples, must be a whole number of at least {least}, not {got}")
     return int(value)
 
 

@@ -16,6 +16,7 @@ from lrkit.training.records.lightning_csv import METRICS, read_lightning_csv
 from lrkit.training.records.reconstruction import reconstruct
 from lrkit.training.records.series import Choices, Log
 from lrkit.training.records.tensorboard_events import EVENTS, OWN, read_tensorboard
+from lrkit.training.records.tensorboard_own import read_own_events
 from lrkit.training.records.trainer_state import STATE, find_trainer_state, read_trainer_state
 
 __all__ = ["is_own", "read_history"]
@@ -114,6 +115,8 @@ def is_own(path: Path) -> bool:
 
 
 def _imported(log: Log, choices: Choices) -> History:
+    if log.format == OWN and not choices.given:
+        return read_own_events(log)
     history = reconstruct(log, choices)
     if log.format == OWN:
         return replace(history, made={**history.made, **log.made})

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
-from lrkit.training.history import EpochRecord, History
+from lrkit.training.history import History
 from lrkit.training.records.lightning_csv import hyper_parameters
 from lrkit.training.records.series import Log, Series
+from lrkit.training.records.tensorboard_own import LOSS, rate_tag, tags_of_epoch
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -182,8 +183,9 @@ def write_epochs(writer: Any, history: History, done: int, begin: float, end: fl
         last = begin + record.seconds if end is None else end
         times = np.linspace(begin, last, record.step - first + 1)[1:].tolist()
         for step, when in zip(range(first, record.step), times, strict=True):
-            _add(writer, {"train/loss": float(history.losses[step]), **_rates(history.lrs[step].tolist())}, step, when)
-        _add(writer, _of_epoch(record), record.step - 1, last)
+            rates = {rate_tag(group): lr for group, lr in enumerate(history.lrs[step].tolist())}
+            _add(writer, {LOSS: float(history.losses[step]), **rates}, step, when)
+        _add(writer, tags_of_epoch(record), record.step - 1, last)
         first, begin = record.step, last
     writer.flush()
     return begin
@@ -196,17 +198,6 @@ def _add(writer: Any, scalars: Mapping[str, float], step: int, when: float) -> N
 
     values = [Summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items()]
     writer.file_writer.add_event(Event(summary=Summary(value=values)), step, when)
-
-
-def _rates(lrs: Sequence[float]) -> dict[str, float]:
-    return {f"lr/{group}" if group else "lr": lr for group, lr in enumerate(lrs)}
-
-
-def _of_epoch(record: EpochRecord) -> dict[str, float]:
-    found = {"train/loss_epoch": record.train_loss, "valid/loss": record.valid_loss}
-    found |= {f"valid/{name}": value for name, value in record.metrics.items()}
-    found |= {"test/loss": record.test_loss, **{f"test/{name}": value for name, value in record.test_metrics.items()}}
-    return {tag: value for tag, value in found.items() if value is not None}
 
 
 def _began(history: History) -> float:
