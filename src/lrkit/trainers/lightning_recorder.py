@@ -12,10 +12,8 @@ from lrkit.schedules.errors import InputError
 from lrkit.trainers.extras import extra
 from lrkit.trainers.lightning_length import accumulation
 from lrkit.trainers.lightning_metrics import measured, sample_count
-from lrkit.training.files import fresh_name
-from lrkit.training.held_folder import HeldFolder
 from lrkit.training.history import History
-from lrkit.training.record_folder import KEY, RECORDS
+from lrkit.training.record_folder import require_room
 
 with extra("lightning"):
     import lightning
@@ -91,8 +89,8 @@ class Recorder(Callback):
         loaded, self._loaded = self._loaded or {}, None
         resumed = loaded.get("recorder") if trainer.ckpt_path is not None else None
         self._written = self._overwrite or resumed is not None
-        if trainer.is_global_zero:
-            self._require_room()
+        if trainer.is_global_zero and self._folder is not None:
+            require_room(self._folder, overwrite=self._written)
         optimizers = trainer.optimizers
         if not 0 <= self._index < len(optimizers):
             raise InputError(f"optimizer must be at least 0 and less than {len(optimizers)}, not {self._index}")
@@ -119,19 +117,6 @@ class Recorder(Callback):
             self._recorder.load_state_dict({**resumed, "made": made})
             self._metrics = dict(loaded.get("metrics", {}))
         self._waiting, self._updated, self._step = [], False, trainer.global_step
-
-    def _require_room(self) -> None:
-        """Refuse a folder that can't be written to now, and not when the first epoch has been trained."""
-        if self._folder is None:
-            return
-        folder = Path(self._folder)
-        if any(folder.glob("*.pt")):
-            raise InputError(f"the folder {folder} has a run with checkpoints, which a record alone can't replace")
-        try:
-            held = HeldFolder(folder, "run", KEY, leftovers=map(fresh_name, RECORDS), overwrite=self._written)
-        except InputError as error:
-            raise InputError(str(error).replace("or overwrite the run in it", "or give overwrite=True")) from None
-        held.release(used=False)
 
     def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
         self._updated = True

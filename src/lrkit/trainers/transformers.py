@@ -1,5 +1,6 @@
 """lrkit in transformers' Trainer: a callback that schedules, and `record`."""
 
+import warnings
 from typing import Any
 
 import torch
@@ -7,9 +8,11 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrkit.schedules import Plan, Plans
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, unknown
+from lrkit.schedules.plans import as_plans
 from lrkit.trainers.extras import extra
 from lrkit.trainers.plans import as_plan
+from lrkit.trainers.transformers_metrics import evaluated
 from lrkit.trainers.transformers_record import Recording, record
 from lrkit.training.hyper import place, write
 from lrkit.training.scheduler import Policy, Scheduler, scheduler_of
@@ -53,8 +56,9 @@ class Schedule(TrainerCallback):
         self.monitor = monitor.removeprefix("eval_")
         self.scheduler: Scheduler | None = None
         self._listens = False  # to evaluations: not to those before the first update or after the last
-        self._reported = False  # whether this evaluation's metric has come
-        self._metrics: dict[str, float] = {}  # of an evaluation that didn't have it so far
+        self._reported = False  # whether this evaluation's metrics have come
+        self._metrics: dict[str, float] = {}  # of an evaluation that didn't have all so far
+        self._led: tuple[LRScheduler, type[LRScheduler]] | None = None  # the Trainer's scheduler, and its own class
 
     def __repr__(self) -> str:
         return f"Schedule({str(self.plan)!r})"
@@ -75,26 +79,28 @@ class Schedule(TrainerCallback):
         if isinstance(lr_scheduler, ReduceLROnPlateau | GreedyLR):
             kind = type(lr_scheduler).__name__
             raise InputError(f"a {kind} can't be led by {self!r}: leave lr_scheduler_type, or optimizers=, without it")
+        if self._plans.controllers and args.eval_strategy == "no":
+            raise InputError(f"'{self.plan}' goes by evaluations, and eval_strategy is 'no'; give 'epoch' or 'steps'")
         epoch_steps = None
         if train_dataloader is not None and has_length(train_dataloader):
             epoch_steps = max(1, -(-len(train_dataloader) // args.gradient_accumulation_steps))
         self._listens, self._reported, self._metrics = False, False, {}
         self.scheduler = self._bind(unwrapped(optimizer), state, epoch_steps)
-        if self._sets_rates:
-            _lead(lr_scheduler, self.scheduler)
+        if self._plans.sets("lr"):
+            self._lead(lr_scheduler, self.scheduler)
 
     @property
-    def _sets_rates(self) -> bool:
-        return isinstance(self.plan, Plan) or any(target.hyper == "lr" for target, _ in self.plan.parts)
+    def _plans(self) -> Plans:
+        return as_plans(self.plan)
 
     def _bind(self, optimizer: Optimizer, state: Any, epoch_steps: int | None) -> Scheduler:
-        earlier = scheduler_of(optimizer)  # of an earlier train(): it took the checkpoint's state, if that has one
-        if self._sets_rates:
+        earlier = scheduler_of(optimizer)  # of a train() that broke off: it has taken the state that was just loaded
+        if self._plans.sets("lr"):
             for group in optimizer.param_groups:  # the Trainer's own scheduler has written its first rate
                 if "initial_lr" in group:
                     write(group, place(group, "lr"), float(group["initial_lr"]))
         scheduler = self.plan.bind(optimizer, steps=state.max_steps, epoch_steps=epoch_steps, policy=self.policy)
-        if earlier is not None and earlier.steps <= state.global_step > 0:
+        if earlier is not None and 0 < earlier.steps == state.global_step:
             scheduler.load_state_dict(earlier.state_dict())
         if not scheduler.steps:  # the checkpoint is of a training without lrkit, or has no optimizer
             scheduler.advance(state.global_step)
@@ -105,44 +111,59 @@ class Schedule(TrainerCallback):
         self._listens = True
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        """Tell the controllers; of several evaluation sets, the first that has what they go by."""
-        if not self._listens or self._reported or self.scheduler is None:
+        """Tell the controllers, once the Trainer's own evaluation has what they go by: of several sets, any may."""
+        own = {name: value for name, value in evaluated(metrics).items() if name.startswith("eval_")}
+        if not own or not self._listens or self._reported or self.scheduler is None or not self._plans.controllers:
             return
-        self._metrics |= {name.removeprefix("eval_"): value for name, value in (metrics or {}).items()}
-        named = {name: value for name, value in self._metrics.items() if name != "loss"}
-        if self.monitor in self._metrics:
-            named["loss"] = self._metrics[self.monitor]
-        try:
+        self._metrics |= {name.removeprefix("eval_"): value for name, value in own.items()}
+        if not self._missing():
+            named = {name: value for name, value in self._metrics.items() if name != "loss"}
+            if self.monitor in self._metrics:
+                named["loss"] = self._metrics[self.monitor]
             self.scheduler.step({**named, **{f"eval_{name}": value for name, value in named.items()}})
-        except InputError:
-            return  # another evaluation set may have it
-        self._reported, self._metrics = True, {}
+            self._reported, self._metrics = True, {}
+
+    def _missing(self) -> list[str]:
+        """What controllers go by and no evaluation so far has."""
+        names = [name.removeprefix("eval_") for name in self._plans.metrics]
+        return [name for each in names if (name := self.monitor if each == "loss" else each) not in self._metrics]
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Refuse an evaluation without the metric that a controller goes by."""
+        """Refuse an evaluation without a metric that a controller goes by."""
         if self._metrics:
-            known, self._metrics = ", ".join(sorted(self._metrics)), {}
-            raise InputError(f"no evaluation has the metric that '{self.plan}' goes by; there are {known} (monitor=)")
+            raise unknown("monitor" if self.monitor in self._missing() else "metric", self._missing()[0], self._metrics)
         self._reported = False
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Evaluations don't count any more."""
+        """Leave the optimizer, and the Trainer's scheduler; evaluations don't count any more."""
         self._listens = False
+        if self._metrics:
+            warnings.warn(
+                f"'{self.plan}' was never told {', '.join(self._missing())}; evaluations have "
+                f"{', '.join(sorted(self._metrics))}",
+                stacklevel=2,
+            )
+        if self.scheduler is not None:
+            self.scheduler.release()
+        if self._led is not None:
+            follower, kind = self._led
+            follower.__class__ = kind
+            self._led = None
 
+    def _lead(self, follower: LRScheduler, leader: Scheduler) -> None:
+        """Let the Trainer's scheduler show what another one sets, at the moments when it would have set it.
 
-def _lead(follower: LRScheduler, leader: Scheduler) -> None:
-    """Let the Trainer's scheduler show what another one sets, at the moments when it would have set it.
+        Its class changes and not its attributes, since those are what it saves.
+        """
 
-    Its class changes and not its attributes, since those are what it saves.
-    """
+        def step(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
+            leader.sync()
+            rates = leader.get_last_lr()
+            self._last_lr = [each.clone() if isinstance(each, torch.Tensor) else each for each in rates]
+            self._step_count += 1
+            self.last_epoch = leader.steps
 
-    def step(self: LRScheduler, *args: Any, **kwargs: Any) -> None:
-        leader.sync()
-        rates = leader.get_last_lr()
-        self._last_lr = [each.clone() if isinstance(each, torch.Tensor) else each for each in rates]
-        self._step_count += 1
-        self.last_epoch = leader.steps
-
-    kind = type(follower)
-    follower.__class__ = type(kind.__name__, (kind,), {"step": step})
-    follower.step()
+        kind = type(follower) if self._led is None or self._led[0] is not follower else self._led[1]
+        self._led = follower, kind
+        follower.__class__ = type(kind.__name__, (kind,), {"step": step})
+        follower.step()

@@ -3,7 +3,6 @@
 import base64
 import io
 from collections.abc import Callable, Mapping
-from numbers import Real
 from pathlib import Path
 from typing import Any, cast
 
@@ -12,8 +11,9 @@ from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.trainers.extras import extra
+from lrkit.trainers.transformers_metrics import evaluated
 from lrkit.training.history import History
-from lrkit.training.record_folder import save_history
+from lrkit.training.record_folder import require_room, save_history
 from lrkit.training.recorder import Recorder
 
 with extra("transformers"):
@@ -25,7 +25,6 @@ with extra("transformers"):
 __all__ = ["Recording", "record"]
 
 _NAME = "LrkitRecord"  # of the callback, under which a checkpoint has the record
-_TIMES = ("runtime", "samples_per_second", "steps_per_second", "model_preparation_time", "epoch")  # no metrics of it
 
 
 def record(
@@ -59,6 +58,8 @@ def record(
     given: object = trainer
     if not isinstance(given, Trainer):
         raise InputTypeError(f"trainer must be a transformers Trainer, not {type(given).__name__}")
+    if any(type(each).__name__ == _NAME for each in trainer.callback_handler.callbacks):
+        raise InputError("this trainer is recorded already; call record once")
     recording = Recording(trainer, folder, task, overwrite)
     original, batch_size = trainer.training_step, cast("Callable[[Any], int | None]", find_batch_size)
 
@@ -80,6 +81,7 @@ class Recording:
         self._folder = Path(folder) if folder is not None and trainer.is_world_process_zero() else None
         self._task = type(trainer.model).__name__ if task is None else task
         self._overwrite = overwrite
+        self._mine = False  # whether the folder may be written over
         self._recorder: Recorder | None = None
         self._hook: Any = None
         self._loss: Any = 0.0  # of the update under way: the Trainer scales its batches' losses so that they add up
@@ -103,21 +105,21 @@ class Recording:
 
     def begin(self, args: Any, state: Any, optimizer: Optimizer) -> None:
         """Listen to the optimizer, and go on with what a checkpoint has."""
-        if self._recorder is not None:
-            self._recorder.close()
-            self._hook.remove()
+        self._leave()  # what a training that broke off has left
         version = f"transformers {transformers.__version__}"
         self._recorder = Recorder(optimizer, task=self._task, seed=args.seed, trainer=version)
         # A hook and no callback: an update that a gradient scaler skips doesn't reach the optimizer.
         self._hook = self._recorder.optimizer.register_step_pre_hook(self._tell)
         self._listens, self._metrics = False, {}
+        self._mine = self._overwrite
         if state.global_step:
             # The Trainer would miss its entry where the checkpoint has none.
             kept = state.stateful_callbacks.setdefault(_NAME, {"attributes": {}})["attributes"].get("kept")
             if kept:
                 self._recorder.load_state_dict(torch.load(io.BytesIO(base64.b64decode(kept)), weights_only=True))
-            self._overwrite = True
-        self._write()
+                self._mine = True
+        if self._folder is not None:
+            require_room(self._folder, overwrite=self._mine)
 
     def kept(self) -> str:
         """All of it, for a checkpoint: as text, since the Trainer writes JSON."""
@@ -143,29 +145,43 @@ class Recording:
         if self._samples:
             self._begun.loss(self._loss, self._samples)
 
-    def measure(self, metrics: Mapping[str, Any]) -> None:
+    def measure(self, metrics: Mapping[str, Any] | None) -> None:
         """Note an evaluation, or that of one of several sets."""
         if self._listens:
-            named = {name.removeprefix("eval_"): value for name, value in metrics.items() if not name.endswith(_TIMES)}
-            self._metrics |= {name: float(value) for name, value in named.items() if isinstance(value, Real)}
+            self._metrics |= evaluated(metrics)
 
     def close(self, *, always: bool = False) -> None:
-        """End an epoch of the record where there was an evaluation, or always."""
-        if self._begun.updates_in_epoch and (always or self._metrics):
-            loss = next((self._metrics[name] for name in self._metrics if name.endswith("loss")), None)
-            self._begun.epoch(loss, {name: value for name, value in self._metrics.items() if name != "loss"})
-            self._write()
+        """End an epoch of the record where the Trainer has evaluated, or always.
+
+        Its loss is that of the Trainer's own evaluation, and never one of another prefix.
+        """
+        metrics, own = self._metrics, [name for name in self._metrics if name.startswith("eval_")]
+        if self._begun.updates_in_epoch and not (always or own):
+            return  # another evaluation than the Trainer's waits for it
         self._metrics = {}
+        if self._begun.updates_in_epoch:
+            of_a_set = next((metrics[name] for name in own if name.endswith("loss")), None)
+            loss = metrics.pop("eval_loss", of_a_set)
+            self._begun.epoch(loss, {name.removeprefix("eval_"): value for name, value in metrics.items()})
+            self._write()
 
     def end(self) -> None:
-        """Close the last epoch."""
+        """Close the last epoch, and leave the optimizer."""
         self.close(always=True)
         self._listens = False
+        self._leave()
+
+    def _leave(self) -> None:
+        if self._recorder is not None:
+            self._recorder.close()
+        if self._hook is not None:
+            self._hook.remove()
+            self._hook = None
 
     def _write(self) -> None:
         if self._folder is not None:
-            save_history(self.history(), self._folder, overwrite=self._overwrite)
-            self._overwrite = True  # what is there now is this one's
+            save_history(self.history(), self._folder, overwrite=self._mine)
+            self._mine = True
 
 
 def _callback_of(recording: Recording) -> TrainerCallback:
@@ -182,7 +198,7 @@ def _callback_of(recording: Recording) -> TrainerCallback:
             recording.start_update()
 
         def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-            recording.measure(metrics or {})
+            recording.measure(metrics)
 
         def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             if args.eval_strategy == "no":

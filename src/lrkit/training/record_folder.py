@@ -11,7 +11,7 @@ from lrkit.training.files import fresh_name, replace_file
 from lrkit.training.held_folder import CONFIG, HeldFolder, read_config, write_json
 from lrkit.training.history import History
 
-__all__ = ["KEY", "RECORDS", "read_made", "read_record", "save_history", "write_made", "write_record"]
+__all__ = ["KEY", "RECORDS", "read_made", "read_record", "require_room", "save_history", "write_made", "write_record"]
 
 FORMAT = 1
 KEY = "lrkit_run"  # what the configuration of a run has its format's version under
@@ -78,11 +78,27 @@ def save_history(history: History, path: str | Path, *, overwrite: bool = False)
     True
     """
     folder = Path(path)
-    if any(folder.glob("*.pt")):
-        raise InputError(f"the folder {folder} has a run with checkpoints, which a record alone can't replace")
-    held = HeldFolder(folder, "run", KEY, leftovers=map(fresh_name, (CONFIG, *RECORDS)), overwrite=overwrite)
+    held = _held(folder, overwrite=overwrite)
     try:
         write_made(folder, dict(history.made))
         write_record(folder, history)
     finally:
         held.release(used=(folder / CONFIG).exists())
+
+
+def require_room(path: str | Path, *, overwrite: bool) -> None:
+    """Refuse a folder that `save_history` couldn't write to: now, and not when the first epoch has been trained.
+
+    Raises:
+        InputError: as in `save_history`.
+    """
+    _held(Path(path), overwrite=overwrite).release(used=False)
+
+
+def _held(folder: Path, *, overwrite: bool) -> HeldFolder:
+    if any(folder.glob("*.pt")):
+        raise InputError(f"the folder {folder} has a run with checkpoints, which a record alone can't replace")
+    try:
+        return HeldFolder(folder, "run", KEY, leftovers=map(fresh_name, (CONFIG, *RECORDS)), overwrite=overwrite)
+    except InputError as error:
+        raise InputError(str(error).replace("or overwrite the run in it", "or give overwrite=True")) from None
