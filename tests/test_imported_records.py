@@ -130,6 +130,35 @@ def test_what_was_written_again_after_a_resume_counts(tmp_path):
     assert [each.valid_loss for each in found.epochs] == [0.9, 0.1]
 
 
+def test_steps_that_begin_anew_with_each_epoch_go_on(tmp_path):
+    rows = [f"{epoch},{step},{10 - epoch - step / 10},0.1" for epoch in range(3) for step in range(10)]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "epoch,iter,loss,lr", *rows))
+    assert found.losses.tolist() == pytest.approx([10 - each / 10 for each in range(30)])
+    assert [each.step for each in found.epochs] == [10, 20, 30]
+    sparse = [f"{epoch},{step},{epoch},0.1" for epoch in (1, 2) for step in (0, 10, 20)]
+    file = table(tmp_path / "sparse.csv", "epoch,iter,loss,lr", *sparse)
+    with pytest.raises(InputError, match=r"iter of .* begins anew with each epoch; say epoch_steps="):
+        lrkit.read_history(file)
+    assert lrkit.read_history(file, epoch_steps=25).losses[[0, 20, 25, 45]].tolist() == [1, 1, 2, 2]
+
+
+def test_an_epoch_that_a_resume_repeats_isnt_a_new_one(tmp_path):
+    rows = ["0,0,4,0.1", "0,1,3,0.1", "1,2,9,0.1", "1,3,9,0.1", "1,2,2,0.1", "1,3,1,0.1"]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "epoch,step,loss,lr", *rows))
+    assert found.losses.tolist() == [4, 3, 2, 1]
+
+
+def test_what_is_written_beside_after_a_resume_doesnt_cut_it(tmp_path):
+    """Rate and loss have rows of their own, of the same step."""
+    rows = []
+    for steps, value in (((49, 99, 149), 1.0), ((99, 149, 199), 2.0)):
+        for step in steps:
+            rows += [f"{step},{value / 10},", f"{step},,{value}"]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "step,lr,loss", *rows))
+    assert found.losses[[49, 50, 99, 100]].tolist() == [1, 2, 2, 2]
+    assert found.lr[[49, 99, 149]].tolist() == [0.1, 0.2, 0.2]
+
+
 def test_rows_in_the_wrong_order_are_put_in_order(tmp_path):
     rows = [f"{step},{10 - step},0.1" for step in reversed(range(10))]
     found = lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr", *rows))

@@ -153,7 +153,7 @@ def _own_epoch(cells: Mapping[str, str], step: int, lr: float) -> EpochRecord:
 # --- tables of others --------------------------------------------------------------------------------
 
 
-def read_csv_log(path: Path, step: str | None = None) -> Log:
+def read_csv_log(path: Path, step: str | None = None, epoch_steps: int | None = None) -> Log:
     """What a table of others has: its steps are in the column that is named, or known by its name; else epochs.
 
     Raises:
@@ -168,7 +168,8 @@ def read_csv_log(path: Path, step: str | None = None) -> Log:
         if clock is None:
             raise InputError(f"{path} has no column that counts steps or epochs; say step=, {listed(names)}")
         return log_of_table(path, names, rows, clock, "CSV", in_epochs=True)
-    return log_of_table(path, names, rows, clock, "CSV")
+    length = _within_epochs(path, names, rows, clock, epoch_steps)
+    return log_of_table(path, names, rows, clock, "CSV", epoch_steps=length)
 
 
 def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -197,6 +198,36 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     if wrong is not None:
         raise InputError(f"row {wrong + 1} of {path} has {len(rows[wrong])} cells below {len(names)} names")
     return names, rows
+
+
+def _within_epochs(
+    path: Path, names: Sequence[str], rows: list[list[str]], clock: str, epoch_steps: int | None
+) -> int | None:
+    """Steps that begin anew with each epoch are made such that go on; gives how long an epoch is then, else None.
+
+    A run that went on from a checkpoint repeats an epoch; it doesn't fall back where the next one begins.
+    """
+    epoch = next((names.index(name) for name in names if name.lower() in ("epoch", "epochs") and name != clock), None)
+    column = None if epoch is None else _numbers([row[epoch] if epoch < len(row) else "" for row in rows])
+    if column is None:
+        return None
+    place = names.index(clock)
+    steps = _steps(path, clock, [row[place] if place < len(row) else "" for row in rows])
+    both = np.flatnonzero(~np.isnan(steps) & np.isfinite(column[0]))
+    count, number = steps[both], np.floor(column[0][both])
+    if not ((np.diff(count) < 0) & (np.diff(number) > 0)).any():
+        return None
+    different = np.unique(count)
+    if epoch_steps is None and (np.diff(different) != 1).any():
+        raise InputError(f"{clock} of {path} begins anew with each epoch; say epoch_steps=, how many updates one has")
+    length = epoch_steps or int(different[-1] - different[0]) + 1
+    if different[-1] - different[0] >= length:
+        raise InputError(f"epoch_steps must cover {clock} of {path}, up to {int(different[-1])}, not {length}")
+    for row in range(len(rows)):  # one without an epoch belongs to that of the row before
+        if not np.isnan(steps[row]):
+            now = number[max(int(np.searchsorted(both, row, side="right")) - 1, 0)] - number.min()
+            rows[row][place] = str(int(now * length + steps[row]))
+    return length
 
 
 def log_of_table(

@@ -23,16 +23,23 @@ def first_step_of(steps: NDArray[np.int64], *, trained: bool) -> int:
     return 1 if int(different[0]) % distance == 0 else 0
 
 
-def restarts_of(series: Iterable[Series]) -> list[tuple[float, int]]:
-    """Where a run went on from before: when, and from which update on what was written before doesn't count."""
-    found = []
-    for each in series:
-        steps = each.steps[np.argsort(each.orders, kind="stable")]
-        back = np.flatnonzero(np.diff(steps) < 0) + 1
-        if 2 * len(back) < len(steps):  # else it isn't in the order of time
-            orders = np.sort(each.orders, kind="stable")
-            found += [(float(orders[place]), int(steps[place])) for place in back]
-    return found
+def restarts_of(series: Series, training: Iterable[Series]) -> list[tuple[float, int]]:
+    """Where a run went on from before: when, and from which update on what was written before doesn't count.
+
+    A series tells of itself: others are written a little before or after it. One that doesn't (validation) goes by
+    the training series that was first to be written again.
+    """
+    own = _backwards(series)
+    return own or min((found for each in training if (found := _backwards(each))), default=[])
+
+
+def _backwards(series: Series) -> list[tuple[float, int]]:
+    place = np.argsort(series.orders, kind="stable")
+    steps, orders = series.steps[place], series.orders[place]
+    back = np.flatnonzero(np.diff(steps) < 0) + 1
+    if 2 * len(back) >= len(steps):  # it isn't in the order of time
+        return []
+    return [(float(orders[place]), int(steps[place])) for place in back]
 
 
 def latest(series: Series, restarts: Sequence[tuple[float, int]]) -> Series:

@@ -148,7 +148,7 @@ def _found(path: Path, choices: Choices) -> History | Log:
     if path.name == METRICS and choices.step is None and not is_own_csv(path):
         return read_lightning_csv(path)
     if path.suffix.lower() in _TABLES:
-        return read_own_csv(path) if is_own_csv(path) else read_csv_log(path, choices.step)
+        return read_own_csv(path) if is_own_csv(path) else read_csv_log(path, choices.step, choices.epoch_steps)
     raise InputError(
         f"{path} is nothing that is known: a .csv or .tsv table, events of TensorBoard, a {STATE}, or a folder of these"
     )

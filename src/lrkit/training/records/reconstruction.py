@@ -36,7 +36,7 @@ class _Reconstruction:
 
     def __init__(self, log: Log, choices: Choices, names: Names) -> None:
         self.log, self.choices, self.names = log, choices, names
-        self.epoch_steps = choices.epoch_steps
+        self.epoch_steps = choices.epoch_steps or log.epoch_steps
         self.first: dict[str, int] = {}
         wanted = [name for name in (*_train_names(names), *_valid_names(names), *_test_names(names)) if name]
         raw = {name: log.series[name] for name in dict.fromkeys(wanted)}
@@ -45,8 +45,8 @@ class _Reconstruction:
                 raise InputError(f"{log.path} has no value of {name}")
         self.series: dict[str, Series] = {}
         self._scale_epochs(raw)
-        cuts = restarts_of(self.series[name] for name in (names.loss, *names.lr))
-        self.series = {name: latest(each, cuts) for name, each in self.series.items()}
+        self.training = [self.series[name] for name in (names.loss, *names.lr)]
+        self.series = {name: latest(each, restarts_of(each, self.training)) for name, each in self.series.items()}
         self.updates = self._count()
 
     # --- steps to updates -------------------------------------------------------------------------
@@ -168,7 +168,8 @@ class _Reconstruction:
             return [self.updates]
         series = self.log.series[name]
         moved = dataclasses.replace(series, steps=series.steps - self.first[self.names.loss])
-        each = latest(moved.kept(moved.steps >= 0), restarts_of([self.series[self.names.loss]]))
+        moved = moved.kept(moved.steps >= 0)
+        each = latest(moved, restarts_of(moved, self.training))
         if (each.values % 1).any():  # progress: at its whole numbers an epoch has ended
             whole = np.arange(1, math.floor(each.values[-1]) + 1)
             found = np.rint(np.interp(whole, each.values, each.steps + 1)).astype(int)

@@ -47,6 +47,7 @@ class Log:
         series: by name.
         first_step: the step of the first update, 0 or 1, where the format fixes that.
         in_epochs: whether all steps count epochs.
+        epoch_steps: how many updates an epoch has, where the record says so.
         updates: in all, where the format says so.
         lr_ahead: whether a rate is known to be that of the update after.
         made: what else is known of how the run was made.
@@ -57,6 +58,7 @@ class Log:
     series: Mapping[str, Series]
     first_step: Literal[0, 1] | None = None
     in_epochs: bool = False
+    epoch_steps: int | None = None
     updates: int | None = None
     lr_ahead: bool = False
     made: Mapping[str, Any] = field(default_factory=dict)
