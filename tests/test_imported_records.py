@@ -159,6 +159,35 @@ def test_what_is_written_beside_after_a_resume_doesnt_cut_it(tmp_path):
     assert found.lr[[49, 99, 149]].tolist() == [0.1, 0.2, 0.2]
 
 
+@pytest.mark.parametrize(("name", "first"), [("train/global_step", 1), ("trainer/global_step", 0)])
+def test_calls_of_wandb_log_arent_updates(tmp_path, name, first):
+    rows = [f"{each},{10 * each + first},{each},0.1" for each in range(1, 4)]
+    found = lrkit.read_history(table(tmp_path / "log.csv", f"_step,{name},train/loss,train/lr", *rows))
+    assert (len(found.lr), found.made["imported"]["first_step"]) == (31, first)
+
+
+def test_cells_that_stand_for_nothing_are_empty(tmp_path):
+    empty = ["None", "null", "N/A", "na", "-", "nan"]
+    rows = [f"{step},1,0.1,{'nan' if step < 9 else 0.5},{empty[step % 5]}" for step in range(10)]
+    rows[4] = rows[4].replace(",-", ",0.75")
+    found = lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr,val_loss,val_acc", *rows))
+    assert [(each.step, each.valid_loss, each.metrics) for each in found.epochs] == [(10, 0.5, {"accuracy": 0.75})]
+
+
+@pytest.mark.parametrize("name", ["loss", "Learning Rate", "val_loss"])
+def test_text_in_a_column_that_is_read_is_said(tmp_path, name):
+    names = {"loss": "1", "Learning Rate": "0.1", "val_loss": "2"}
+    good, bad = ",".join(names.values()), ",".join({**names, name: "abc"}.values())
+    with pytest.raises(InputError, match=f"row 2 of {name} has 'abc'"):
+        lrkit.read_history(table(tmp_path / "log.csv", f"step,{','.join(names)}", f"0,{good}", f"1,{bad}"))
+
+
+def test_more_names_are_known(tmp_path):
+    rows = ["0,1,0.1,0", "1,0.5,0.2,1"]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "step,total_loss,learning rate,lr_scheduler_step", *rows))
+    assert (found.losses.tolist(), found.lr.tolist()) == ([1, 0.5], [0.1, 0.2])
+
+
 def test_rows_in_the_wrong_order_are_put_in_order(tmp_path):
     rows = [f"{step},{10 - step},0.1" for step in reversed(range(10))]
     found = lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr", *rows))

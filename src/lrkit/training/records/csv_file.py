@@ -22,6 +22,8 @@ __all__ = ["is_own_csv", "log_of_table", "read_csv_log", "read_own_csv", "read_r
 FORMAT = 1
 _KEY = "lrkit_csv"
 _BEGIN = "# lrkit "
+_FIRST = {"train/global_step": 1, "trainer/global_step": 0}  # transformers' and Lightning's, in tables of wandb
+_EMPTY = {"", "none", "null", "n/a", "na", "-"}
 _EPOCH = ("epoch", "train_loss_epoch", "valid_loss", "test_loss", "seconds")
 
 
@@ -169,7 +171,8 @@ def read_csv_log(path: Path, step: str | None = None, epoch_steps: int | None = 
             raise InputError(f"{path} has no column that counts steps or epochs; say step=, {listed(names)}")
         return log_of_table(path, names, rows, clock, "CSV", in_epochs=True)
     length = _within_epochs(path, names, rows, clock, epoch_steps)
-    return log_of_table(path, names, rows, clock, "CSV", epoch_steps=length)
+    first = _FIRST.get(clock.lower())
+    return log_of_table(path, names, rows, clock, "CSV", epoch_steps=length, first_step=first)
 
 
 def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -190,6 +193,7 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
         names, *rows = ([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter))
     except csv.Error as error:
         raise InputError(f"{path} can't be read as a table: {error}") from None
+    rows = [["" if cell.lower() in _EMPTY else cell for cell in row] for row in rows]
     if not text.endswith("\n") and rows and len(rows[-1]) < len(names):
         rows.pop()
     if not rows:
@@ -241,16 +245,25 @@ def log_of_table(
     place = names.index(clock)
     steps = _steps(path, clock, [row[place] if place < len(row) else "" for row in rows])
     counted = ~np.isnan(steps)
-    series = {}
+    series, text = {}, {}
     for column, name in enumerate(names):
-        values = _numbers([row[column] if column < len(row) else "" for row in rows])
-        if values is None or column == place or not name:
+        cells = [row[column] if column < len(row) else "" for row in rows]
+        values = _numbers(cells)
+        if column == place or not name:
+            continue
+        if values is None:
+            row, cell = next((row, cell) for row, cell in enumerate(cells) if not _is_number(cell))
+            text[name] = f"row {row + 1} of {name} has {shown(cell)}"
             continue
         numbers, there = values
         where = np.flatnonzero(there & counted)
         if len(where):
             series[name] = Series(steps[where].astype(np.int64), numbers[where], where.astype(np.float64))
-    return Log(str(path), kind, series, **more)
+    return Log(str(path), kind, series, text=text, **more)
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or _numbers([cell]) is not None
 
 
 def _steps(path: Path, clock: str, cells: Sequence[str]) -> NDArray[np.float64]:

@@ -40,6 +40,10 @@ class _Reconstruction:
         self.first: dict[str, int] = {}
         wanted = [name for name in (*_train_names(names), *_valid_names(names), *_test_names(names)) if name]
         raw = {name: log.series[name] for name in dict.fromkeys(wanted)}
+        for name in _valid_names(names):
+            there = np.isfinite(raw[name].values)
+            if 0 < 2 * there.sum() < len(there):  # NaN stands for nothing in a column of the rows of training
+                raw[name] = raw[name].kept(there)
         for name in (names.loss, *names.lr):
             if not len(raw[name]):
                 raise InputError(f"{log.path} has no value of {name}")

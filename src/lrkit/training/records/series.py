@@ -51,6 +51,7 @@ class Log:
         updates: in all, where the format says so.
         lr_ahead: whether a rate is known to be that of the update after.
         made: what else is known of how the run was made.
+        text: names of what isn't all numbers, with what it has instead.
     """
 
     path: str
@@ -62,6 +63,7 @@ class Log:
     updates: int | None = None
     lr_ahead: bool = False
     made: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
