@@ -188,6 +188,35 @@ def test_more_names_are_known(tmp_path):
     assert (found.losses.tolist(), found.lr.tolist()) == ([1, 0.5], [0.1, 0.2])
 
 
+@pytest.mark.parametrize(
+    ("validated", "ends"),
+    [([0, 99, 199, 299], [1, 100, 200, 300]), ([100, 200, 300], [100, 200, 300]), ([97, 199, 298], [98, 200, 299])],
+)
+def test_validation_is_read_at_its_update(tmp_path, validated, ends):
+    rows = [f"{step},1,0.1,{0.5 if step in validated else ''}" for step in range(300)]
+    rows += [f"{step},,,0.5" for step in validated if step >= 300]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr,val_loss", *rows))
+    assert [each.step for each in found.epochs] == ends
+
+
+def test_the_length_of_epochs_that_validation_counts_is_no_silent_guess(tmp_path):
+    by_epoch = [f"{epoch},,,0.5," for epoch in range(3)]
+
+    def rows(count, epochs=False):
+        return [*(f"{step},1,0.1,,{step // 10 if epochs else ''}" for step in range(count)), *by_epoch]
+
+    head = "step,loss,lr,val_loss,epoch"
+    with pytest.raises(InputError, match=r"val_loss of .* counts epochs; say epoch_steps="):
+        lrkit.read_history(table(tmp_path / "log.csv", head, *rows(28)))
+    for more, source, made in (({}, rows(30), "updates by validations"), ({"epoch_steps": 10}, rows(28), "said")):
+        found = lrkit.read_history(table(tmp_path / "log.csv", head, *source), **more)
+        assert [each.step for each in found.epochs] == [10, 20, 30]
+        assert found.made["imported"]["epoch_steps_from"] == made
+    found = lrkit.read_history(table(tmp_path / "log.csv", head, *rows(28, epochs=True)))
+    assert [each.step for each in found.epochs] == [10, 20, 30]
+    assert found.made["imported"]["epoch_steps_from"] == "column of epochs"
+
+
 def test_rows_in_the_wrong_order_are_put_in_order(tmp_path):
     rows = [f"{step},{10 - step},0.1" for step in reversed(range(10))]
     found = lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr", *rows))
