@@ -261,6 +261,13 @@ def test_a_long_table_is_read_quickly(tmp_path):
         (["step,loss,lr", "1,2,3,4"], {}, "row 1 of .* has 4 cells below 3 names"),
         (["step,loss,lr", "1,2,nan"], {}, "no finite learning rate"),
         (["step,loss,lr", "1,2,3"], {"between": "cubic"}, "between must be 'linear' or 'hold', not 'cubic'"),
+        (["step,loss,lr", "1,2,3"], {"lr": []}, "lr must name at least one rate"),
+        (["step,loss,lr", "1,2,3"], {"lr": ["lr", "lr"]}, "lr must name at least one rate, and each once"),
+        (["step,loss,lr", "1,2,3"], {"lr": -1.0}, r"lr must be finite and not negative, not -1\.0"),
+        (["step,loss,lr", "1,2,3"], {"seed": -3}, "seed must not be negative, not -3"),
+        (["step,loss,lr", "1,2,-3"], {}, r"has a negative learning rate, -3\.0"),
+        (["step,loss,loss,lr", "1,2,3,4"], {}, "has two columns with the name loss"),
+        (["step;loss;lr", "1;0,5;0,1"], {}, r"row 1 of loss has '0,5' \(decimals need a point"),
         (["step,loss,lr", "1,2,3"], {"first_step": 2}, "first_step must be 0 or 1, not 2"),
     ],
 )
@@ -269,6 +276,23 @@ def test_what_is_wrong_is_one_sentence(tmp_path, rows, more, sentence):
     with pytest.raises(InputError, match=sentence) as error:
         lrkit.read_history(file, **more)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("epoch_steps", "a"), ("lr", True), ("seed", "1"), ("lr", [1.0])])
+def test_arguments_of_another_type_are_refused(tmp_path, name, value):
+    with pytest.raises(InputTypeError, match=f"{name} must be a "):
+        lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr", "0,1,2"), **{name: value})
+
+
+def test_a_rate_before_the_first_that_was_logged_is_said(tmp_path):
+    state = {"global_step": 4, "max_steps": 9, "log_history": [{"step": 4, "loss": 1.0, "learning_rate": 0.1}]}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state))
+    said = lrkit.read_history(tmp_path).made["imported"]
+    assert said["lr_before_the_first"] == "the first that was logged, held"
+    assert "lr_ahead=True" in said["lr_note"]
+    assert lrkit.read_history(tmp_path, lr_ahead=True).made["imported"]["lr_note"] is None
+    with pytest.raises(InputError, match="step must be left out"):
+        lrkit.read_history(tmp_path, step="t")
 
 
 def test_what_is_no_record_is_said(tmp_path):

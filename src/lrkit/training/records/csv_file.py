@@ -194,6 +194,9 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     except csv.Error as error:
         raise InputError(f"{path} can't be read as a table: {error}") from None
     rows = [["" if cell.lower() in _EMPTY else cell for cell in row] for row in rows]
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} has two columns with the name {twice}")
     if not text.endswith("\n") and rows and len(rows[-1]) < len(names):
         rows.pop()
     if not rows:
@@ -253,7 +256,8 @@ def log_of_table(
             continue
         if values is None:
             row, cell = next((row, cell) for row, cell in enumerate(cells) if not _is_number(cell))
-            text[name] = f"row {row + 1} of {name} has {shown(cell)}"
+            comma = " (decimals need a point, not a comma)" if _is_number(cell.replace(",", ".")) else ""
+            text[name] = f"row {row + 1} of {name} has {shown(cell)}{comma}"
             continue
         numbers, there = values
         where = np.flatnonzero(there & counted)

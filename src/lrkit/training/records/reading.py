@@ -84,6 +84,10 @@ def read_history(
     """
     if not isinstance(path, str | Path):
         raise InputTypeError(f"path must be a file or a folder, not {shown(path)}")
+    if seed is not None and type(seed) is not int:
+        raise InputTypeError(f"seed must be a whole number, not {shown(seed)}")
+    if seed is not None and seed < 0:
+        raise InputError(f"seed must not be negative, not {seed}")
     plan = None if schedule is None else str(parse(schedule))
     choices = Choices(
         loss=loss,
@@ -114,6 +118,8 @@ def is_own(path: Path) -> bool:
 
 
 def _imported(log: Log, choices: Choices) -> History:
+    if choices.step is not None and not log.format.endswith("CSV"):
+        raise InputError(f"step must be left out for {log.path}, which is no table and has no column {choices.step}")
     history = reconstruct(log, choices)
     if log.format == OWN:
         return replace(history, made={**history.made, **log.made})

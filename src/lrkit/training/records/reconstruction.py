@@ -145,6 +145,8 @@ class _Reconstruction:
         series = series.kept(np.isfinite(series.values))
         if not len(series):
             raise InputError(f"{self.log.path} has no finite learning rate")
+        if series.values.min() < 0:
+            raise InputError(f"{self.log.path} has a negative learning rate, {float(series.values.min())}")
         if self.all_epochs or self.choices.between == "hold":
             return held(series, self.updates, until=self.all_epochs)
         return np.interp(np.arange(self.updates), series.steps, series.values)
@@ -261,6 +263,8 @@ class _Reconstruction:
                 "epoch_steps": self.epoch_steps,
                 "epoch_steps_from": self.epoch_from,
                 "lr_ahead": self._ahead,
+                "lr_before_the_first": "computed" if computed else "the first that was logged, held",
+                "lr_note": None if self._ahead or computed else self.log.lr_note,
                 "left_out_at_the_end": self.updates - ends[-1],
             },
         }
