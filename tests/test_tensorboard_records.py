@@ -90,6 +90,7 @@ def test_after_a_resume_what_was_written_later_counts(writer, tmp_path):
     second.close()
     found = lrkit.read_history(tmp_path / "events")
     assert found.losses.tolist() == [1.0] * 10 + [2.0] * 5
+    assert found.made["imported"]["points"] == {"loss": 15, "lr": 15, "val_loss": 2}
     assert found.lr.tolist() == pytest.approx([0.1] * 10 + [0.2] * 5)
     assert [(each.step, each.valid_loss) for each in found.epochs] == [(10, 1.0), (15, 2.0)]
 
