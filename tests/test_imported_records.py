@@ -130,6 +130,93 @@ def test_what_was_written_again_after_a_resume_counts(tmp_path):
     assert [each.valid_loss for each in found.epochs] == [0.9, 0.1]
 
 
+def test_steps_that_begin_anew_with_each_epoch_go_on(tmp_path):
+    rows = [f"{epoch},{step},{10 - epoch - step / 10},0.1" for epoch in range(3) for step in range(10)]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "epoch,iter,loss,lr", *rows))
+    assert found.losses.tolist() == pytest.approx([10 - each / 10 for each in range(30)])
+    assert [each.step for each in found.epochs] == [10, 20, 30]
+    sparse = [f"{epoch},{step},{epoch},0.1" for epoch in (1, 2) for step in (0, 10, 20)]
+    file = table(tmp_path / "sparse.csv", "epoch,iter,loss,lr", *sparse)
+    with pytest.raises(InputError, match=r"iter of .* begins anew with each epoch; say epoch_steps="):
+        lrkit.read_history(file)
+    assert lrkit.read_history(file, epoch_steps=25).losses[[0, 20, 25, 45]].tolist() == [1, 1, 2, 2]
+
+
+def test_an_epoch_that_a_resume_repeats_isnt_a_new_one(tmp_path):
+    rows = ["0,0,4,0.1", "0,1,3,0.1", "1,2,9,0.1", "1,3,9,0.1", "1,2,2,0.1", "1,3,1,0.1"]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "epoch,step,loss,lr", *rows))
+    assert found.losses.tolist() == [4, 3, 2, 1]
+
+
+def test_what_is_written_beside_after_a_resume_doesnt_cut_it(tmp_path):
+    """Rate and loss have rows of their own, of the same step."""
+    rows = []
+    for steps, value in (((49, 99, 149), 1.0), ((99, 149, 199), 2.0)):
+        for step in steps:
+            rows += [f"{step},{value / 10},", f"{step},,{value}"]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "step,lr,loss", *rows))
+    assert found.losses[[49, 50, 99, 100]].tolist() == [1, 2, 2, 2]
+    assert found.lr[[49, 99, 149]].tolist() == [0.1, 0.2, 0.2]
+
+
+@pytest.mark.parametrize(("name", "first"), [("train/global_step", 1), ("trainer/global_step", 0)])
+def test_calls_of_wandb_log_arent_updates(tmp_path, name, first):
+    rows = [f"{each},{10 * each + first},{each},0.1" for each in range(1, 4)]
+    found = lrkit.read_history(table(tmp_path / "log.csv", f"_step,{name},train/loss,train/lr", *rows))
+    assert (len(found.lr), found.made["imported"]["first_step"]) == (31, first)
+
+
+def test_cells_that_stand_for_nothing_are_empty(tmp_path):
+    empty = ["None", "null", "N/A", "na", "-", "nan"]
+    rows = [f"{step},1,0.1,{'nan' if step < 9 else 0.5},{empty[step % 5]}" for step in range(10)]
+    rows[4] = rows[4].replace(",-", ",0.75")
+    found = lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr,val_loss,val_acc", *rows))
+    assert [(each.step, each.valid_loss, each.metrics) for each in found.epochs] == [(10, 0.5, {"accuracy": 0.75})]
+
+
+@pytest.mark.parametrize("name", ["loss", "Learning Rate", "val_loss"])
+def test_text_in_a_column_that_is_read_is_said(tmp_path, name):
+    names = {"loss": "1", "Learning Rate": "0.1", "val_loss": "2"}
+    good, bad = ",".join(names.values()), ",".join({**names, name: "abc"}.values())
+    with pytest.raises(InputError, match=f"row 2 of {name} has 'abc'"):
+        lrkit.read_history(table(tmp_path / "log.csv", f"step,{','.join(names)}", f"0,{good}", f"1,{bad}"))
+
+
+def test_more_names_are_known(tmp_path):
+    rows = ["0,1,0.1,0", "1,0.5,0.2,1"]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "step,total_loss,learning rate,lr_scheduler_step", *rows))
+    assert (found.losses.tolist(), found.lr.tolist()) == ([1, 0.5], [0.1, 0.2])
+
+
+@pytest.mark.parametrize(
+    ("validated", "ends"),
+    [([0, 99, 199, 299], [1, 100, 200, 300]), ([100, 200, 300], [100, 200, 300]), ([97, 199, 298], [98, 200, 299])],
+)
+def test_validation_is_read_at_its_update(tmp_path, validated, ends):
+    rows = [f"{step},1,0.1,{0.5 if step in validated else ''}" for step in range(300)]
+    rows += [f"{step},,,0.5" for step in validated if step >= 300]
+    found = lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr,val_loss", *rows))
+    assert [each.step for each in found.epochs] == ends
+
+
+def test_the_length_of_epochs_that_validation_counts_is_no_silent_guess(tmp_path):
+    by_epoch = [f"{epoch},,,0.5," for epoch in range(3)]
+
+    def rows(count, epochs=False):
+        return [*(f"{step},1,0.1,,{step // 10 if epochs else ''}" for step in range(count)), *by_epoch]
+
+    head = "step,loss,lr,val_loss,epoch"
+    with pytest.raises(InputError, match=r"val_loss of .* counts epochs; say epoch_steps="):
+        lrkit.read_history(table(tmp_path / "log.csv", head, *rows(28)))
+    for more, source, made in (({}, rows(30), "updates by validations"), ({"epoch_steps": 10}, rows(28), "said")):
+        found = lrkit.read_history(table(tmp_path / "log.csv", head, *source), **more)
+        assert [each.step for each in found.epochs] == [10, 20, 30]
+        assert found.made["imported"]["epoch_steps_from"] == made
+    found = lrkit.read_history(table(tmp_path / "log.csv", head, *rows(28, epochs=True)))
+    assert [each.step for each in found.epochs] == [10, 20, 30]
+    assert found.made["imported"]["epoch_steps_from"] == "column of epochs"
+
+
 def test_rows_in_the_wrong_order_are_put_in_order(tmp_path):
     rows = [f"{step},{10 - step},0.1" for step in reversed(range(10))]
     found = lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr", *rows))
@@ -174,6 +261,13 @@ def test_a_long_table_is_read_quickly(tmp_path):
         (["step,loss,lr", "1,2,3,4"], {}, "row 1 of .* has 4 cells below 3 names"),
         (["step,loss,lr", "1,2,nan"], {}, "no finite learning rate"),
         (["step,loss,lr", "1,2,3"], {"between": "cubic"}, "between must be 'linear' or 'hold', not 'cubic'"),
+        (["step,loss,lr", "1,2,3"], {"lr": []}, "lr must name at least one rate"),
+        (["step,loss,lr", "1,2,3"], {"lr": ["lr", "lr"]}, "lr must name at least one rate, and each once"),
+        (["step,loss,lr", "1,2,3"], {"lr": -1.0}, r"lr must be finite and not negative, not -1\.0"),
+        (["step,loss,lr", "1,2,3"], {"seed": -3}, "seed must not be negative, not -3"),
+        (["step,loss,lr", "1,2,-3"], {}, r"has a negative learning rate, -3\.0"),
+        (["step,loss,loss,lr", "1,2,3,4"], {}, "has two columns with the name loss"),
+        (["step;loss;lr", "1;0,5;0,1"], {}, r"row 1 of loss has '0,5' \(decimals need a point"),
         (["step,loss,lr", "1,2,3"], {"first_step": 2}, "first_step must be 0 or 1, not 2"),
     ],
 )
@@ -182,6 +276,23 @@ def test_what_is_wrong_is_one_sentence(tmp_path, rows, more, sentence):
     with pytest.raises(InputError, match=sentence) as error:
         lrkit.read_history(file, **more)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "value"), [("epoch_steps", "a"), ("lr", True), ("seed", "1"), ("lr", [1.0])])
+def test_arguments_of_another_type_are_refused(tmp_path, name, value):
+    with pytest.raises(InputTypeError, match=f"{name} must be a "):
+        lrkit.read_history(table(tmp_path / "log.csv", "step,loss,lr", "0,1,2"), **{name: value})
+
+
+def test_a_rate_before_the_first_that_was_logged_is_said(tmp_path):
+    state = {"global_step": 4, "max_steps": 9, "log_history": [{"step": 4, "loss": 1.0, "learning_rate": 0.1}]}
+    (tmp_path / "trainer_state.json").write_text(json.dumps(state))
+    said = lrkit.read_history(tmp_path).made["imported"]
+    assert said["lr_before_the_first"] == "the first that was logged, held"
+    assert "lr_ahead=True" in said["lr_note"]
+    assert lrkit.read_history(tmp_path, lr_ahead=True).made["imported"]["lr_note"] is None
+    with pytest.raises(InputError, match="step must be left out"):
+        lrkit.read_history(tmp_path, step="t")
 
 
 def test_what_is_no_record_is_said(tmp_path):

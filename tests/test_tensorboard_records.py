@@ -81,18 +81,19 @@ def test_after_a_resume_what_was_written_later_counts(writer, tmp_path):
     first = writer()
     for step in range(17):
         first.add_scalar("loss", 1.0, step, walltime=100 + step)
-        first.add_scalar("lr", 0.1, step, walltime=100 + step)
+        first.add_scalar("lr", 0.1, step, walltime=100.5 + step)
         if step in (9, 16):
             first.add_scalar("val_loss", 1.0, step + 1, walltime=100 + step)
     first.close()
     second = writer(filename_suffix=".later")
     for step in range(10, 15):
         second.add_scalar("loss", 2.0, step, walltime=200 + step)
-        second.add_scalar("lr", 0.2, step, walltime=200 + step)
+        second.add_scalar("lr", 0.2, step, walltime=200.5 + step)
     second.add_scalar("val_loss", 2.0, 15, walltime=230)
     second.close()
     found = lrkit.read_history(tmp_path / "events")
     assert found.losses.tolist() == [1.0] * 10 + [2.0] * 5
+    assert found.made["imported"]["points"] == {"loss": 15, "lr": 15, "val_loss": 2}
     assert found.lr.tolist() == pytest.approx([0.1] * 10 + [0.2] * 5)
     assert [(each.step, each.valid_loss) for each in found.epochs] == [(10, 1.0), (15, 2.0)]
 

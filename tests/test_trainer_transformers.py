@@ -33,7 +33,7 @@ def rates(plan, steps=STEPS, *, base=0.1, start=0, **sizes):
     return lrkit.parse(plan).over(steps, **sizes)(np.arange(start, steps), base=base).tolist()
 
 
-@pytest.mark.parametrize("name", ["transformers", "transformers_record"])
+@pytest.mark.parametrize("name", ["transformers", "transformers_record", "transformers_metrics"])
 def test_examples_in_docstrings(name):
     found = doctest.testmod(importlib.import_module(f"lrkit.trainers.{name}"), optionflags=doctest.ELLIPSIS)
     assert found.attempted > 0
@@ -149,19 +149,8 @@ def test_the_same_trainer_goes_on_with_its_own_checkpoint(lr, cases, tmp_path, w
 
 
 def test_controllers_hear_evaluations_within_the_training_alone(lr, cases, tmp_path):
-    class Counting(lr.Schedule):
-        told = ()
-
-        def on_train_begin(self, *args, **kwargs):
-            super().on_train_begin(*args, **kwargs)
-            step = self.scheduler.step
-            self.scheduler.step = lambda metrics=None: (self.note(metrics), step(metrics))
-
-        def note(self, metrics):
-            if metrics is not None and "loss" in metrics:
-                self.told = (*self.told, metrics["loss"])
-
-    schedule = Counting("plateau(patience=5)", monitor="eval_far_loss")
+    plan = "plateau(patience=5, smoothing=0.5)"
+    schedule = lr.Schedule(plan, monitor="eval_far_loss")
     sets = {"near": cases.Data(12), "far": cases.Data(20)}
     trainer = cases.make_trainer(tmp_path, schedule, valid=sets, eval_strategy="epoch", eval_on_start=True)
     record = lr.record(trainer)
@@ -170,9 +159,71 @@ def test_controllers_hear_evaluations_within_the_training_alone(lr, cases, tmp_p
     trainer.evaluate()
     found = [each["eval_far_loss"] for each in trainer.state.log_history if "eval_far_loss" in each]
     assert len(found) == 6  # at the start, after each epoch, and afterwards
-    assert list(schedule.told) == found[1:5]
+    plain = lrkit.parse(plan).bind(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1))
+    for loss in found[1:5]:
+        plain.step(loss)
+    assert schedule.scheduler.state_dict()["controllers"] == plain.state_dict()["controllers"]
     assert [each.metrics["far_loss"] for each in record.history().epochs] == found[1:5]
     assert record.history().epochs[0].valid_loss == record.history().epochs[0].metrics["near_loss"]
+
+
+def test_other_evaluations_are_no_reports_and_not_the_loss_of_the_record(lr, cases, tmp_path):
+    from transformers import TrainerCallback
+
+    class Test(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 1:
+                self.trainer.evaluate(cases.Data(4), metric_key_prefix="test")
+
+    def measure(prediction):
+        return {"log_loss": 7.0, "startup_runtime": 3.0}
+
+    schedule, test = lr.Schedule("plateau()"), Test()
+    trainer = cases.make_trainer(tmp_path, schedule, test, measure=measure, eval_strategy="epoch", num_train_epochs=2)
+    test.trainer = trainer
+    record = lr.record(trainer)
+    trainer.train()
+    losses = [each["eval_loss"] for each in trainer.state.log_history if "eval_loss" in each]
+    assert [each.valid_loss for each in record.history().epochs] == losses
+    assert set(record.history().epochs[0].metrics) == {
+        "log_loss", "startup_runtime", "test_loss", "test_log_loss", "test_startup_runtime",
+    }  # fmt: skip
+    assert schedule.scheduler.state_dict()["controllers"]["lr"]["best"] == min(losses)
+
+
+def test_a_controller_that_would_never_be_told_is_refused_or_warned_of(lr, cases, tmp_path):
+    with pytest.raises(InputError, match=r"'plateau\(.*\)' goes by evaluations, and eval_strategy is 'no'"):
+        cases.make_trainer(tmp_path, lr.Schedule("plateau()")).train()
+    once = cases.make_trainer(
+        tmp_path, lr.Schedule("plateau()", monitor="f1"), eval_strategy="epoch", num_train_epochs=1
+    )
+    with pytest.warns(UserWarning, match="no evaluation has f1"):
+        once.train()
+
+
+def test_after_a_trial_the_same_trainer_goes_on_from_a_checkpoint(lr, cases, tmp_path):
+    whole = cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)"), save_strategy="steps", save_steps=6)
+    whole.train()
+    trainer = cases.make_trainer(tmp_path / "other", lr.Schedule("linear(to=0)"), max_steps=4)
+    trainer.train()
+    trainer.args.max_steps = 12
+    trainer.look.rates.clear()
+    trainer.train(resume_from_checkpoint=f"{tmp_path}/checkpoint-6")
+    assert trainer.look.lr == whole.look.lr[6:]
+
+
+def test_a_record_is_replaced_only_where_that_was_asked_for(lr, cases, tmp_path):
+    trainer = cases.make_trainer(tmp_path, num_train_epochs=1)
+    record = lr.record(trainer, tmp_path / "record")
+    with pytest.raises(InputError, match="recorded already"):
+        lr.record(trainer)
+    trainer.train()
+    assert len(record.history().lr) == 3
+    trainer.optimizer.step()  # nothing listens any more
+    assert len(record.history().lr) == 3
+    with pytest.raises(InputError, match="give overwrite=True"):
+        trainer.train()
+    assert len(lrkit.RunFolder.load(tmp_path / "record").lr) == 3
 
 
 def test_a_controller_goes_by_the_metric_that_it_names(lr, cases, tmp_path):
@@ -189,7 +240,7 @@ def test_a_controller_goes_by_the_metric_that_it_names(lr, cases, tmp_path):
 
 def test_what_is_wrong_is_said(lr, cases, tmp_path):
     with pytest.raises(
-        InputError, match=r"no evaluation has the metric that 'plateau.*' goes by; there are .*loss.*monitor="
+        InputError, match=r"no evaluation has f1, that 'plateau.*' goes by; there are loss \(monitor=\)"
     ):
         cases.make_trainer(tmp_path, lr.Schedule("plateau()", monitor="f1"), eval_strategy="epoch").train()
     with pytest.raises(InputError, match=r"a ReduceLROnPlateau can't be led by Schedule.*: leave lr_scheduler_type"):

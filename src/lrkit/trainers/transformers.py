@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrkit.schedules import Plan, Plans
-from lrkit.schedules.errors import InputError, InputTypeError, unknown
+from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.plans import as_plans
 from lrkit.trainers.extras import extra
 from lrkit.trainers.plans import as_plan
@@ -128,21 +128,21 @@ class Schedule(TrainerCallback):
         names = [name.removeprefix("eval_") for name in self._plans.metrics]
         return [name for each in names if (name := self.monitor if each == "loss" else each) not in self._metrics]
 
+    def _complaint(self) -> str:
+        missing, known = ", ".join(self._missing()), ", ".join(sorted(self._metrics))
+        return f"no evaluation has {missing}, that '{self.plan}' goes by; there are {known} (monitor=)"
+
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Refuse an evaluation without a metric that a controller goes by."""
         if self._metrics:
-            raise unknown("monitor" if self.monitor in self._missing() else "metric", self._missing()[0], self._metrics)
+            raise InputError(self._complaint())
         self._reported = False
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Leave the optimizer, and the Trainer's scheduler; evaluations don't count any more."""
         self._listens = False
         if self._metrics:
-            warnings.warn(
-                f"'{self.plan}' was never told {', '.join(self._missing())}; evaluations have "
-                f"{', '.join(sorted(self._metrics))}",
-                stacklevel=2,
-            )
+            warnings.warn(self._complaint(), stacklevel=2)
         if self.scheduler is not None:
             self.scheduler.release()
         if self._led is not None:

@@ -22,6 +22,8 @@ __all__ = ["is_own_csv", "log_of_table", "read_csv_log", "read_own_csv", "read_r
 FORMAT = 1
 _KEY = "lrkit_csv"
 _BEGIN = "# lrkit "
+_FIRST = {"train/global_step": 1, "trainer/global_step": 0}  # transformers' and Lightning's, in tables of wandb
+_EMPTY = {"", "none", "null", "n/a", "na", "-"}
 _EPOCH = ("epoch", "train_loss_epoch", "valid_loss", "test_loss", "seconds")
 
 
@@ -153,7 +155,7 @@ def _own_epoch(cells: Mapping[str, str], step: int, lr: float) -> EpochRecord:
 # --- tables of others --------------------------------------------------------------------------------
 
 
-def read_csv_log(path: Path, step: str | None = None) -> Log:
+def read_csv_log(path: Path, step: str | None = None, epoch_steps: int | None = None) -> Log:
     """What a table of others has: its steps are in the column that is named, or known by its name; else epochs.
 
     Raises:
@@ -168,7 +170,9 @@ def read_csv_log(path: Path, step: str | None = None) -> Log:
         if clock is None:
             raise InputError(f"{path} has no column that counts steps or epochs; say step=, {listed(names)}")
         return log_of_table(path, names, rows, clock, "CSV", in_epochs=True)
-    return log_of_table(path, names, rows, clock, "CSV")
+    length = _within_epochs(path, names, rows, clock, epoch_steps)
+    first = _FIRST.get(clock.lower())
+    return log_of_table(path, names, rows, clock, "CSV", epoch_steps=length, first_step=first)
 
 
 def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -189,6 +193,10 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
         names, *rows = ([cell.strip() for cell in row] for row in csv.reader(lines, delimiter=delimiter))
     except csv.Error as error:
         raise InputError(f"{path} can't be read as a table: {error}") from None
+    rows = [["" if cell.lower() in _EMPTY else cell for cell in row] for row in rows]
+    twice = next((name for name in names if name and names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{path} has two columns with the name {twice}")
     if not text.endswith("\n") and rows and len(rows[-1]) < len(names):
         rows.pop()
     if not rows:
@@ -197,6 +205,36 @@ def read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
     if wrong is not None:
         raise InputError(f"row {wrong + 1} of {path} has {len(rows[wrong])} cells below {len(names)} names")
     return names, rows
+
+
+def _within_epochs(
+    path: Path, names: Sequence[str], rows: list[list[str]], clock: str, epoch_steps: int | None
+) -> int | None:
+    """Steps that begin anew with each epoch are made such that go on; gives how long an epoch is then, else None.
+
+    A run that went on from a checkpoint repeats an epoch; it doesn't fall back where the next one begins.
+    """
+    epoch = next((names.index(name) for name in names if name.lower() in ("epoch", "epochs") and name != clock), None)
+    column = None if epoch is None else _numbers([row[epoch] if epoch < len(row) else "" for row in rows])
+    if column is None:
+        return None
+    place = names.index(clock)
+    steps = _steps(path, clock, [row[place] if place < len(row) else "" for row in rows])
+    both = np.flatnonzero(~np.isnan(steps) & np.isfinite(column[0]))
+    count, number = steps[both], np.floor(column[0][both])
+    if not ((np.diff(count) < 0) & (np.diff(number) > 0)).any():
+        return None
+    different = np.unique(count)
+    if epoch_steps is None and (np.diff(different) != 1).any():
+        raise InputError(f"{clock} of {path} begins anew with each epoch; say epoch_steps=, how many updates one has")
+    length = epoch_steps or int(different[-1] - different[0]) + 1
+    if different[-1] - different[0] >= length:
+        raise InputError(f"epoch_steps must cover {clock} of {path}, up to {int(different[-1])}, not {length}")
+    for row in range(len(rows)):  # one without an epoch belongs to that of the row before
+        if not np.isnan(steps[row]):
+            now = number[max(int(np.searchsorted(both, row, side="right")) - 1, 0)] - number.min()
+            rows[row][place] = str(int(now * length + steps[row]))
+    return length
 
 
 def log_of_table(
@@ -210,16 +248,26 @@ def log_of_table(
     place = names.index(clock)
     steps = _steps(path, clock, [row[place] if place < len(row) else "" for row in rows])
     counted = ~np.isnan(steps)
-    series = {}
+    series, text = {}, {}
     for column, name in enumerate(names):
-        values = _numbers([row[column] if column < len(row) else "" for row in rows])
-        if values is None or column == place or not name:
+        cells = [row[column] if column < len(row) else "" for row in rows]
+        values = _numbers(cells)
+        if column == place or not name:
+            continue
+        if values is None:
+            row, cell = next((row, cell) for row, cell in enumerate(cells) if not _is_number(cell))
+            comma = " (decimals need a point, not a comma)" if _is_number(cell.replace(",", ".")) else ""
+            text[name] = f"row {row + 1} of {name} has {shown(cell)}{comma}"
             continue
         numbers, there = values
         where = np.flatnonzero(there & counted)
         if len(where):
             series[name] = Series(steps[where].astype(np.int64), numbers[where], where.astype(np.float64))
-    return Log(str(path), kind, series, **more)
+    return Log(str(path), kind, series, text=text, **more)
+
+
+def _is_number(cell: str) -> bool:
+    return not cell or _numbers([cell]) is not None
 
 
 def _steps(path: Path, clock: str, cells: Sequence[str]) -> NDArray[np.float64]:

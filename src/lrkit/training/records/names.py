@@ -13,12 +13,21 @@ _TRAIN = {"train", "training"}
 _VALID = {"val", "valid", "validation", "eval", "dev"}
 _TEST = {"test"}
 _FINE = {"step", "batch", "iter", "iteration"}  # a loss of single updates
-_COARSE = {"epoch", "avg", "mean", "running"}
-_RATE = re.compile(r"(?:(?:train|training|trainer|opt|optimizer)[/_.-])?(?:lr|learning[_-]?rate)(?:[-/_.](.+))?")
+_COARSE = {"epoch", "avg", "mean", "running", "total"}
+_RATE = re.compile(r"(?:(?:train|training|trainer|opt|optimizer)[/_.-])?(?:lr|learning[_ -]?rate)(?:[-/_.](.+))?")
 _GROUP = re.compile(r"(.*?)(?:[/_](?:pg|group_?)?|-(?:pg|group_?))(\d+)")
-_NO_RATE = ("momentum", "weight_decay")
+_NO_RATE = ("momentum", "weight_decay", "scheduler_step", "scheduler")
 _NO_METRIC = {"runtime", "second", "time", "loss", "epoch", "step"}  # what else trainers log beside
-_STEPS = ("step", "global_step", "_step", "trainer/global_step", "train_step", "iteration", "iter", "update", "updates")
+_STEPS: tuple[str, ...] = (
+    "step",
+    "global_step",
+    "train/global_step",
+    "trainer/global_step",
+    "train_step",
+    "iteration",
+    "iter",
+)
+_STEPS += ("update", "updates", "_step")  # the last counts calls of wandb's log
 _MOST_LISTED = 20
 
 
@@ -41,6 +50,9 @@ def choose_names(log: Log, choices: Choices) -> Names:
         InputError: for a name that isn't there, and where there is no loss, or no rate, or several optimizers' rates.
     """
     known = list(log.series)
+    for name in log.text:
+        if name in _said_names(choices) or _would_be_read(name, choices):
+            raise InputError(f"{log.text[name]}, which is no number, in {log.path}")
     loss = _said(log, "loss", choices.loss) or _best(known, _TRAIN | {""})
     if loss is None:
         raise InputError(f"{log.path} has no training loss that is known by its name; say loss=, {listed(known)}")
@@ -73,11 +85,12 @@ def listed(names: Iterable[str]) -> str:
 def step_name(names: Iterable[str]) -> str | None:
     """The name of what counts steps.
 
-    >>> step_name(["epoch", "Step", "loss"])
-    'Step'
+    >>> step_name(["epoch", "Step", "loss"]), step_name(["_step", "train/global_step"])
+    ('Step', 'train/global_step')
     """
     lowered = {name.lower(): name for name in names}
-    return next((lowered[each] for each in _STEPS if each in lowered), None)
+    known = [*_STEPS[:-1], *(each for each in lowered if each.endswith("/global_step")), _STEPS[-1]]
+    return next((lowered[each] for each in known if each in lowered), None)
 
 
 def _words(name: str) -> list[str]:
@@ -135,6 +148,22 @@ def _metrics(known: Iterable[str], side: set[str], taken: set[str | None]) -> di
     return found
 
 
+def _said_names(choices: Choices) -> set[object]:
+    lr = choices.lr if isinstance(choices.lr, list | tuple) else [choices.lr]
+    return {choices.loss, choices.valid_loss, *lr, *(choices.metrics or {}).values()} - {None}
+
+
+def _would_be_read(name: str, choices: Choices) -> bool:
+    """Whether it would be taken by its name, were it numbers; `lr_schedule` may well be text."""
+    sides = (set() if choices.loss else _TRAIN | {""}) | (set() if choices.valid_loss else _VALID)
+    plain = _RATE.fullmatch(name.lower())
+    return _best([name], sides) is not None or (choices.lr is None and plain is not None and plain[1] is None)
+
+
+def _is_rate(name: str) -> bool:
+    return _RATE.fullmatch(name.lower()) is not None and not name.lower().endswith(_NO_RATE)
+
+
 def _rates(log: Log, choices: Choices) -> tuple[str, ...]:
     """Names of the rates, one for each param group."""
     if isinstance(choices.lr, int | float):
@@ -146,7 +175,7 @@ def _rates(log: Log, choices: Choices) -> tuple[str, ...]:
         return tuple(names)
     groups: dict[str, list[tuple[int, str]]] = {}
     for name in log.series:
-        if _RATE.fullmatch(name.lower()) and not name.lower().endswith(_NO_RATE):
+        if _is_rate(name):
             numbered = _GROUP.fullmatch(name)
             base, number = (numbered[1], int(numbered[2])) if numbered else (name, 0)
             groups.setdefault(base, []).append((number, name))

@@ -7,32 +7,90 @@ from numpy.typing import NDArray
 
 from lrkit.training.records.series import Series
 
-__all__ = ["first_step_of", "held", "latest", "restarts_of"]
+__all__ = ["clock_of", "epoch_length", "first_step_of", "held", "latest", "restarts_of"]
+
+_RARE = 5  # validation by consecutive steps that is this much rarer than updates is by epochs
 
 
-def first_step_of(steps: NDArray[np.int64], *, trained: bool) -> int:
-    """Whether a step counts the updates before its own (0) or its own too (1), by the distance of the steps.
+def first_step_of(steps: NDArray[np.int64]) -> int:
+    """Whether a step of training counts the updates before its own (0) or its own too (1), by the steps' distance.
 
-    >>> [first_step_of(np.array(each), trained=True) for each in ([0, 50, 100], [49, 99, 149], [50, 100], [1, 2, 3])]
+    >>> [first_step_of(np.array(each)) for each in ([0, 50, 100], [49, 99, 149], [50, 100], [1, 2, 3])]
     [0, 0, 1, 1]
     """
     different = np.unique(steps)
-    if different[0] <= 0 and (trained or len(different) == 1):
+    if different[0] <= 0:
         return 0
     distance = int(np.gcd.reduce(np.diff(different))) if len(different) > 1 else int(different[0])
     return 1 if int(different[0]) % distance == 0 else 0
 
 
-def restarts_of(series: Iterable[Series]) -> list[tuple[float, int]]:
-    """Where a run went on from before: when, and from which update on what was written before doesn't count."""
-    found = []
-    for each in series:
-        steps = each.steps[np.argsort(each.orders, kind="stable")]
-        back = np.flatnonzero(np.diff(steps) < 0) + 1
-        if 2 * len(back) < len(steps):  # else it isn't in the order of time
-            orders = np.sort(each.orders, kind="stable")
-            found += [(float(orders[place]), int(steps[place])) for place in back]
-    return found
+def clock_of(
+    steps: NDArray[np.int64], training: NDArray[np.int64], *, first: int, epoch_steps: int | None
+) -> tuple[str, int]:
+    """What the steps of validation count, "epochs" or "updates", and the first of them.
+
+    Args:
+        steps: of validation.
+        training: those of training, as written.
+        first: the first step of training.
+        epoch_steps: how long an epoch is, where that is known.
+
+    >>> training = np.arange(300)
+    >>> valid = [0, 99, 199], [100, 200], [0, 1, 2]
+    >>> [clock_of(np.array(each), training, first=0, epoch_steps=None) for each in valid]
+    [('updates', 0), ('updates', 1), ('epochs', 0)]
+    """
+    different, total = np.unique(steps), int(training.max()) - first + 1
+    if len(different) > 1 and (np.diff(different) == 1).all() and different[0] <= 1:
+        if epoch_steps is not None:
+            by_epoch = abs(len(different) * epoch_steps - total) <= epoch_steps
+        else:
+            by_epoch = _RARE * len(different) <= total
+        if by_epoch:
+            return "epochs", int(different[0])
+    later = different[different > 0]  # one before training has no distance
+    if not len(later):
+        return "updates", first
+    if len(later) == 1:  # alone it has none either, so it is held against training
+        return "updates", 1 if int(later[0]) > int(training.max()) else first
+    distance = int(np.gcd.reduce(np.diff(later)))
+    return "updates", first if distance == 1 else int(later[0] % distance == 0)
+
+
+def epoch_length(epochs: Series) -> int | None:
+    """How many updates an epoch has by a series of epochs, its steps being updates; None where it can't be seen.
+
+    >>> steps = np.arange(30)
+    >>> epoch_length(Series(steps, steps // 10, steps)), epoch_length(Series(steps, (steps + 1) / 10, steps))
+    (10, 10)
+    """
+    values, steps = epochs.values, epochs.steps
+    if not len(steps) or not np.isfinite(values).all():
+        return None
+    if (values % 1).any():  # progress
+        return max(1, round(float((steps[-1] + 1) / values[-1]))) if values[-1] > 0 else None
+    changes = np.flatnonzero(np.diff(values))
+    return int(steps[changes[0]] + 1) if len(changes) and (np.diff(steps) == 1).all() and steps[0] == 0 else None
+
+
+def restarts_of(series: Series, training: Iterable[Series]) -> list[tuple[float, int]]:
+    """Where a run went on from before: when, and from which update on what was written before doesn't count.
+
+    A series tells of itself: others are written a little before or after it. One that doesn't (validation) goes by
+    the training series that was first to be written again.
+    """
+    own = _backwards(series)
+    return own or min((found for each in training if (found := _backwards(each))), default=[])
+
+
+def _backwards(series: Series) -> list[tuple[float, int]]:
+    place = np.argsort(series.orders, kind="stable")
+    steps, orders = series.steps[place], series.orders[place]
+    back = np.flatnonzero(np.diff(steps) < 0) + 1
+    if 2 * len(back) >= len(steps):  # it isn't in the order of time
+        return []
+    return [(float(orders[place]), int(steps[place])) for place in back]
 
 
 def latest(series: Series, restarts: Sequence[tuple[float, int]]) -> Series:

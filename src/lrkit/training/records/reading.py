@@ -85,6 +85,10 @@ def read_history(
     """
     if not isinstance(path, str | Path):
         raise InputTypeError(f"path must be a file or a folder, not {shown(path)}")
+    if seed is not None and type(seed) is not int:
+        raise InputTypeError(f"seed must be a whole number, not {shown(seed)}")
+    if seed is not None and seed < 0:
+        raise InputError(f"seed must not be negative, not {seed}")
     plan = None if schedule is None else str(parse(schedule))
     choices = Choices(
         loss=loss,
@@ -115,6 +119,8 @@ def is_own(path: Path) -> bool:
 
 
 def _imported(log: Log, choices: Choices) -> History:
+    if choices.step is not None and not log.format.endswith("CSV"):
+        raise InputError(f"step must be left out for {log.path}, which is no table and has no column {choices.step}")
     if log.format == OWN and not choices.given:
         return read_own_events(log)
     history = reconstruct(log, choices)
@@ -151,7 +157,7 @@ def _found(path: Path, choices: Choices) -> History | Log:
     if path.name == METRICS and choices.step is None and not is_own_csv(path):
         return read_lightning_csv(path)
     if path.suffix.lower() in _TABLES:
-        return read_own_csv(path) if is_own_csv(path) else read_csv_log(path, choices.step)
+        return read_own_csv(path) if is_own_csv(path) else read_csv_log(path, choices.step, choices.epoch_steps)
     raise InputError(
         f"{path} is nothing that is known: a .csv or .tsv table, events of TensorBoard, a {STATE}, or a folder of these"
     )

@@ -12,13 +12,12 @@ from lrkit.schedules import Schedule, parse
 from lrkit.schedules.errors import InputError
 from lrkit.training.history import EpochRecord, History
 from lrkit.training.records.names import Names, choose_names
-from lrkit.training.records.points import first_step_of, held, latest, restarts_of
+from lrkit.training.records.points import clock_of, epoch_length, first_step_of, held, latest, restarts_of
 from lrkit.training.records.series import Choices, Log, Series
 
 __all__ = ["reconstruct"]
 
 _MOST_UPDATES = 200_000_000
-_RARE = 5  # validation by consecutive steps that is this much rarer than updates is by epochs
 
 
 def reconstruct(log: Log, choices: Choices) -> History:
@@ -36,17 +35,23 @@ class _Reconstruction:
 
     def __init__(self, log: Log, choices: Choices, names: Names) -> None:
         self.log, self.choices, self.names = log, choices, names
-        self.epoch_steps = choices.epoch_steps
+        self.epoch_steps = choices.epoch_steps or log.epoch_steps
         self.first: dict[str, int] = {}
         wanted = [name for name in (*_train_names(names), *_valid_names(names), *_test_names(names)) if name]
         raw = {name: log.series[name] for name in dict.fromkeys(wanted)}
+        for name in _valid_names(names):
+            there = np.isfinite(raw[name].values)
+            if 0 < 2 * there.sum() < len(there):  # NaN stands for nothing in a column of the rows of training
+                raw[name] = raw[name].kept(there)
         for name in (names.loss, *names.lr):
             if not len(raw[name]):
                 raise InputError(f"{log.path} has no value of {name}")
+        self.epoch_from = None if self.epoch_steps is None else "said" if choices.epoch_steps else "column of epochs"
+        self.training: list[Series] = []
         self.series: dict[str, Series] = {}
         self._scale_epochs(raw)
-        cuts = restarts_of(self.series[name] for name in (names.loss, *names.lr))
-        self.series = {name: latest(each, cuts) for name, each in self.series.items()}
+        self.training = [self.series[name] for name in (names.loss, *names.lr)]
+        self.series = {name: latest(each, restarts_of(each, self.training)) for name, each in self.series.items()}
         self.updates = self._count()
 
     # --- steps to updates -------------------------------------------------------------------------
@@ -59,10 +64,9 @@ class _Reconstruction:
         if self.all_epochs and self.epoch_steps is None:
             raise InputError(f"{self.log.path} counts epochs and no updates; say epoch_steps=, how many an epoch has")
         for name, each in raw.items():
-            trained = name in (self.names.loss, *self.names.lr)
-            first = self._first_of(each, trained=trained)
+            kind, first = ("epochs", 0) if self.all_epochs else self._clock_of(name, each)
             updates = each.steps - first
-            if self.all_epochs or (not trained and self._is_by_epoch(each, total)):
+            if kind == "epochs":
                 first = int(each.steps.min())
                 assert self.epoch_steps is not None
                 updates = (each.steps - first + 1) * self.epoch_steps - 1
@@ -76,28 +80,43 @@ class _Reconstruction:
     def _ahead(self) -> bool:
         return self.log.lr_ahead if self.choices.lr_ahead is None else self.choices.lr_ahead
 
-    def _first_of(self, series: Series, *, trained: bool) -> int:
-        for known in (self.choices.first_step, self.log.first_step):
-            if known is not None:
-                return known
-        if (
-            not trained and len(np.unique(series.steps)) == 1
-        ):  # alone it has no distance, so it is held against training
-            loss = self.log.series[self.names.loss].steps
-            return 1 if int(series.steps[0]) > int(loss.max()) else self.first[self.names.loss]
-        return first_step_of(series.steps, trained=trained)
+    def _clock_of(self, name: str, series: Series) -> tuple[str, int]:
+        known = self.choices.first_step if self.choices.first_step is not None else self.log.first_step
+        loss = self.log.series[self.names.loss].steps
+        first = first_step_of(loss) if known is None else known
+        if name == self.names.loss:
+            return "updates", first
+        if name in self.names.lr:
+            return "updates", first_step_of(series.steps) if known is None else known
+        training = [self.log.series[each] for each in (self.names.loss, *self.names.lr)]
+        counted = latest(series, restarts_of(series, training))  # what a resume replaced would spoil the distance
+        kind, own = clock_of(counted.steps, loss, first=first, epoch_steps=self.epoch_steps)
+        if kind == "epochs":
+            self._know_epoch(name, series, first)
+        return kind, own if known is None or kind == "epochs" else known
 
-    def _is_by_epoch(self, series: Series, total: int) -> bool:
-        """Whether validation counts epochs while training counts updates; finds how long an epoch is then."""
-        steps = np.unique(series.steps)
-        if len(steps) < 2 or (np.diff(steps) != 1).any() or steps[0] > 1:
-            return False
+    def _know_epoch(self, name: str, series: Series, first: int) -> None:
+        """How long an epoch is, where validation counts them beside updates."""
         if self.epoch_steps is not None:
-            return abs(len(steps) * self.epoch_steps - total) <= self.epoch_steps
-        if _RARE * len(steps) > total:
-            return False
-        self.epoch_steps = round(total / len(steps))
-        return True
+            return
+        epochs = self._epochs(first)
+        self.epoch_steps, self.epoch_from = (None if epochs is None else epoch_length(epochs)), "column of epochs"
+        if self.epoch_steps is None:
+            total = max(int(self.log.series[self.names.loss].steps.max()) - first + 1, self.log.updates or 0)
+            length, rest = divmod(total, len(np.unique(series.steps)))
+            if rest:
+                raise InputError(f"{name} of {self.log.path} counts epochs; say epoch_steps=, how many updates one has")
+            self.epoch_steps, self.epoch_from = length, "updates by validations"
+
+    def _epochs(self, first: int) -> Series | None:
+        """The record's own count of epochs, by update."""
+        name = next((each for each in self.log.series if each.lower() in ("epoch", "train/epoch")), None)
+        if name is None:
+            return None
+        moved = self.log.series[name]
+        moved = dataclasses.replace(moved, steps=moved.steps - first)
+        moved = moved.kept(moved.steps >= 0)
+        return latest(moved, restarts_of(moved, self.training)) if len(moved) else None
 
     def _count(self) -> int:
         """Updates in all."""
@@ -126,6 +145,8 @@ class _Reconstruction:
         series = series.kept(np.isfinite(series.values))
         if not len(series):
             raise InputError(f"{self.log.path} has no finite learning rate")
+        if series.values.min() < 0:
+            raise InputError(f"{self.log.path} has a negative learning rate, {float(series.values.min())}")
         if self.all_epochs or self.choices.between == "hold":
             return held(series, self.updates, until=self.all_epochs)
         return np.interp(np.arange(self.updates), series.steps, series.values)
@@ -163,12 +184,9 @@ class _Reconstruction:
         return self._epoch_ends()
 
     def _epoch_ends(self) -> list[int]:
-        name = next((each for each in self.log.series if each.lower() in ("epoch", "train/epoch")), None)
-        if name is None or not len(self.log.series[name]):
+        each = self._epochs(self.first[self.names.loss])
+        if each is None:
             return [self.updates]
-        series = self.log.series[name]
-        moved = dataclasses.replace(series, steps=series.steps - self.first[self.names.loss])
-        each = latest(moved.kept(moved.steps >= 0), restarts_of([self.series[self.names.loss]]))
         if (each.values % 1).any():  # progress: at its whole numbers an epoch has ended
             whole = np.arange(1, math.floor(each.values[-1]) + 1)
             found = np.rint(np.interp(whole, each.values, each.steps + 1)).astype(int)
@@ -243,7 +261,10 @@ class _Reconstruction:
                 "between": "computed" if computed else self.choices.between,
                 "first_step": self.first[self.names.loss],
                 "epoch_steps": self.epoch_steps,
+                "epoch_steps_from": self.epoch_from,
                 "lr_ahead": self._ahead,
+                "lr_before_the_first": "computed" if computed else "the first that was logged, held",
+                "lr_note": None if self._ahead or computed else self.log.lr_note,
                 "left_out_at_the_end": self.updates - ends[-1],
             },
         }

@@ -1,5 +1,6 @@
 """What all formats of others come down to: numbers by name, each at a step; and what a caller says of them."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -47,9 +48,12 @@ class Log:
         series: by name.
         first_step: the step of the first update, 0 or 1, where the format fixes that.
         in_epochs: whether all steps count epochs.
+        epoch_steps: how many updates an epoch has, where the record says so.
         updates: in all, where the format says so.
         lr_ahead: whether a rate is known to be that of the update after.
+        lr_note: what can't be known of the rates, in words.
         made: what else is known of how the run was made.
+        text: names of what isn't all numbers, with what it has instead.
     """
 
     path: str
@@ -57,9 +61,12 @@ class Log:
     series: Mapping[str, Series]
     first_step: Literal[0, 1] | None = None
     in_epochs: bool = False
+    epoch_steps: int | None = None
     updates: int | None = None
     lr_ahead: bool = False
+    lr_note: str | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
+    text: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +85,9 @@ class Choices:
     schedule: str | None = None
 
     def __post_init__(self) -> None:
+        if self.epoch_steps is not None and type(self.epoch_steps) is not int:
+            raise InputTypeError(f"epoch_steps must be a whole number, not {shown(self.epoch_steps)}")
+        self._check_rates()
         if self.epoch_steps is not None and self.epoch_steps < 1:
             raise InputError(f"epoch_steps must be at least 1, not {self.epoch_steps}")
         if self.first_step not in (None, 0, 1):
@@ -86,6 +96,18 @@ class Choices:
             raise InputError(f"between must be 'linear' or 'hold', not {shown(self.between)}")
         if self.metrics is not None and not isinstance(self.metrics, Mapping):
             raise InputTypeError(f"metrics must be a mapping of names to recorded names, not {shown(self.metrics)}")
+
+    def _check_rates(self) -> None:
+        lr: object = self.lr
+        if lr is None or isinstance(lr, str):
+            return
+        if isinstance(lr, int | float) and not isinstance(lr, bool):
+            if not (lr >= 0 and math.isfinite(lr)):
+                raise InputError(f"lr must be finite and not negative, not {shown(lr)}")
+        elif not isinstance(lr, list | tuple) or not all(isinstance(name, str) for name in lr):
+            raise InputTypeError(f"lr must be a number, a name or a list of names, not {shown(lr)}")
+        elif not lr or len(set(lr)) < len(lr):
+            raise InputError(f"lr must name at least one rate, and each once, not {shown(lr)}")
 
     @property
     def given(self) -> list[str]:

@@ -49,8 +49,8 @@ def read_own_events(log: Log) -> History:
     wanted = [LOSS, EPOCH_LOSS, *rates]
     if missing := next((name for name in [*wanted, "lr"] if name not in log.series), None):
         raise InputError(f"{log.path} has events of lrkit, and {missing} isn't among them")
-    cuts = restarts_of(log.series[name] for name in (LOSS, *rates))
-    series = {name: latest(each, cuts) for name, each in log.series.items()}
+    training = [log.series[name] for name in (LOSS, *rates)]
+    series = {name: latest(each, restarts_of(each, training)) for name, each in log.series.items()}
     ends = [int(step) + 1 for step in series[EPOCH_LOSS].steps]
     updates = [series[name].kept(series[name].steps < ends[-1]) for name in (LOSS, *rates)]
     for name, each in zip((LOSS, *rates), updates, strict=True):

@@ -14,6 +14,9 @@ from lrkit.training.records.series import Log, Series
 __all__ = ["STATE", "find_trainer_state", "read_trainer_state"]
 
 STATE = "trainer_state.json"
+_NOTE = (
+    "the rates of a plan that was bound to the optimizer (optimizers=) are one update late; lr_ahead=True moves them"
+)
 _TOTAL = ("train_loss", "train_runtime", "total_flos", "train_samples_per_second", "train_steps_per_second")
 
 
@@ -55,6 +58,7 @@ def read_trainer_state(path: Path) -> Log:
         first_step=1,
         updates=done,
         lr_ahead=_is_ahead(state, series),
+        lr_note=_NOTE,
         made={"trainer": "transformers"},
     )
 
