@@ -31,9 +31,7 @@ def expected(text, steps, base=0.1, **sizes):
     return (lrkit.parse(text).over(steps, **sizes).value(np.arange(steps), base)).tolist()
 
 
-@pytest.mark.parametrize(
-    "name", [f"lightning{part}" for part in ("", "_finder", "_metrics", "_recorder", "_reports", "_weights")]
-)
+@pytest.mark.parametrize("name", [f"lightning{part}" for part in ("", "_finder", "_metrics", "_recorder", "_weights")])
 def test_examples_in_docstrings(name):
     found = doctest.testmod(importlib.import_module(f"lrkit.trainers.{name}"), optionflags=doctest.ELLIPSIS)
     assert found.attempted > 0

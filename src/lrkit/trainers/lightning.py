@@ -7,11 +7,12 @@ from torch.optim import Optimizer
 
 from lrkit.schedules import Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
+from lrkit.schedules.plans import as_plans
 from lrkit.trainers.extras import extra
 from lrkit.trainers.lightning_finder import Finder
 from lrkit.trainers.lightning_length import Length, length, updates
 from lrkit.trainers.lightning_recorder import Recorder
-from lrkit.trainers.lightning_reports import Reports, metrics_of
+from lrkit.trainers.lightning_reports import Reports
 from lrkit.trainers.lightning_weights import ScheduleFree
 from lrkit.trainers.plans import as_plan
 from lrkit.training.scheduler import Policy, Scheduler
@@ -71,8 +72,7 @@ def configure(
     if interval not in (None, "step", "epoch"):
         raise unknown("interval", str(interval), ["step", "epoch"])
     plan = as_plan(schedule)
-    plans = Plans({"lr": plan}) if isinstance(plan, Plan) else plan
-    asked = set().union(*(metrics_of(each) for _, each in plans.parts))
+    asked = set(as_plans(plan).metrics)
     if "loss" in asked and monitor is None:
         raise InputError(f"monitor must name the logged metric that '{plan}' goes by, such as monitor='val_loss'")
     trainer: Any = module._trainer  # as the property `trainer`, which raises where there is none

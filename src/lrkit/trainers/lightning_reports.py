@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from lrkit.schedules import Controller, Plan
 from lrkit.schedules.errors import unknown
 from lrkit.trainers.extras import extra
 from lrkit.trainers.lightning_metrics import measured
@@ -12,22 +11,9 @@ with extra("lightning"):
     from lightning.pytorch import Callback, LightningModule, Trainer
     from lightning.pytorch.utilities import rank_zero_warn
 
-__all__ = ["Reports", "metrics_of"]
+__all__ = ["Reports"]
 
 _LOSS = "loss"  # what a controller that names no metric asks for
-
-
-def metrics_of(plan: Plan) -> set[str]:
-    """The metrics that the controllers in a plan ask for; "loss" for those that name none.
-
-    >>> import lrkit
-    >>> sorted(metrics_of(lrkit.parse("warmup(5) >> plateau(metric=accuracy, mode=max)"))), metrics_of(lrkit.plateau())
-    (['accuracy'], {'loss'})
-    """
-    if not isinstance(plan, Controller):
-        return set()
-    inner = [each for each in [*getattr(plan, "parts", ()), getattr(plan, "plan", None)] if isinstance(each, Plan)]
-    return set().union(*map(metrics_of, inner)) or {getattr(plan, "metric", None) or _LOSS}
 
 
 class _Report:
