@@ -4,6 +4,9 @@ Each training (see overhead_trainings.py) is run in turn in every round: with it
 once more, with lrkit's, and with lrkit's and a recorder; what is timed lies between two updates, so imports, set-up
 and the end are left out. Ratios are medians of the ratios within each round, and "once more" shows what noise is.
 
+What a recorder costs is measured by itself too, since it is less than that noise: on an optimizer whose step does
+nothing, updates with and without `Recorder` in turn.
+
     python benchmarks/overhead.py                            # about ten minutes, on a quiet machine
     python benchmarks/overhead.py --only plain,ignite --rounds 5 --steps 300
 """
@@ -11,13 +14,19 @@ and the end are left out. Ratios are medians of the ratios within each round, an
 import argparse
 import functools
 import gc
-from collections.abc import Mapping, Sequence
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
 
+import torch
+
+import lrkit
 from job import Clock
 from overhead_trainings import TRAININGS, How
+from schedules import Still
 from timing import interleave, machine, markdown, median_ratio, say, spread
 
-__all__ = ["measure", "report"]
+__all__ = ["measure", "recorder_cost", "report"]
 
 PACKAGES = (
     "torch", "lightning", "transformers", "accelerate", "pytorch-ignite", "skorch", "lrkit",
@@ -31,6 +40,24 @@ def measure(name: str, how: How, steps: int) -> float:
     gc.collect()  # what the training before has left
     TRAININGS[name](how, steps, clock)
     return clock.microseconds
+
+
+def recorder_cost(rounds: int = 15, updates: int = 2000) -> float:
+    """Microseconds that `Recorder` adds to an update: the median of the differences within each round."""
+    loss, found = torch.ones(3, requires_grad=True).sum(), []
+    for _ in range(rounds):
+        optimizer = Still()
+        plain = _time(optimizer.step, updates)
+        with lrkit.Recorder(optimizer) as recorder:
+            found.append(_time(lambda: (recorder.loss(loss, 32), optimizer.step()), updates) - plain)  # noqa: B023  # so too
+    return statistics.median(found)
+
+
+def _time(call: Callable[[], object], times: int) -> float:
+    began = time.perf_counter()
+    for _ in range(times):
+        call()
+    return (time.perf_counter() - began) / times * 1e6
 
 
 def report(times: Mapping[str, Sequence[float]]) -> str:
@@ -64,6 +91,7 @@ def main() -> None:
     print(machine(PACKAGES))
     print()
     print(report(times))
+    print(f"\nA recorder by itself: {recorder_cost():.1f} µs an update")
 
 
 if __name__ == "__main__":

@@ -234,6 +234,10 @@ def test_what_a_schedule_costs_in_a_loop_is_measured(how):
     assert 1 < overhead.measure("plain", how, 20) < 1e6
 
 
+def test_what_a_recorder_costs_by_itself_is_measured():
+    assert 0 < overhead.recorder_cost(rounds=3, updates=200) < 1000
+
+
 def test_the_report_of_trainers_compares_within_rounds():
     times = {
         "plain: usual": [100.0, 300.0, 200.0],
