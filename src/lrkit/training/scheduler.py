@@ -10,15 +10,15 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lrkit.schedules import Controller, Horizon, Plan, Plans, Schedule, State, Target
+from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError
-from lrkit.schedules.evaluation import Array
 from lrkit.schedules.metric import Metric
 from lrkit.schedules.shares import as_number
 from lrkit.training.assignment import Bases, Written, require_groups, settle, slots, stands, target_for
 from lrkit.training.hyper import Group, place, read, separate, write
 from lrkit.training.outlook import Outlook
-from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy, horizon_dict, json_of, reconcile
+from lrkit.training.scheduled_plans import ScheduledPlans
+from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy
 
 __all__ = ["BoundController", "BoundSchedule", "Policy", "Scheduler", "scheduler_of", "updates_done"]
 
@@ -58,8 +58,8 @@ class Scheduler(LRScheduler):
         self._bases: Bases = {}
         self._hooks: list[Any] = []
         self._released = False
-        self._use(plans, horizon)
-        require_groups(optimizer.param_groups, self._resolved, later)
+        self._use(ScheduledPlans(plans, horizon))
+        require_groups(optimizer.param_groups, self._scheduled.resolved, later)
         previous = scheduler_of(optimizer)
         self._adopt(standing=_left.get(optimizer, {}) if previous is None else previous._written())
         if not self._resume_from_mark():
@@ -73,29 +73,24 @@ class Scheduler(LRScheduler):
     @property
     def plan(self) -> Plan | Plans:
         """What is bound, as it was written."""
-        return self._plans.simplest
+        return self._scheduled.plans.simplest
 
     @property
     def horizon(self) -> Horizon | None:
         """What lengths are measured against; None where all of them are in steps."""
-        return self._horizon
+        return self._scheduled.horizon
 
     @property
     def policy(self) -> Policy | None:
         """What was named to go on from a state of another schedule or horizon; None without."""
         return self._policy
 
-    def _use(self, plans: Plans, horizon: Horizon | None) -> None:
-        resolved = dict((plans if horizon is None else plans.over(**vars(horizon))).parts)
-        for plan in resolved.values():
-            plan.require_resolved()  # refused here and not at the first update
-        if self._lr is not None and not plans.sets("lr"):
-            raise InputError(f"lr is the base of a schedule for lr, and '{plans}' has none; add lr: constant()")
-        self._plans, self._horizon, self._resolved = plans, horizon, resolved
-        self._json: dict[str, str] | None = None
-        self._states: dict[Target, State] = {
-            target: plan.init() for target, plan in resolved.items() if isinstance(plan, Controller)
-        }
+    def _use(self, scheduled: ScheduledPlans) -> None:
+        if self._lr is not None and not scheduled.plans.sets("lr"):
+            raise InputError(
+                f"lr is the base of a schedule for lr, and '{scheduled.plans}' has none; add lr: constant()"
+            )
+        self._scheduled = scheduled
 
     def _adopt(self, *saved: Bases, standing: Written = MappingProxyType({})) -> None:
         """Settle the bases of all groups, those that are new among them."""
@@ -110,7 +105,7 @@ class Scheduler(LRScheduler):
     def _settled(self, groups: Sequence[Group], *saved: Bases, standing: Written = MappingProxyType({})) -> Bases:
         return settle(
             groups,
-            self._resolved,
+            self._scheduled.resolved,
             lr=self._lr,
             known=[*saved, self._bases],
             standing=standing,
@@ -125,23 +120,9 @@ class Scheduler(LRScheduler):
         found = [
             (target, place(groups[i], hyper), i, base)
             for hyper, i, base in slots(self._bases)
-            if (target := target_for(hyper, i, groups[i], self._resolved)) is not None
+            if (target := target_for(hyper, i, groups[i], self._scheduled.resolved)) is not None
         ]
-        own = weakref.WeakMethod(self._values)  # or a scheduler that is let go would wait for the garbage collector
-
-        def values(target: Target, t: Array, bases: Array) -> Any:
-            method = own()
-            assert method is not None
-            return method(target, t, bases)
-
-        self._outlook = Outlook(values, found)
-
-    def _values(self, target: Target, t: Array, bases: Array) -> Any:
-        plan = self._resolved[target]
-        if isinstance(plan, Controller):
-            return plan.value(self._states[target], t, bases)
-        assert isinstance(plan, Schedule)
-        return plan.value(t, bases)
+        self._outlook = Outlook(self._scheduled.values, found)
 
     # --- clock ------------------------------------------------------------------------------------
 
@@ -240,16 +221,8 @@ class Scheduler(LRScheduler):
             InputTypeError: when a controller's metric is no number.
             InputError: when a controller's metric isn't among those that are reported.
         """
-        if metrics is not None and self._states:
-            states, moved = {}, False
-            for target, state in self._states.items():
-                controller = self._resolved[target]
-                assert isinstance(controller, Controller)
-                states[target] = after = controller.update(state, metrics, self._count)
-                moved = moved or controller.decided(after) != controller.decided(state)
-            self._states = states
-            if moved:
-                self._outlook.forget()
+        if metrics is not None and self._scheduled.report(metrics, self._count):
+            self._outlook.forget()
         self.sync()
 
     @property
@@ -284,16 +257,7 @@ class Scheduler(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Plain data: step count, controllers' states, the plans as written, horizon, bases, format version."""
         self._meet_groups()
-        if self._json is None:  # once, since a table may be long
-            self._json = json_of(self._plans)
-        return SchedulerState(
-            steps=self._count,
-            schedules={str(target): str(plan) for target, plan in self._plans.parts},
-            horizon=horizon_dict(self._horizon),
-            controllers={str(target): state for target, state in self._states.items()},
-            bases=self._bases,
-            json=self._json,
-        ).to_dict()
+        return self._scheduled.state(self._count, self._bases).to_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any], *, policy: Policy | None = None) -> None:
         """Go on where the state was taken.
@@ -328,14 +292,8 @@ class Scheduler(LRScheduler):
     def _take(self, saved: SchedulerState, policy: Policy | None) -> None:
         """Take the plans, the count and the controllers' states; what it raises leaves half of them taken."""
         self._check_count(saved)
-        self._use(*reconcile(saved, self._plans, self._horizon, policy))
+        self._use(self._scheduled.resumed(saved, policy))
         self._count = saved.steps
-        for target, plan in self._plans.parts:
-            if target in self._states and saved.schedules.get(str(target)) == str(plan):
-                controller = self._resolved[target]
-                assert isinstance(controller, Controller)
-                self._states[target] = state = saved.controllers.get(str(target), {})
-                controller.require_own(state)
 
     def _check_count(self, saved: SchedulerState) -> None:
         here = len(self.optimizer.param_groups)
