@@ -49,7 +49,7 @@ def recorder_cost(rounds: int = 15, updates: int = 2000) -> float:
         optimizer = Still()
         plain = _time(optimizer.step, updates)
         with lrkit.Recorder(optimizer) as recorder:
-            found.append(_time(lambda: (recorder.loss(loss, 32), optimizer.step()), updates) - plain)  # noqa: B023  # so too
+            found.append(_time(lambda: (recorder.loss(loss, 32), optimizer.step()), updates) - plain)  # noqa: B023  # called at once
     return statistics.median(found)
 
 

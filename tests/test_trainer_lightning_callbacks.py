@@ -256,7 +256,7 @@ def test_validations_within_an_epoch(case):
     assert losses[-1] == trainer.callback_metrics["val_loss"].item()
 
 
-@pytest.mark.filterwarnings("ignore:.*training_step. returned .None.")
+@pytest.mark.filterwarnings("ignore:.*training_step. returned .None.")  # which is what is tried
 def test_a_batch_without_a_loss(case):
     class Silent(case.Line):
         def training_step(self, batch, batch_idx):

@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -56,10 +56,8 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _rates(texts: Sequence[str]) -> float | list[str] | None:
     if len(texts) == 1:
-        try:
+        with suppress(ValueError):  # a name
             return float(texts[0])
-        except ValueError:
-            pass
     return list(texts) or None
 
 

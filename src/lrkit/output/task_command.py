@@ -185,7 +185,7 @@ def loaded(origin: Origin, *, debug: bool) -> Iterator[Task]:
         task = origin.source.load()
         _say_what_changed(origin, task)
         yield task
-    except (typer.Exit, ProcessLostError):
+    except (typer.Exit, ProcessLostError):  # no fault of the task
         raise
     except (Exception, SystemExit) as error:
         if debug:

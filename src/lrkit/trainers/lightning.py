@@ -102,14 +102,14 @@ def _bind_over(found: Length, bind: Callable[[int | None, int | None], Scheduler
         for epoch_steps in (None, found.epoch_steps):
             try:
                 return bind(None, epoch_steps)
-            except InputError:
+            except InputError:  # it needs the length of an epoch, or of the whole
                 continue
         raise InputError(found.why)
     if trial:
         for factor in (1, 10, 100, 1000, 10_000, 100_000):  # until it has room for all parts of the plan
             try:
                 return bind(found.steps * factor, found.epoch_steps)
-            except InputError:
+            except InputError:  # its parts don't fit into so few updates
                 continue
     return bind(found.steps, found.epoch_steps)
 

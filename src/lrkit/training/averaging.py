@@ -50,6 +50,14 @@ def measuring(optimizer: Optimizer) -> Iterator[None]:
 
     Afterwards the weights that are trained are there again, bit for bit: `train()` alone would compute them anew, with
     rounding, and so what is measured would change what is trained.
+
+    Args:
+        optimizer: any, such as one of the package schedulefree.
+
+    >>> import lrkit, torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> with lrkit.measuring(optimizer):
+    ...     pass
     """
     if not isinstance(optimizer, _Averaging):
         yield

@@ -157,15 +157,18 @@ class RunState:
         before = self.scheduler.steps
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        for parameter in self._trained():
+        for parameter in self._held():
             parameter.grad = None
         if self.scheduler.steps > before:  # not one that the gradient scaler skipped
             self.record.update(lrs, loss, samples)
 
+    def _held(self) -> Iterator[Tensor]:
+        """The model's parameters and the optimizer's: it may have some of them only, or others too; many twice."""
+        return chain(self._parameters, *(group["params"] for group in self.optimizer.param_groups))
+
     def _trained(self) -> list[Tensor]:
-        """The model's parameters and the optimizer's: it may have some of them only, or others too."""
-        groups = (group["params"] for group in self.optimizer.param_groups)
-        return list({id(each): each for each in chain(self._parameters, *groups)}.values())
+        """The same, each once."""
+        return list({id(each): each for each in self._held()}.values())
 
     @torch.enable_grad()
     def _gradients(self, batches: Sequence[Any]) -> tuple[Tensor, int]:

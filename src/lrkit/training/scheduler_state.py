@@ -182,7 +182,7 @@ def _is_of(state: SchedulerState, plans: Plans, written: Mapping[str, str]) -> b
     try:
         for _, plan in plans.parts:
             to_json(plan)
-    except InputTypeError:
+    except InputTypeError:  # it holds a Python function
         return False
     return json_of(plans) == state.json
 

@@ -278,7 +278,7 @@ def _steps(path: Path, clock: str, cells: Sequence[str]) -> NDArray[np.float64]:
             continue
         try:
             found[row] = float(cell)
-        except ValueError:
+        except ValueError:  # refused with the others that are no whole number
             found[row] = math.inf
         if not found[row].is_integer() or found[row] < 0:
             raise InputError(f"{clock} must count in whole numbers, and {path} has {shown(cell)} in row {row + 1}")
@@ -290,5 +290,5 @@ def _numbers(cells: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.bool
     there = np.array([cell != "" for cell in cells], dtype=bool)
     try:
         return np.array([float(cell) if cell else math.nan for cell in cells]), there
-    except ValueError:
+    except ValueError:  # a column of words
         return None

@@ -103,7 +103,7 @@ def _series(points: list[tuple[int, float, float]]) -> Series:
 def _own_made(path: Path, text: Any) -> dict[str, Any] | None:
     try:
         head = json.loads(text.reshape(-1)[0])
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):  # a text of somebody else
         return None
     if not isinstance(head, dict) or _KEY not in head:
         return None

@@ -74,7 +74,7 @@ def _number(value: Any) -> float | None:
         return None
     try:
         return float(value)
-    except ValueError:
+    except ValueError:  # words
         return None
 
 
