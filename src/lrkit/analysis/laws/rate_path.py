@@ -1,0 +1,183 @@
+"""Learning rates as laws see them: summed, and cut into blocks in which they change.
+
+Laws sum over all changes of the rate before each point. Over n steps that is n^2; here changes are gathered in blocks
+that are fine where the rate changes, so that both points and blocks are some hundreds, whatever n is.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from lrkit.schedules.errors import InputError, InputTypeError, shown
+
+if TYPE_CHECKING:
+    from lrkit.analysis.laws.law import Law
+
+__all__ = ["RatePath", "evaluate", "trace"]
+
+_FINE = 240  # blocks to a run where the rate doesn't change, and to a fall from the peak to 0
+_MOST = 1600  # blocks of changes, for rates that go up and down all the time
+_JUMP = 0.02  # of the peak, in one step: a block by itself
+_KNOTS = 400  # points that a curve of all steps is interpolated between, beside those after jumps
+
+
+@dataclass(frozen=True, eq=False)
+class RatePath:
+    """The rates up to some points. All is float64.
+
+    Attributes:
+        rates: shape (updates,), of every update.
+        points: int64, shape (points,), rising: after how many updates a loss is wanted.
+        edges: int64, shape (blocks + 1,): the steps between which blocks lie.
+    """
+
+    rates: NDArray[np.float64]
+    points: NDArray[np.int64]
+    edges: NDArray[np.int64]
+
+    @cached_property
+    def _sums(self) -> NDArray[np.float64]:
+        return np.concatenate([[0.0], np.cumsum(self.rates)])
+
+    @cached_property
+    def steps(self) -> Tensor:
+        """Updates before each point, shape (points,)."""
+        return torch.as_tensor(self.points, dtype=torch.float64)
+
+    @cached_property
+    def sums(self) -> Tensor:
+        """Rates summed over the updates before each point, shape (points,)."""
+        return torch.as_tensor(self._sums[self.points])
+
+    @cached_property
+    def edge_rates(self) -> Tensor:
+        """The rate at each edge, shape (blocks + 1,)."""
+        return torch.as_tensor(self.rates[self.edges])
+
+    @cached_property
+    def edge_sums(self) -> Tensor:
+        """Rates summed over the updates before each edge, shape (blocks + 1,)."""
+        return torch.as_tensor(self._sums[self.edges])
+
+    @cached_property
+    def warmed(self) -> int:
+        """The edge at which the rate stops to rise for the first time."""
+        rises = np.diff(self.rates[self.edges]) > 0
+        return int(np.argmin(rises)) if not rises.all() else len(rises)
+
+    @cached_property
+    def _jumps(self) -> NDArray[np.bool_]:
+        """Blocks of one step, shape (blocks,): their change happens at their end, others' all along."""
+        jumps: NDArray[np.bool_] = np.diff(self.edges) == 1
+        return jumps
+
+    @cached_property
+    def block_rates(self) -> Tensor:
+        """The rate of each block, shape (blocks,): that after a jump, else that in the middle."""
+        low, high = self.rates[self.edges[:-1]], self.rates[self.edges[1:]]
+        return torch.as_tensor(np.where(self._jumps, high, (low + high) / 2))
+
+    @cached_property
+    def happened(self) -> Tensor:
+        """The share of each block's change that is past at each point, shape (points, blocks)."""
+        begin, end = self.edges[:-1], self.edges[1:]
+        return torch.as_tensor(np.clip((self.points[:, None] - begin) / (end - begin), 0.0, 1.0))
+
+    @cached_property
+    def sums_since(self) -> Tensor:
+        """Rates summed from each block's change to each point, shape (points, blocks); 0 before the change."""
+        return self._since(self._sums[self.points], self._sums[self.edges])
+
+    @cached_property
+    def steps_since(self) -> Tensor:
+        """Updates from each block's change to each point, shape (points, blocks); 0 before the change."""
+        return self._since(self.points.astype(np.float64), self.edges.astype(np.float64))
+
+    def _since(self, points: NDArray[np.float64], edges: NDArray[np.float64]) -> Tensor:
+        begin, end = edges[:-1], edges[1:]
+        middle = (begin + np.minimum(end, points[:, None])) / 2  # of what is past of the block
+        return torch.as_tensor(np.maximum(points[:, None] - np.where(self._jumps, end, middle), 0.0))
+
+    def respond(self, levels: Tensor, kernel: Tensor) -> Tensor:
+        """The changes of a level, each times what is left of it or has come of it by then, summed.
+
+        Args:
+            levels: shape (blocks + 1,), at the edges.
+            kernel: shape (points, blocks), of each change at each point.
+
+        Returns:
+            Shape (points,).
+        """
+        return (self.happened * kernel) @ levels.diff()
+
+
+def trace(rates: NDArray[np.float64], points: NDArray[np.int64]) -> RatePath:
+    """The path of rates to points; blocks are cut where the rate has changed, at points, and often enough besides."""
+    last = max(int(points[-1]), 1)
+    changes = np.abs(np.diff(rates[: last + 1]))
+    peak = float(rates.max())
+    total = float(changes.sum())
+    passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak / _FINE, total / _MOST))
+    turns = np.flatnonzero(np.diff(np.sign(np.diff(rates[: last + 1]))) != 0) + 1
+    jumps = np.flatnonzero(changes > _JUMP * peak)
+    regular = np.linspace(0, last, _FINE + 1).astype(np.int64)
+    early = np.geomspace(1, last, 40).astype(np.int64)  # what depends on the sum changes fast at first
+    some = points[:: max(1, len(points) // _FINE)]
+    # Rates that turn at every few steps (noise) are gathered, as others are.
+    turns = turns if len(turns) <= _MOST else turns[:0]
+    edges = np.unique(
+        np.concatenate([regular, early, some, np.flatnonzero(np.diff(passed)) + 1, turns, jumps, jumps + 1])
+    )
+    return RatePath(rates, points, edges[edges < len(rates)])
+
+
+def evaluate(
+    law: "Law", values: Mapping[str, float], rates: NDArray[np.float64], steps: ArrayLike | None
+) -> NDArray[np.float64]:
+    """The losses of a law with its values at steps, or before each update; see `FittedLaw.predict`."""
+    wanted = np.arange(len(rates)) if steps is None else _wanted(steps, len(rates))
+    distinct = np.unique(wanted)
+    points = distinct if len(distinct) <= _KNOTS else _knots(rates, distinct)
+    given = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}
+    with torch.no_grad():
+        losses = law.losses(given, trace(rates, points)).numpy()
+    return np.interp(wanted, points, losses)
+
+
+def _knots(rates: NDArray[np.float64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Some of the steps that are wanted: more of them early, where the rate changes, and after jumps."""
+    first, last = int(wanted[0]), int(wanted[-1])
+    changes = np.abs(np.diff(rates[: last + 1]))
+    peak = float(rates.max())
+    passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak, float(changes.sum())) * _KNOTS)
+    jumps = np.flatnonzero(changes > _JUMP * peak) + 1
+    jumps = jumps[np.argsort(-changes[jumps - 1], kind="stable")[:_KNOTS]]
+    after = (jumps[:, None] + np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256])).ravel()
+    places = np.concatenate(
+        [
+            np.linspace(first, last, _KNOTS).astype(np.int64),
+            np.geomspace(1, max(last, 1), 100).astype(np.int64),
+            np.flatnonzero(np.diff(passed)) + 1,
+            after,
+        ]
+    )
+    inside = places[(places >= first) & (places <= last)]
+    return np.unique(wanted[np.clip(np.searchsorted(wanted, inside), 0, len(wanted) - 1)])
+
+
+def _wanted(steps: ArrayLike, updates: int) -> NDArray[np.int64]:
+    try:
+        found: NDArray[Any] = np.asarray(steps, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputTypeError(f"steps must be whole numbers, not {shown(steps)}") from None
+    if found.ndim != 1 or not len(found) or (found % 1).any():
+        raise InputError(f"steps must be whole numbers, at least one, not {shown(steps)}")
+    if found.min() < 0 or found.max() > updates:
+        raise InputError(f"steps must be from 0 to {updates}, the number of rates, not {shown(steps)}")
+    return found.astype(np.int64)
