@@ -19,6 +19,7 @@ __all__ = ["RatesSaid", "rates_of"]
 
 _GAP = 10  # times the usual distance of rows
 _JUMP = 0.02  # of the peak, between two rows
+_ROUNDED = 1e-6  # of the peak: what differs by less is the same, written with fewer digits
 _FLAT = 0.01  # of the largest change between two rows: less is none
 _AGAIN = 0.05  # of the peak: by so much a rate rises again where that is worth a word
 _AGREES = 0.01  # of the peak
@@ -157,7 +158,7 @@ def _filled_in(history: History, rates: NDArray[np.float64], warmup: int | None)
 def _before(rates: NDArray[np.float64], logged: NDArray[np.int64], warmup: int | None) -> Iterator[str]:
     first = int(logged[0])
     usual = int(np.median(np.diff(logged))) if len(logged) > 1 else 1
-    falls = np.flatnonzero(np.diff(rates[logged]) <= 0)
+    falls = np.flatnonzero(np.diff(rates[logged]) <= _ROUNDED * rates.max())
     risen = int(logged[falls[0]]) if len(falls) else int(logged[-1])
     if risen > first and warmup_of(rates) < risen:  # a warmup in stairs, since rows are held
         rates[first:risen] = np.interp(np.arange(first, risen), logged, rates[logged])
