@@ -116,7 +116,9 @@ def test_a_run_of_lrkit_gives_its_losses_after_the_warmup():
 
 def test_validation_losses_are_after_the_updates_of_their_records():
     done = lrkit.run(record_cases.task(), "constant()")
-    with pytest.raises(InputError, match=r"run must have at least 8 validation losses .* not 3: measure training"):
+    with pytest.raises(
+        InputError, match=r"run must have at least 8 validation losses .* not 3: the training loss would do"
+    ):
         lrkit.loss_curve(done, measure="validation")
     records = [epoch(k, 10 * k, valid_loss=1 + 1 / k, test_loss=2 + 1 / k) for k in range(1, 11)]
     made = history(falling(100), [0.1] * 100, records)
@@ -234,6 +236,23 @@ def test_a_schedule_that_the_recorded_rates_contradict_is_told():
     assert by_epochs.learning_rates[[9, 10, 29]].round(6).tolist() == [0.2, 0.02, 0.002]
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lrkit.cosine(1000).repeat(),
+        lrkit.staircase(every=500, factor=0.1),
+        lrkit.piecewise(at=[1000, 2000], values=[0.5, 1], between="hold"),
+    ],
+)
+def test_jumps_at_rows_are_found_whichever_way_they_go(tmp_path, schedule):
+    true = schedule.over(4000)(np.arange(4000), 0.1)
+    steps = [*range(0, 4000, 20)]
+    for left_out in ([], range(2300, 2400, 20)):  # a gap is as steep as what is beside it
+        rows = [(step, float(true[step]), 1 + 10 / (step + 1)) for step in steps if step not in left_out]
+        curve = lrkit.loss_curve(lrkit.read_history(write(tmp_path / "run.csv", rows), first_step=0))
+        assert np.abs(curve.learning_rates - true[: len(curve.learning_rates)]).max() < 2e-3
+
+
 def test_gaps_restarts_and_groups_are_told(tmp_path):
     steps = [*range(0, 300, 10), *range(900, 1000, 10)]
     rows = [(step, 0.1 * (1 - step / 1000), 1 + 10 / (step + 1)) for step in steps]
@@ -277,7 +296,7 @@ GOOD = history(falling(100), [0.1] * 100)
         (GOOD, {"measure": "validation"}, "run has no validation loss; another measure is training"),
         (GOOD, {"measure": "loss"}, "unknown measure 'loss'"),
         (GOOD, {"skip": -1}, "skip must not be negative, not -1"),
-        (GOOD, {"skip": 95}, "run must have at least 8 training losses that a law can be fitted to, not 5"),
+        (GOOD, {"skip": 95}, "run must have at least 8 training losses to fit a law to, not 5"),
         (GOOD, {"warmup": 100}, "warmup must be below 100, the updates that run recorded, not 100"),
         (GOOD, {"warmup": -1}, "warmup must be at least 0, not -1"),
         (GOOD, {"steps": 200}, "steps must be left out where no schedule is given"),

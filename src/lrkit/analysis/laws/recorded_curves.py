@@ -117,15 +117,11 @@ def _require_enough(
         return
     if (np.diff(rates) > 0).all():
         raise InputError(f"no law can be fitted to {name}: its rate only rises, and laws are of what comes afterwards")
-    help_ = (
-        "a longer run, or one that logs more often, would do"
-        if measure == "training"
-        else f"measure training, or a run that measures {measure} more often, would do"
-    )
-    why = f" ({' '.join(left_out)})" if left_out else ""
+    better = "a longer run, or one that logs more often" if measure == "training" else "the training loss"
+    why = f" ({' '.join(left_out).rstrip('.')})" if left_out else ""
     raise InputError(
-        f"{name} must have at least {_FEWEST} {measure} losses that a law can be fitted to, not "
-        f"{len(points[0])}{why}: {help_}"
+        f"{name} must have at least {_FEWEST} {measure} losses to fit a law to, not {len(points[0])}: {better} would "
+        f"do{why}"
     )
 
 

@@ -42,7 +42,7 @@ def measured(
         return (steps, losses), []
     if np.isfinite(losses[-1]):
         keep = np.isfinite(losses)
-        note = f"{len(wrong)} losses that aren't finite are left out, the first at step {steps[wrong[0]]}."
+        note = f"Losses that aren't finite are left out: {len(wrong)}, the first at step {steps[wrong[0]]}."
     else:
         keep = np.arange(len(losses)) < wrong[0]
         note = f"The run diverged: what was measured from step {steps[wrong[0]]} on is left out."

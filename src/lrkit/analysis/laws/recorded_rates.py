@@ -18,9 +18,9 @@ from lrkit.training.records.logged import logged_updates
 __all__ = ["RatesSaid", "rates_of"]
 
 _GAP = 10  # times the usual distance of rows
-_JUMP = 0.02  # of the peak, between two rows
+_JUMP = 0.02  # of the peak, between two rows: less is none, or a number written with few digits
 _ROUNDED = 1e-6  # of the peak: what differs by less is the same, written with fewer digits
-_FLAT = 0.01  # of the largest change between two rows: less is none
+_STEEP = 10  # times as steep as before and after: a jump
 _AGAIN = 0.05  # of the peak: by so much a rate rises again where that is worth a word
 _AGREES = 0.01  # of the peak
 
@@ -193,11 +193,13 @@ def _between(rates: NDArray[np.float64], logged: NDArray[np.int64], between: str
 
 
 def _at_once(rates: NDArray[np.float64], logged: NDArray[np.int64]) -> Iterator[str]:
-    """Where the rate stays, is another in the next row, and stays again, it has jumped: it isn't interpolated."""
+    """Where a rate changes much faster between two rows than before and after, it has jumped: that is no slope."""
+    distances = np.diff(logged)
     changes = np.abs(np.diff(rates[logged]))
-    flat = changes < _FLAT * np.maximum(changes.max(), 1e-300)
-    alone = np.append(False, flat[:-1]) & np.append(flat[1:], False)
-    jumps = np.flatnonzero((changes > _JUMP * rates.max()) & alone & (np.diff(logged) > 1))
+    slopes = changes / distances
+    inside = np.arange(1, len(slopes) - 1)
+    beside = np.maximum(slopes[:-2], slopes[2:])
+    jumps = inside[(changes[1:-1] > _JUMP * rates.max()) & (slopes[1:-1] > _STEEP * beside) & (distances[1:-1] > 1)]
     if not len(jumps):
         return
     for at in jumps:
