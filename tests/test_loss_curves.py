@@ -209,6 +209,11 @@ def test_a_warmup_in_rows_rises_from_the_first_update_on(tmp_path, between):
     curve = lrkit.loss_curve(lrkit.read_history(write(tmp_path / "run.csv", rows), first_step=0, between=between))
     np.testing.assert_allclose(curve.learning_rates, schedule(np.arange(1000), 0.1)[: len(curve.learning_rates)])
     assert (curve.warmup, curve.steps[0]) == (99, 99)
+    told = "The rates of the warmup up to step 99 are interpolated between rows, not held."
+    assert (told in curve.notes) == (between == "hold")
+    assert "No rate was recorded before step 9: it is taken to rise evenly until there, as it does afterwards." in (
+        curve.notes
+    )
 
 
 def test_rates_of_a_schedule_over_the_whole_run(tmp_path):

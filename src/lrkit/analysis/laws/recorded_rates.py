@@ -161,7 +161,10 @@ def _before(rates: NDArray[np.float64], logged: NDArray[np.int64], warmup: int |
     falls = np.flatnonzero(np.diff(rates[logged]) <= _ROUNDED * rates.max())
     risen = int(logged[falls[0]]) if len(falls) else int(logged[-1])
     if risen > first and warmup_of(rates) < risen:  # a warmup in stairs, since rows are held
-        rates[first:risen] = np.interp(np.arange(first, risen), logged, rates[logged])
+        line = np.interp(np.arange(first, risen), logged, rates[logged])
+        if not np.allclose(line, rates[first:risen]):
+            yield f"The rates of the warmup up to step {risen} are interpolated between rows, not held."
+        rates[first:risen] = line
     if first == 0:
         return
     unknown = f"No rate was recorded before step {first}"
