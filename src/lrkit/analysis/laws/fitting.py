@@ -7,7 +7,7 @@ import numpy as np
 
 from lrkit.analysis.laws.bootstrap import resample
 from lrkit.analysis.laws.catalogue import CANDIDATES, LAWS
-from lrkit.analysis.laws.curve import as_curve
+from lrkit.analysis.laws.recorded_curves import as_curve
 from lrkit.analysis.laws.fitted import FittedLaw, World
 from lrkit.analysis.laws.problem import Optimum, Problem, problem_of
 from lrkit.schedules.errors import InputError, unknown
