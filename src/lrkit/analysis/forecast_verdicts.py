@@ -8,6 +8,7 @@ from lrkit.analysis.verdicts import show_digits
 
 __all__ = ["say_law", "say_loss", "say_odds", "say_prediction"]
 
+_MOST_NAMES = 3  # of those that are beaten with the same probability
 _MOST_PAIRS = 5  # that can't be told apart, each with its numbers
 
 
@@ -27,9 +28,15 @@ def say_prediction(law: FittedLaw, forecasts: Sequence[Forecast], pairs: Sequenc
     yield from _alike(forecasts, pairs)
     outside = [each.name for each in forecasts if each.beyond]
     if outside:
-        lie = "lies" if len(outside) == 1 else "lie"
-        yield f"{_join(outside)} {lie} outside of what the fit saw, so its interval may be too narrow."
+        yield _outside(outside, len(forecasts))
     yield from say_law(law)
+
+
+def _outside(names: Sequence[str], count: int) -> str:
+    if len(names) == 1:
+        return f"{names[0]} lies outside of what the fit saw, so its interval may be too narrow."
+    who = f"All {count}" if len(names) == count else f"{len(names)} of the {count}"
+    return f"{who} lie outside of what the fit saw, so their intervals may be too narrow."
 
 
 def say_law(law: FittedLaw) -> Iterator[str]:
@@ -46,6 +53,8 @@ def _beaten(pairs: Sequence[Pair]) -> str:
     groups: dict[str, list[str]] = {}
     for each in pairs:
         groups.setdefault(say_odds(each.probability), []).append(each.b)
+    if len(groups) == 1 and len(pairs) > _MOST_NAMES:
+        return f"each of the {len(pairs)} others with {next(iter(groups))}"
     return _join([f"{_join(names)} with {odds}" for odds, names in groups.items()])
 
 

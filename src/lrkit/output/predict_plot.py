@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["predict_figure"]
 
-_TITLE_WIDTH = 100  # in characters
+_TITLE_WIDTH = 104  # in characters
 _DASHES: tuple[Any, ...] = ((0, (5, 1.6)), (0, (1.2, 1.2)), (0, (7, 1.5, 1.5, 1.5)))
 _MOST_POINTS = 400  # of a run; more are drawn as means of neighbours
 _FITTED_POINTS = 400
@@ -85,7 +85,7 @@ def predict_figure(
             drawstyle="steps-post",
         )
     scale_rates(below, [each.rates for each in lines])
-    below.set_xlim(0, max(len(each.rates) for each in lines))
+    below.set_xlim(0, 1.015 * max(len(each.rates) for each in lines))
     below.set_ylabel("learning rate")
     below.set_xlabel("step")
     below.grid(alpha=0.3)
@@ -127,12 +127,12 @@ def _draw_losses(axes: "Axes", each: _Line) -> Any:
     if each.forecast is not None:
         low, high = each.forecast.lows, each.forecast.highs
         axes.fill_between(each.steps, low, high, color=each.colour, alpha=0.2, linewidth=0, zorder=2)
-        axes.plot(each.steps[-1:], each.losses[-1:], "o", color=each.colour, ms=5, zorder=5, clip_on=False)
+        axes.plot(each.steps[-1:], each.losses[-1:], "o", color=each.colour, ms=6, zorder=5)
     if each.measured is not None:
         known = each.forecast is None
-        colour = each.colour if known else _TRUTH
+        colour, order = (each.colour, 1) if known else (_TRUTH, 4)
         axes.plot(
-            *each.measured, ".", color=colour, ms=4, alpha=0.35 if known else 0.8, mew=0, zorder=1 if known else 4
+            *each.measured, ".", color=colour, ms=9 if known else 5, alpha=0.3 if known else 0.8, mew=0, zorder=order
         )
     [line] = axes.plot(
         each.steps, each.losses, color=each.colour, linestyle=each.dashes, linewidth=each.width, zorder=3
