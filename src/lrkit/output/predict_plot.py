@@ -37,7 +37,7 @@ class _Line:
     colour: str
     dashes: Any
     width: float
-    steps: Array
+    steps: NDArray[np.int64]
     losses: Array
     rates: Array
     measured: tuple[Array, Array] | None
@@ -100,18 +100,18 @@ def _lines(prediction: Prediction, truth: Mapping[str, LossCurve]) -> list[_Line
     """The runs, and the schedules in their order; each has a colour of its own, as long as there are some."""
     found = []
     for number, curve in enumerate(prediction.law.curves):
-        last = int(curve.steps[-1])
-        steps = np.unique(np.linspace(max(1, curve.steps[0]), max(1, last), _FITTED_POINTS).astype(np.int64))
+        last = max(1, int(curve.steps[-1]))
+        steps = np.unique(np.linspace(max(1, curve.steps[0]), last, _FITTED_POINTS).astype(np.int64))
         fitted = prediction.law.predict(curve.learning_rates, steps)
-        colour = COLOURS[number % len(COLOURS)]
-        rates, measured = curve.learning_rates[:last], _measured(curve)
-        found.append(_Line(f"fitted: {curve.name}", colour, "solid", 1.4, steps, fitted, rates, measured))
+        label, colour = f"fitted: {curve.name}", COLOURS[number % len(COLOURS)]
+        rates = curve.learning_rates[:last]
+        found.append(_Line(label, colour, "solid", 1.4, steps, fitted, rates, _measured(curve)))
     for number, each in enumerate(prediction.forecasts, len(found)):
-        colour, dashes = COLOURS[number % len(COLOURS)], _DASHES[number // len(COLOURS) % len(_DASHES)]
-        measured = _measured(truth[each.name]) if each.name in truth else None
+        label, colour = f"predicted: {each.name}", COLOURS[number % len(COLOURS)]
+        dashes = _DASHES[number // len(COLOURS) % len(_DASHES)]
+        known = _measured(truth[each.name]) if each.name in truth else None
         rates = each.proposal.learning_rates
-        label = f"predicted: {each.name}"
-        found.append(_Line(label, colour, dashes, 2.2, each.steps, each.losses, rates, measured, each))
+        found.append(_Line(label, colour, dashes, 2.2, each.steps, each.losses, rates, known, each))
     return found
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from lrkit.analysis.prediction import Proposal
-from lrkit.schedules import Controller, Plan, parse
+from lrkit.schedules import Plan, Schedule, parse
 from lrkit.schedules.errors import InputError, shown
 from lrkit.schedules.plans import as_plans
 
@@ -41,7 +41,7 @@ def _propose(text: str, steps: int, peak: float, epoch_steps: int | None) -> Pro
     if plan is None:
         raise InputError(f"--schedule must have one for the learning rate, not {shown(text)}")
     resolved = _over(plan, steps, epoch_steps)
-    if isinstance(resolved, Controller):
+    if not isinstance(resolved, Schedule):
         raise InputError(
             f"--schedule must be known before it is trained: what {shown(text)} does depends on the losses on the way, "
             "so its rates can't be told"

@@ -88,7 +88,8 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
             if is_own(path):
                 history = read_history(path)
             elif options.schedules:
-                text, rate = (given[number if len(given) > 1 else 0] for given in (options.schedules, options.rates))
+                text = options.schedules[number if len(options.schedules) > 1 else 0]
+                rate = options.rates[number if len(options.rates) > 1 else 0]
                 history = read_history(path, lr=rate, schedule=text, **arguments)
             else:
                 history = read_history(path, lr=list(options.lr) or None, **arguments)
