@@ -14,8 +14,9 @@ from lrkit import LossCurve, predict
 from lrkit.output.cli import main
 from lrkit.output.predict_plot import predict_figure
 from lrkit.output.predict_proposals import propose
+from lrkit.output.predict_runs import RunOptions, read_runs
 from lrkit.output.predict_table import predict_table
-from prediction_cases import PEAK, RUNS, STEPS, curve, law_with_worlds, true_law, write_runs
+from prediction_cases import PEAK, RUNS, STEPS, curve, law_with_worlds, rates, true_law, write_runs
 
 ASKED = ["warmup(5) >> linear(to=0.1)", "warmup(5) >> constant() >> linear(20%, to=0.1)", "constant()"]
 LONG = "warmup(5) >> constant(1, steps=30) >> staircase(20, every=5, factor=0.7) >> linear(to=absolute(0.005))"
@@ -178,6 +179,30 @@ def test_one_curve_alone_and_thousands_of_points_are_drawn(tmp_path):
     assert [len(line.get_xdata()) <= 400 for line in points] == [True]
 
 
+# --- the runs -----------------------------------------------------------------------------------------
+
+
+def test_runs_of_one_name_are_told_apart_by_their_paths(tmp_path):
+    paths = []
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        paths.append(write_runs(tmp_path / folder)[0])
+    assert [each.name for each in read_runs(RunOptions(paths=paths))] == list(map(str, paths))
+    assert [each.name for each in read_runs(RunOptions(paths=paths[:1]))] == ["constant"]
+
+
+def test_each_run_may_have_a_schedule_of_its_own(tmp_path):
+    paths = []
+    for name in ("constant", "falling"):
+        rows = "".join(f"{step},{loss}\n" for step, loss in zip(range(5, 81, 5), np.linspace(3, 2, 16), strict=True))
+        paths.append(tmp_path / f"{name}.csv")
+        paths[-1].write_text("step,loss\n" + rows)
+    texts = [RUNS["constant"], RUNS["falling"]]
+    found = read_runs(RunOptions(paths=paths, schedules=texts, rates=[PEAK], lengths=[STEPS]))
+    for each, text in zip(found, texts, strict=True):
+        np.testing.assert_allclose(each.learning_rates, rates(text))
+
+
 # --- wrong input --------------------------------------------------------------------------------------
 
 
@@ -203,16 +228,18 @@ def test_one_curve_alone_and_thousands_of_points_are_drawn(tmp_path):
         (["--schedule", "constant()", "--peak", "-1"], "--peak must be finite and above 0, not -1.0"),
         (["--law", "multi_powr"], "unknown law 'multi_powr', did you mean 'multi_power'? Known: "),
         (["--measure", "train"], "unknown measure 'train', did you mean 'training'? Known: test, training, validation"),
-        (["--measure", "test"], "constant.csv has no test loss"),
+        (["--measure", "test"], "has no test loss"),
         (["--level", "95"], "--level must be finite and above 0 and below 1, not 95.0"),
         (["--seed", "-1"], "--seed must be at least 0, not -1"),
-        (["--warmup", "-5"], "--warmup must not be negative, not -5"),
+        (["--warmup", "-5"], "--warmup must be at least 0, not -5"),
         (["--out", "picture.jpg"], "--out must end in .png, .svg, .pdf, not 'picture.jpg'"),
         (["--out", "nowhere/picture.png"], "--out must be in a folder that exists, not 'nowhere/picture.png'"),
         (["--lr", "0.1"], "--lr must be the rate's name in records, not 0.1; the base of --schedule is --peak"),
-        (["--run-lr", "0.1"], "--run-lr is the base of --run-schedule, which is missing"),
+        (["--run-lr", "0.1"], "--run-lr belongs to --run-schedule, which is missing"),
         (["--run-schedule", "constant()"], "--run-schedule needs its base, --run-lr"),
         (["--run-schedule", "constant()", "--run-schedule", "cosine()"], "once for all runs or once for each: 2 for 3"),
+        (["--skip", "-1"], "--skip must be at least 0, not -1"),
+        (["--run-steps", "5"], "--run-steps belongs to --run-schedule, which is missing"),
         (["--between", "cubic"], "between must be"),
         (["missing.csv"], "missing.csv"),
     ],

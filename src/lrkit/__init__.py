@@ -56,6 +56,7 @@ _HOMES = {
     "lrkit.analysis.laws.curve": ["LossCurve"],
     "lrkit.analysis.laws.fitted": ["FittedLaw"],
     "lrkit.analysis.laws.fitting": ["fit_law"],
+    "lrkit.analysis.laws.recorded_curves": ["loss_curve"],
     "lrkit.analysis.prediction": ["Forecast", "Prediction", "Proposal"],
     "lrkit.analysis.predictions": ["predict"],
     "lrkit.analysis.suggestions": ["Estimate", "Suggestion", "suggest"],

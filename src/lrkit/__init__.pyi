@@ -10,6 +10,7 @@ from lrkit.analysis.finding import Finding as Finding
 from lrkit.analysis.laws.curve import LossCurve as LossCurve
 from lrkit.analysis.laws.fitted import FittedLaw as FittedLaw
 from lrkit.analysis.laws.fitting import fit_law as fit_law
+from lrkit.analysis.laws.recorded_curves import loss_curve as loss_curve
 from lrkit.analysis.prediction import Forecast as Forecast
 from lrkit.analysis.prediction import Prediction as Prediction
 from lrkit.analysis.prediction import Proposal as Proposal

@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from lrkit.output.cli_records import SOURCE_HELP, Between, EpochSteps, FirstStep, Loss, LrAhead, StepName, ValidLoss
-from lrkit.output.cli_training import SCHEDULE_HELP
 from lrkit.output.torchrun import refuse_processes
 
 __all__ = ["predict"]
@@ -20,8 +19,8 @@ def predict(
     schedule: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"A schedule that is asked about, as text; may be repeated. Without any, only the fit is shown. "
-            f"{SCHEDULE_HELP}"
+            help="A schedule that is asked about, as text; may be repeated: 'warmup(5%) >> cosine(to=0)', "
+            "'wsd(5%, 20%)'. lrkit schedules lists all. Without any, only the fit is shown."
         ),
     ] = None,
     steps: Annotated[
@@ -60,6 +59,19 @@ def predict(
     run_lr: Annotated[
         list[float] | None,
         typer.Option(metavar="RATE", help="The base of --run-schedule: one for all, or one for each."),
+    ] = None,
+    run_steps: Annotated[
+        list[int] | None,
+        typer.Option(
+            metavar="STEPS",
+            help="How many updates --run-schedule has, one for all or one for each; by default as many as recorded.",
+        ),
+    ] = None,
+    skip: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEP", help="Leave out losses before this step; by default the warmup and the first 2 %."
+        ),
     ] = None,
     loss: Loss = None,
     valid_loss: ValidLoss = None,
@@ -106,6 +118,8 @@ def predict(
                 warmup=warmup,
                 schedules=run_schedule or [],
                 rates=run_lr or [],
+                lengths=run_steps or [],
+                skip=skip,
                 lr=lr or [],
                 loss=loss,
                 valid_loss=valid_loss,

@@ -1,22 +1,22 @@
 """The runs that a prediction is made from: how they are read is what the command was told."""
 
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, TypeVar, cast
 
 from lrkit.analysis.laws.curve import LossCurve
+from lrkit.analysis.laws.recorded_curves import Measure, read_curves
+from lrkit.analysis.laws.recorded_points import MEASURES
 from lrkit.output.import_command import by_options
 from lrkit.schedules.errors import InputError, unknown
-from lrkit.training.history import History
-from lrkit.training.records.reading import is_own, read_history
+from lrkit.schedules.shares import as_count
 
 __all__ = ["RunOptions", "read_runs"]
 
-_MEASURES = {"training": "train_loss", "validation": "valid_loss", "test": "test_loss"}
+T = TypeVar("T")
+
 _READING = ("loss", "valid_loss", "step", "epoch_steps", "first_step", "between", "lr_ahead")
 
 
@@ -27,8 +27,10 @@ class RunOptions:
     paths: Sequence[Path]
     measure: str = "training"
     warmup: int | None = None
+    skip: int | None = None
     schedules: Sequence[str] = ()
     rates: Sequence[float] = ()
+    lengths: Sequence[int] = ()
     lr: Sequence[str] = ()
     loss: str | None = None
     valid_loss: str | None = None
@@ -44,26 +46,37 @@ class RunOptions:
         Raises:
             InputError: says what is allowed.
         """
-        if self.measure not in _MEASURES:
-            raise unknown("measure", self.measure, _MEASURES)
-        if self.warmup is not None and self.warmup < 0:
-            raise InputError(f"--warmup must not be negative, not {self.warmup}")
-        if self.epoch_steps is not None and self.epoch_steps < 1:
-            raise InputError(f"--epoch-steps must be at least 1, not {self.epoch_steps}")
-        for name, given in (("--run-schedule", self.schedules), ("--run-lr", self.rates)):
-            if len(given) not in (0, 1, len(self.paths)):
-                raise InputError(
-                    f"{name} must be given once for all runs or once for each: {len(given)} for {len(self.paths)} runs"
-                )
-        if self.rates and not self.schedules:
-            raise InputError("--run-lr is the base of --run-schedule, which is missing")
-        if self.schedules and not self.rates:
-            raise InputError("--run-schedule needs its base, --run-lr")
+        if self.measure not in MEASURES:
+            raise unknown("measure", self.measure, MEASURES)
+        for option, number, least in (
+            ("--warmup", self.warmup, 0),
+            ("--skip", self.skip, 0),
+            ("--epoch-steps", self.epoch_steps, 1),
+            ("--run-steps", min(self.lengths, default=None), 1),
+        ):
+            if number is not None:
+                as_count(number, option, low=least)
         for text in filter(_is_number, self.lr):
             raise InputError(
                 f"--lr must be the rate's name in records, not {text}; the base of --schedule is --peak, that of "
                 "--run-schedule is --run-lr"
             )
+        self._check_schedules()
+
+    def _check_schedules(self) -> None:
+        for name, given in (
+            ("--run-schedule", self.schedules),
+            ("--run-lr", self.rates),
+            ("--run-steps", self.lengths),
+        ):
+            if len(given) not in (0, 1, len(self.paths)):
+                raise InputError(
+                    f"{name} must be given once for all runs or once for each: {len(given)} for {len(self.paths)} runs"
+                )
+            if given and not self.schedules:
+                raise InputError(f"{name} belongs to --run-schedule, which is missing")
+        if self.schedules and not self.rates:
+            raise InputError("--run-schedule needs its base, --run-lr")
 
 
 def _is_number(text: str) -> bool:
@@ -75,51 +88,33 @@ def _is_number(text: str) -> bool:
 
 
 def read_runs(options: RunOptions) -> list[LossCurve]:
-    """The losses and rates of every run.
+    """The losses and rates of every run, each with a name of its own.
 
     Raises:
         InputError: for what can't be read, or a law couldn't be fitted to.
     """
     options.check()
-    arguments: dict[str, Any] = {name: getattr(options, name) for name in _READING}
-    curves = []
+    reading: dict[str, Any] = {name: getattr(options, name) for name in _READING}
+    curves: list[LossCurve] = []
     for number, path in enumerate(options.paths):
+        rate = _own(options.rates, number)
         with by_options():
-            if is_own(path):
-                history = read_history(path)
-            elif options.schedules:
-                text = options.schedules[number if len(options.schedules) > 1 else 0]
-                rate = options.rates[number if len(options.rates) > 1 else 0]
-                history = read_history(path, lr=rate, schedule=text, **arguments)
-            else:
-                history = read_history(path, lr=list(options.lr) or None, **arguments)
-        curves.append(_curve(history, path, options))
-    return curves
+            curves += read_curves(
+                [path],
+                reading={**reading, "lr": rate if rate is not None else list(options.lr) or None},
+                measure=cast("Measure", options.measure),
+                warmup=options.warmup,
+                skip=options.skip,
+                schedule=_own(options.schedules, number),
+                steps=_own(options.lengths, number),
+            )
+    often = Counter(each.name for each in curves)
+    return [
+        each if often[each.name] == 1 else replace(each, name=str(path))
+        for each, path in zip(curves, options.paths, strict=True)
+    ]
 
 
-def _curve(history: History, path: Path, options: RunOptions) -> LossCurve:
-    rates = history.lr.copy()
-    imported = history.made.get("imported")
-    name = str(history.made.get("name") or path.stem)
-    if options.measure != "training":
-        kind = _MEASURES[options.measure]
-        pairs = [(each.step, getattr(each, kind)) for each in history.epochs if getattr(each, kind) is not None]
-        if not pairs:
-            raise InputError(f"{path} has no {options.measure} loss; --measure must be one that was recorded")
-        steps, losses = (np.array(column) for column in zip(*pairs, strict=True))
-    else:
-        losses, steps = history.losses.astype(np.float64), np.arange(1, len(rates) + 1)
-        if imported:  # those between two that were logged are filled in
-            keep = np.append(losses[1:] != losses[:-1], True)
-            losses, steps = losses[keep], steps[keep]
-    if options.warmup and imported:
-        rates = _warmed(rates, options.warmup)
-    return LossCurve(steps, losses, rates, name=name)
-
-
-def _warmed(rates: NDArray[np.float64], warmup: int) -> NDArray[np.float64]:
-    """The rates with a linear rise from 0 over the first updates."""
-    if warmup >= len(rates):
-        raise InputError(f"--warmup must be less than the {len(rates)} updates of a run, not {warmup}")
-    rates[:warmup] = rates[warmup] * np.arange(warmup) / warmup
-    return rates
+def _own(given: Sequence[T], number: int) -> T | None:
+    """What was said of a run: once for all, for each, or not."""
+    return None if not given else given[0] if len(given) == 1 else given[number]

@@ -10,10 +10,10 @@ from scipy.optimize import least_squares
 from torch import Tensor
 
 from lrkit.analysis.laws.catalogue import LAWS
-from lrkit.analysis.laws.curve import LossCurve, as_curve
 from lrkit.analysis.laws.fitted import FittedLaw, World
 from lrkit.analysis.laws.law import Law
 from lrkit.analysis.laws.rate_path import RatePath, trace
+from lrkit.analysis.laws.recorded_curves import as_curve
 from lrkit.schedules.errors import InputError, unknown
 
 __all__ = ["fit_law"]
