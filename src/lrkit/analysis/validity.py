@@ -42,7 +42,7 @@ def beyond(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> tuple[str
     >>> beyond(np.linspace(0.1, 0, 100), [seen])
     ('Its rate falls to 0; the lowest that was fitted is 0.1.',)
     >>> beyond(np.concatenate([np.linspace(0, 0.1, 20), np.full(80, 0.1)]), [seen])
-    ('It has a warmup of 19 steps; no run that was fitted has one.',)
+    ('It has a warmup; no run that was fitted has one.',)
     >>> beyond(np.tile([0.1, 0.08], 50), [seen])
     ('Its rate rises again after the warmup; that of no run that was fitted does.',)
     """
@@ -80,14 +80,14 @@ def _start(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[
     little = _WARMUP_SHARE * len(rates)
     if not max(seen):
         if own > little:
-            yield f"It has a warmup of {own} steps; no run that was fitted has one."
+            yield "It has a warmup; no run that was fitted has one."
     elif not own:
         if all(seen):
             yield "It has no warmup; all runs that were fitted have one."
     elif own > max(_WARMUP_APART * max(seen), little):
-        yield f"Its warmup of {own} steps is {_times(own / max(seen))} as long as the longest that was fitted."
+        yield f"Its warmup is {_times(own / max(seen))} as long as the longest that was fitted."
     elif own < min(seen) / _WARMUP_APART:
-        yield f"Its warmup of {own} steps is {_times(own / min(seen))} as long as the shortest that was fitted."
+        yield f"Its warmup is {_times(own / min(seen))} as long as the shortest that was fitted."
     if _rises(rates) and not any(_rises(each.learning_rates) for each in curves):
         yield "Its rate rises again after the warmup; that of no run that was fitted does."
 

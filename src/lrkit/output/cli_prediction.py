@@ -6,7 +6,6 @@ from typing import Annotated
 import typer
 
 from lrkit.output.cli_records import SOURCE_HELP, Between, EpochSteps, FirstStep, Loss, LrAhead, StepName, ValidLoss
-from lrkit.output.cli_training import SCHEDULE_HELP
 from lrkit.output.torchrun import refuse_processes
 
 __all__ = ["predict"]
@@ -20,8 +19,8 @@ def predict(
     schedule: Annotated[
         list[str] | None,
         typer.Option(
-            help=f"A schedule that is asked about, as text; may be repeated. Without any, only the fit is shown. "
-            f"{SCHEDULE_HELP}"
+            help="A schedule that is asked about, as text; may be repeated: 'warmup(5%) >> cosine(to=0)', "
+            "'wsd(5%, 20%)'. lrkit schedules lists all. Without any, only the fit is shown."
         ),
     ] = None,
     steps: Annotated[
