@@ -134,6 +134,14 @@ def test_the_verdict_and_the_fit_stand_beneath_the_table(prediction):
     assert re.search(r"constant +16 +80 +0\.1 +0\.12 %", text)
 
 
+def test_what_was_done_to_several_runs_is_said_once(prediction):
+    first, second, third = prediction.law.curves
+    notes = ["5 points are left out.", "Rates were held."]
+    curves = (replace(first, notes=tuple(notes)), replace(second, notes=(notes[0],)), third)
+    lines = predict_table(predict(replace(prediction.law, curves=curves), []))
+    assert lines[-2:] == ["note: constant, falling: 5 points are left out.", "note: constant: Rates were held."]
+
+
 def test_a_narrow_terminal_still_shows_all(prediction):
     wide, narrow = (" ".join(" ".join(predict_table(prediction, width)).split()) for width in (100, 70))
     assert sorted(re.findall(r"\d\.\d{3}", wide)) == sorted(re.findall(r"\d\.\d{3}", narrow))

@@ -142,7 +142,9 @@ def _draw_losses(axes: "Axes", each: _Line) -> Any:
 
 def _limits(lines: list[_Line]) -> tuple[float, float]:
     """Around what losses come to: the high ones of the beginning go beyond, those at the ends never do."""
-    drawn = [each.losses for each in lines] + [each.measured[1] for each in lines if each.measured is not None]
+    # Evenly over the steps, of which a forecast has more where rates change.
+    even = [np.interp(np.linspace(each.steps[0], each.steps[-1], 200), each.steps, each.losses) for each in lines]
+    drawn = even + [each.measured[1] for each in lines if each.measured is not None]
     ends = [float(each.losses[-1]) for each in lines] + [each.forecast.high for each in lines if each.forecast]
     lows = [float(values.min()) for values in drawn] + [each.forecast.low for each in lines if each.forecast]
     top = max(*(float(np.percentile(values, _TOP)) for values in drawn), *ends)

@@ -1,9 +1,11 @@
 """What a prediction prints: the schedules in their order, the verdict, and how the law fits."""
 
 import textwrap
+from collections.abc import Sequence
 from itertools import zip_longest
 
 from lrkit.analysis.forecast_verdicts import say_odds
+from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.prediction import Prediction
 from lrkit.analysis.verdicts import show_digits
 from lrkit.output.sweep_table import column, percent
@@ -21,7 +23,7 @@ def predict_table(prediction: Prediction, width: int = WIDTH) -> list[str]:
     if prediction.forecasts:
         lines += [*_ranking(prediction, width), ""]
     for sentence in prediction.verdict:
-        lines += textwrap.wrap(sentence, width)
+        lines += _wrapped(sentence, width)
     if prediction.verdict:
         lines.append("")
     return [*lines, *_law(prediction, width), *_runs(prediction, width)]
@@ -55,7 +57,7 @@ def _ranking(prediction: Prediction, width: int) -> list[str]:
             row = [rank, f"{part:<{longest}}", *cells] if not number else [" " * len(rank), part]
             lines.append("  ".join(row).rstrip())
     for sentence, number in marks.items():
-        lines += textwrap.wrap(f"[{number}] {sentence}", width, subsequent_indent="    ")
+        lines += _wrapped(f"[{number}] {sentence}", width, "    ")
     return lines
 
 
@@ -68,7 +70,7 @@ def _law(prediction: Prediction, width: int) -> list[str]:
     fitted = prediction.law
     values = ", ".join(f"{name} = {value:.4g}" for name, value in fitted.parameters.items())
     parts = [f"law {fitted.law.name}: {fitted.law.formula} ({fitted.law.source})", f"fitted: {values}", *fitted.chosen]
-    return [line for each in parts for line in textwrap.wrap(each, width, subsequent_indent=_INDENT)]
+    return [line for each in parts for line in _wrapped(each, width, _INDENT)]
 
 
 def _runs(prediction: Prediction, width: int) -> list[str]:
@@ -88,5 +90,19 @@ def _runs(prediction: Prediction, width: int) -> list[str]:
     for parts, cells in zip(names, zip(*columns, strict=True), strict=True):
         for part, rest in zip_longest(parts, ["  ".join(cells)], fillvalue=""):
             lines.append(f"{part:<{longest}}  {rest}".rstrip())
-    notes = [f"note: {each.name}: {note}" for each in curves for note in each.notes]
-    return [*lines, *(line for each in notes for line in textwrap.wrap(each, width, subsequent_indent=_INDENT))]
+    return [*lines, *(line for each in _notes(curves) for line in _wrapped(each, width, _INDENT))]
+
+
+def _notes(curves: Sequence[LossCurve]) -> list[str]:
+    """What was done to the runs before the fit; what is true of several is said once."""
+    names: dict[str, list[str]] = {}
+    for each in curves:
+        for note in each.notes:
+            names.setdefault(note, []).append(each.name)
+    return [f"note: {', '.join(found)}: {note}" for note, found in names.items()]
+
+
+def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+    """Lines that are no wider; a number and its % stay together."""
+    lines = textwrap.wrap(text.replace(" %", "\u00a0%"), width, subsequent_indent=indent)
+    return [line.replace("\u00a0", " ") for line in lines]
