@@ -5,13 +5,16 @@ import io
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib.image
 import numpy as np
 import pytest
 
 from lrkit import LossCurve, predict
+from lrkit.analysis.laws.catalogue import LAWS
 from lrkit.output.cli import main
+from lrkit.output.cli_prediction import LAW_NAMES
 from lrkit.output.predict_plot import predict_figure
 from lrkit.output.predict_proposals import propose
 from lrkit.output.predict_runs import RunOptions, read_runs
@@ -145,6 +148,15 @@ def test_what_was_done_to_several_runs_is_said_once(prediction):
 def test_a_narrow_terminal_still_shows_all(prediction):
     wide, narrow = (" ".join(" ".join(predict_table(prediction, width)).split()) for width in (100, 70))
     assert sorted(re.findall(r"\d\.\d{3}", wide)) == sorted(re.findall(r"\d\.\d{3}", narrow))
+
+
+def test_every_law_stands_in_the_help_and_in_the_documentation():
+    assert set(LAW_NAMES) == set(LAWS)
+    table = (Path(__file__).parents[1] / "docs" / "predict.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \| (L0 .*) \|$", table, re.MULTILINE))
+    assert set(rows) == set(LAWS)
+    papers = {name: re.findall(r"arXiv (\d+\.\d+)", law.source) for name, law in LAWS.items()}
+    assert all(paper in rows[name] or "the same" in rows[name] for name, found in papers.items() for paper in found)
 
 
 # --- the picture --------------------------------------------------------------------------------------

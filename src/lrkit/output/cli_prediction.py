@@ -8,7 +8,10 @@ import typer
 from lrkit.output.cli_records import SOURCE_HELP, Between, EpochSteps, FirstStep, Loss, LrAhead, StepName, ValidLoss
 from lrkit.output.torchrun import refuse_processes
 
-__all__ = ["predict"]
+__all__ = ["LAW_NAMES", "predict"]
+
+# A test compares them with what there is; the laws need torch, which is slow to load.
+LAW_NAMES = ("feedback", "convolution", "multi_power", "annealing", "power", "exponential")
 
 
 def predict(
@@ -34,7 +37,8 @@ def predict(
     law: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="The law that is fitted; by default auto, which chooses by how laws predict."
+            metavar="NAME",
+            help=f"The law that is fitted: {', '.join(LAW_NAMES)}, or auto, which chooses by how laws predict.",
         ),
     ] = "auto",
     measure: Annotated[
