@@ -1,0 +1,91 @@
+"""Rates as straight lines between knots, whose values losses can be differentiated by."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lrkit.analysis.laws.rate_path import RatePath
+
+__all__ = ["BentPath", "bend", "join", "landmarks"]
+
+_BLOCKS = 10  # between two knots: fewer, and the optimiser finds what the law's sum is off by
+_EVEN, _LATE, _EARLY = 300, 100, 40  # landmarks
+
+
+@dataclass(frozen=True, eq=False)
+class BentPath(RatePath):
+    """A path to the end of a training, with gradients: all that depends on rates is made of `bent`, the rest inherited.
+
+    Attributes:
+        bent: shape (blocks + 1,): the rate at each edge; between edges it is a straight line.
+    """
+
+    bent: Tensor
+
+    @cached_property
+    def edge_rates(self) -> Tensor:
+        return self.bent
+
+    @cached_property
+    def edge_sums(self) -> Tensor:
+        lengths = torch.as_tensor(np.diff(self.edges), dtype=torch.float64)
+        low, high = self.bent[:-1], self.bent[1:]
+        blocks = lengths * low + (high - low) * (lengths - 1) / 2
+        return torch.cat([blocks.new_zeros(1), blocks.cumsum(0)])
+
+    @cached_property
+    def sums(self) -> Tensor:
+        return self.edge_sums[-1:] + self.bent[-1:]
+
+    @cached_property
+    def block_rates(self) -> Tensor:
+        low, high = self.bent[:-1], self.bent[1:]
+        return torch.where(torch.as_tensor(self._jumps), high, (low + high) / 2)
+
+    @cached_property
+    def sums_since(self) -> Tensor:
+        begin, end = self.edge_sums[:-1], self.edge_sums[1:]
+        since = torch.where(torch.as_tensor(self._jumps), end, (begin + end) / 2)
+        return (self.sums[:, None] - since).clamp(min=0.0)
+
+
+def bend(knots: NDArray[np.int64], values: Tensor) -> BentPath:
+    """The path of rates that have these values at knots, and lie on straight lines between them.
+
+    Args:
+        knots: steps, rising from 0 to the last step of the training.
+        values: float64, shape (knots,).
+    """
+    last = int(knots[-1])
+    between = np.linspace(knots[:-1], knots[1:], _BLOCKS, endpoint=False).astype(np.int64)
+    edges = np.unique(np.append(between, last))
+    right = np.clip(np.searchsorted(knots, edges), 1, len(knots) - 1)
+    share = torch.as_tensor((edges - knots[right - 1]) / (knots[right] - knots[right - 1]))
+    return join(edges, values[right - 1] * (1 - share) + values[right] * share)
+
+
+def join(edges: NDArray[np.int64], bent: Tensor) -> BentPath:
+    """The path of rates that have these values at edges, and lie on straight lines between them."""
+    last = int(edges[-1])
+    rates = np.interp(np.arange(last + 1), edges, bent.detach().numpy())
+    return BentPath(rates, np.array([last + 1]), edges, bent)
+
+
+def landmarks(steps: int, warmup: int) -> NDArray[np.int64]:
+    """Edges that do for any smooth schedule, int64: even ones, the end of the warmup, and denser towards both ends.
+
+    >>> landmarks(1000, 50)[[0, 1, -2, -1]].tolist()
+    [0, 1, 998, 999]
+    """
+    last = steps - 1
+    places = [
+        np.linspace(0, last, _EVEN),
+        np.geomspace(1, last, _EARLY),
+        last - np.geomspace(1, last, _LATE),
+        [0, max(warmup - 1, 0), warmup, last],
+    ]
+    return np.unique(np.concatenate(places).astype(np.int64))
