@@ -1,5 +1,7 @@
 """The search for the schedule that a law says is best for a budget."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -101,33 +103,44 @@ def _descend(expectation: Expectation, steps: int, peak: float, warmup: int) -> 
     knots = np.concatenate([rise, fall])
     fixed = torch.as_tensor(np.append((rise + 1) / max(warmup, 1), 1.0))
     size = len(fall) - 1
-    scale = expectation.final(knots, np.full(len(knots), peak)) * _PRECISE
 
     def loss(shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         free = torch.tensor(shares, requires_grad=True)
-        expected = expectation.along(bend(knots, peak * torch.cat([fixed, free]))) / scale
+        expected = expectation.along(bend(knots, peak * torch.cat([fixed, free])))
         (gradient,) = torch.autograd.grad(expected, free)
         return float(expected.detach()), gradient.numpy()
 
-    drops = -np.diff(np.eye(size), axis=0)
-    constraint = {"type": "ineq", "fun": lambda shares: drops @ shares, "jac": lambda shares: drops}
-    ends = [np.linspace(1, 0.05, size), np.full(size, 0.95)]
-    found = [
-        minimize(
-            loss,
-            start,
-            jac=True,
-            method="SLSQP",
-            bounds=[(0.0, 1.0)] * size,
-            constraints=[constraint],
-            options={"maxiter": _ITERATIONS, "ftol": 1.0},
-        )
-        for start in ends
-    ]
-    shares = np.clip(min(found, key=lambda each: float(each.fun)).x, 0.0, 1.0)
+    found = [_slide(loss, start) for start in (np.linspace(1, 0.05, size), np.full(size, 0.95))]
+    shares = np.clip(min(found, key=lambda each: loss(each)[0]), 0.0, 1.0)
     shares = np.where(shares > 1 - _EDGE, 1.0, np.where(shares < _EDGE, 0.0, shares))
     line = np.concatenate([fixed.numpy(), np.minimum.accumulate(shares)])
     return peak * np.interp(np.arange(steps), knots, line)
+
+
+def _slide(
+    loss: Callable[[NDArray[np.float64]], tuple[float, NDArray[np.float64]]], start: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Where a loss is lowest among shares from 0 to 1 that don't rise, shape (knots,)."""
+    first, gradient = loss(start)
+    # SLSQP's first step is the gradient, so that has to be of the size of shares.
+    scale = float(np.abs(gradient).max()) or 1.0
+    drops = -np.diff(np.eye(len(start)), axis=0)
+
+    def scaled(shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        value, slope = loss(shares)
+        return (value - first) / scale, slope / scale
+
+    found = minimize(
+        scaled,
+        start,
+        jac=True,
+        method="SLSQP",
+        bounds=[(0.0, 1.0)] * len(start),
+        constraints=[{"type": "ineq", "fun": lambda shares: drops @ shares, "jac": lambda shares: drops}],
+        options={"maxiter": _ITERATIONS, "ftol": _PRECISE * abs(first) / scale},
+    )
+    shares: NDArray[np.float64] = found.x
+    return shares
 
 
 def _named(law: FittedLaw, fit: Fit, rates: NDArray[np.float64], peak: float) -> NamedSchedule:
