@@ -1,3 +1,6 @@
+from lrkit.analysis.best_schedule import BestSchedule as BestSchedule
+from lrkit.analysis.budgets import cooldown_lengths as cooldown_lengths
+from lrkit.analysis.budgets import more_steps as more_steps
 from lrkit.analysis.comparison import Candidate as Candidate
 from lrkit.analysis.comparison import Comparison as Comparison
 from lrkit.analysis.comparison import NothingEndedError as NothingEndedError
@@ -7,6 +10,7 @@ from lrkit.analysis.descents import Reason as Reason
 from lrkit.analysis.finder import find as find
 from lrkit.analysis.finder import find_task as find_task
 from lrkit.analysis.finding import Finding as Finding
+from lrkit.analysis.optimisation import best_schedule as best_schedule
 from lrkit.analysis.suggestions import Estimate as Estimate
 from lrkit.analysis.suggestions import Suggestion as Suggestion
 from lrkit.analysis.suggestions import suggest as suggest

@@ -28,10 +28,12 @@ class BentPath(RatePath):
 
     @cached_property
     def edge_rates(self) -> Tensor:
+        """As that of any path."""
         return self.bent
 
     @cached_property
     def edge_sums(self) -> Tensor:
+        """Exact: the updates of a block are those of a straight line."""
         lengths = torch.as_tensor(np.diff(self.edges), dtype=torch.float64)
         low, high = self.bent[:-1], self.bent[1:]
         blocks = lengths * low + (high - low) * (lengths - 1) / 2
@@ -39,15 +41,18 @@ class BentPath(RatePath):
 
     @cached_property
     def sums(self) -> Tensor:
+        """As that of any path: all updates, that at the last edge too."""
         return self.edge_sums[-1:] + self.bent[-1:]
 
     @cached_property
     def block_rates(self) -> Tensor:
+        """As that of any path."""
         low, high = self.bent[:-1], self.bent[1:]
         return torch.where(torch.as_tensor(self._jumps), high, (low + high) / 2)
 
     @cached_property
     def sums_since(self) -> Tensor:
+        """As that of any path, but from the mean of a block's two sums rather than from where half of it is past."""
         begin, end = self.edge_sums[:-1], self.edge_sums[1:]
         since = torch.where(torch.as_tensor(self._jumps), end, (begin + end) / 2)
         return (self.sums[:, None] - since).clamp(min=0.0)
@@ -86,6 +91,6 @@ def landmarks(steps: int, warmup: int) -> NDArray[np.int64]:
         np.linspace(0, last, _EVEN),
         np.geomspace(1, last, _EARLY),
         last - np.geomspace(1, last, _LATE),
-        [0, max(warmup - 1, 0), warmup, last],
+        np.array([0, max(warmup - 1, 0), warmup, last]),
     ]
     return np.unique(np.concatenate(places).astype(np.int64))

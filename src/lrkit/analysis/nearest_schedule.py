@@ -1,6 +1,6 @@
 """The best schedule of each named family, by what a law expects of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,12 +68,13 @@ def fit_families(expectation: Expectation, steps: int, peak: float, warmup: int)
         "exponent": _EXPONENTS,
         "timescale": _TIMESCALES,
     }
+    trial = _Trial(expectation, steps, peak, edges)
     found = []
     for family in _FAMILIES:
-        names = [name for name in axes if f"{{{name}}}" in family]
-        search = _Search(begin + family, names, [axes[name] for name in names], expectation, steps, peak, edges)
+        searched = {name: axis for name, axis in axes.items() if f"{{{name}}}" in family}
+        search = _Search(begin + family, searched, trial)
         text = search.best()
-        found.append(Fit(text, len(names), search.known[text], rates_of(text, steps, peak)))
+        found.append(Fit(text, len(searched), search.known[text], rates_of(text, steps, peak)))
     return tuple(found)
 
 
@@ -107,22 +108,26 @@ def _values(text: str, steps: int, peak: float, at: NDArray[np.int64]) -> NDArra
     return values
 
 
+@dataclass(frozen=True, eq=False)
+class _Trial:
+    """What a text is judged by: the loss that is expected with these steps and this peak, its rates taken at edges."""
+
+    expectation: Expectation
+    steps: int
+    peak: float
+    edges: NDArray[np.int64]
+
+    def expected(self, text: str) -> float:
+        return self.expectation.final(self.edges, _values(text, self.steps, self.peak, self.edges))
+
+
 class _Search:
     """A search along one axis after the other, with strides that shrink, over the numbers that a text may hold."""
 
-    def __init__(
-        self,
-        text: str,
-        names: Sequence[str],
-        axes: Sequence[Sequence[float]],
-        expectation: Expectation,
-        steps: int,
-        peak: float,
-        edges: NDArray[np.int64],
-    ) -> None:
+    def __init__(self, text: str, axes: Mapping[str, Sequence[float]], trial: _Trial) -> None:
         self.known: dict[str, float] = {}
-        self._text, self._names, self._axes = text, names, axes
-        self._expectation, self._steps, self._peak, self._edges = expectation, steps, peak, edges
+        self._text, self._trial = text, trial
+        self._names, self._axes = list(axes), list(axes.values())
 
     def best(self) -> str:
         """The text with the lowest expected loss; `known` has that and all others that were tried."""
@@ -153,6 +158,5 @@ class _Search:
         values = {name: axis[at] for name, axis, at in zip(self._names, self._axes, place, strict=True)}
         text = self._text.format(**values)
         if text not in self.known:
-            rates = _values(text, self._steps, self._peak, self._edges)
-            self.known[text] = self._expectation.final(self._edges, rates)
+            self.known[text] = self._trial.expected(text)
         return self.known[text]

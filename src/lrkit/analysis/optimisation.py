@@ -114,7 +114,8 @@ def _descend(expectation: Expectation, steps: int, peak: float, warmup: int) -> 
     shares = np.clip(min(found, key=lambda each: loss(each)[0]), 0.0, 1.0)
     shares = np.where(shares > 1 - _EDGE, 1.0, np.where(shares < _EDGE, 0.0, shares))
     line = np.concatenate([fixed.numpy(), np.minimum.accumulate(shares)])
-    return peak * np.interp(np.arange(steps), knots, line)
+    rates: NDArray[np.float64] = peak * np.interp(np.arange(steps), knots, line)
+    return rates
 
 
 def _slide(
