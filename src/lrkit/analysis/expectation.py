@@ -15,7 +15,7 @@ from lrkit.analysis.laws.rate_path import RatePath
 
 __all__ = ["Expectation", "expect"]
 
-_WORLDS = 12  # enough that what one world alone promises doesn't decide
+_WORLDS = 8  # enough that what one world alone promises doesn't decide
 
 
 @dataclass(frozen=True)

@@ -60,11 +60,12 @@ def fit_families(expectation: Expectation, steps: int, peak: float, warmup: int)
     The search goes over numbers as they are written, so that a text is what was found, not a rounding of it.
     """
     begin, edges = warmup_text(warmup, steps), landmarks(steps, warmup)
-    lengths = np.arange(1, int(100 - np.ceil(100 * warmup / steps)))
+    # Percent of the run; the rest of it, and that before it, are at least a step.
+    lengths = range(-(-100 // steps), 100 - -(-100 * (warmup + 1) // steps) + 1)
     axes: dict[str, Sequence[float]] = {
         "to": _SHARES,
         "above": _SHARES[1:],
-        "length": [int(each) for each in lengths],
+        "length": lengths,
         "exponent": _EXPONENTS,
         "timescale": _TIMESCALES,
     }
