@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import lrkit
-from lrkit.analysis.bent_path import bend
+from lrkit.analysis.bent_path import slope
 from lrkit.analysis.laws.catalogue import LAWS
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.fitted import FittedLaw, World
@@ -282,25 +282,33 @@ def test_budgets_and_cooldowns_that_cannot_be_are_refused(law):
 # What the optimiser is told
 
 
+SIZES = {"peak": PEAK, "sum": 3.0, "first_sum": 0.1, "steps": 1000.0}
+SENSIBLE = {
+    "multi_power": VALUES,
+    "annealing": {"L0": 2.5, "A": 0.6, "alpha": 0.4, "C": 2.0, "memory": 40.0},
+    "convolution": {"L0": 2.5, "A": 0.3, "alpha": 0.4, "B": 0.2, "C": 700.0, "beta": 0.35, "delta": 0.7},
+    "feedback": {"L0": 2.5, "A": 0.3, "alpha": 0.4, "B": 0.2, "C": 700.0, "beta": 0.35, "delta": 0.7, "w": 0.25},
+    "power": {"L0": 2.5, "A": 0.3, "alpha": 0.4},
+    "exponential": {"L0": 2.5, "A": 0.3, "T": 0.2},
+}
+
+
 @pytest.mark.parametrize("name", sorted(LAWS))
-def test_losses_and_gradients_of_rates_on_straight_lines(law, name):
+def test_losses_and_gradients_of_rates_on_straight_lines(name):
     """The path with gradients has the loss of the path that laws are fitted with, and the slope of its differences."""
-    one = LAWS[name]
-    start = one.starts(law.curves, 1, np.random.default_rng(0))[0]
-    values = dict(zip(one.parameters, torch.as_tensor(start, dtype=torch.float64), strict=True))
-    knots = np.array([0, 49, 50, 400, 700, 999])
-    shares = torch.tensor([0.02, 1.0, 1.0, 0.8, 0.5, 0.1], dtype=torch.float64)
+    one, given = LAWS[name], SENSIBLE[name] | SIZES
+    values = {key: torch.tensor(value, dtype=torch.float64) for key, value in given.items()}
+    knots = np.concatenate([[0], np.linspace(49, 999, 31).astype(int)])
+    bent = PEAK * np.concatenate([[0.02], np.linspace(1, 0.1, 31) ** 0.7])
 
-    def loss(at):
-        return one.losses(values, bend(knots, PEAK * at))[-1]
+    def loss(path):
+        return one.losses(values, path)[-1]
 
-    rates = PEAK * np.interp(np.arange(STEPS), knots, shares.numpy())
-    plain = FittedLaw(one, {key: float(value) for key, value in values.items()}, ()).predict(rates, [STEPS])[0]
-    assert float(loss(shares)) == pytest.approx(plain, rel=1e-4)
-    free = shares.clone().requires_grad_()
-    (gradient,) = torch.autograd.grad(loss(free), free)
-    for place in (3, 4, 5):
-        change = torch.zeros(6, dtype=torch.float64)
-        change[place] = 1e-5
-        slope = float(loss(shares + change) - loss(shares - change)) / 2e-5
-        assert float(gradient[place]) == pytest.approx(slope, rel=1e-4, abs=1e-9)
+    found, gradient = slope(loss, knots, bent)
+    rates = np.interp(np.arange(STEPS), knots, bent)
+    assert found == pytest.approx(FittedLaw(one, given, ()).predict(rates, [STEPS])[0], rel=1e-4)
+    for place in (5, 15, 25, 31):
+        change = np.zeros(32)
+        change[place] = 1e-5 * PEAK
+        difference = slope(loss, knots, bent + change)[0] - slope(loss, knots, bent - change)[0]
+        assert gradient[place] == pytest.approx(difference / (2e-5 * PEAK), rel=1e-4, abs=1e-6)

@@ -1,5 +1,7 @@
 """Rates as straight lines between knots, whose values losses can be differentiated by."""
 
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +12,7 @@ from torch import Tensor
 
 from lrkit.analysis.laws.rate_path import RatePath
 
-__all__ = ["BentPath", "bend", "join", "landmarks"]
+__all__ = ["BentPath", "bend", "join", "landmarks", "slope"]
 
 _BLOCKS = 10  # between two knots: fewer, and the optimiser finds what the law's sum is off by
 _EVEN, _LATE, _EARLY = 300, 100, 40  # landmarks
@@ -30,6 +32,13 @@ class BentPath(RatePath):
     def edge_rates(self) -> Tensor:
         """As that of any path."""
         return self.bent
+
+    @cached_property
+    def warmed_rates(self) -> Tensor:
+        """The rate at each edge, as if it had not risen in the warmup but been there before."""
+        rises = np.diff(self.rates[self.edges]) > 0
+        warmed = int(np.argmin(rises)) if not rises.all() else len(rises)
+        return torch.cat([self.bent[warmed].expand(warmed), self.bent[warmed:]])
 
     @cached_property
     def edge_sums(self) -> Tensor:
@@ -58,26 +67,48 @@ class BentPath(RatePath):
         return (self.sums[:, None] - since).clamp(min=0.0)
 
 
-def bend(knots: NDArray[np.int64], values: Tensor) -> BentPath:
+def slope(
+    loss: Callable[[BentPath], Tensor], knots: NDArray[np.int64], values: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64]]:
+    """A loss of a path that is bent at knots, and its slope by the values there.
+
+    Args:
+        loss: of a path, a scalar.
+        knots: as in `bend`.
+        values: float64, shape (knots,).
+
+    Returns:
+        The loss and float64, shape (knots,).
+    """
+    with warnings.catch_warnings():
+        # A law may take a number from rates, such as the smallest that it can have a power of: that is no slope.
+        warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True to a scalar")
+        traced = torch.func.grad_and_value(lambda given: loss(bend(knots, given, values)))
+        gradient, value = traced(torch.as_tensor(values))
+    return float(value), gradient.numpy()
+
+
+def bend(knots: NDArray[np.int64], values: Tensor, plain: NDArray[np.float64]) -> BentPath:
     """The path of rates that have these values at knots, and lie on straight lines between them.
 
     Args:
         knots: steps, rising from 0 to the last step of the training.
-        values: float64, shape (knots,).
+        values: float64, shape (knots,), which may be traced by torch.func.
+        plain: the same as numbers.
     """
     last = int(knots[-1])
     between = np.linspace(knots[:-1], knots[1:], _BLOCKS, endpoint=False).astype(np.int64)
     edges = np.unique(np.append(between, last))
     right = np.clip(np.searchsorted(knots, edges), 1, len(knots) - 1)
     share = torch.as_tensor((edges - knots[right - 1]) / (knots[right] - knots[right - 1]))
-    return join(edges, values[right - 1] * (1 - share) + values[right] * share)
+    bent = values[right - 1] * (1 - share) + values[right] * share
+    return BentPath(np.interp(np.arange(last + 1), knots, plain), np.array([last + 1]), edges, bent)
 
 
-def join(edges: NDArray[np.int64], bent: Tensor) -> BentPath:
+def join(edges: NDArray[np.int64], plain: NDArray[np.float64]) -> BentPath:
     """The path of rates that have these values at edges, and lie on straight lines between them."""
     last = int(edges[-1])
-    rates = np.interp(np.arange(last + 1), edges, bent.detach().numpy())
-    return BentPath(rates, np.array([last + 1]), edges, bent)
+    return BentPath(np.interp(np.arange(last + 1), edges, plain), np.array([last + 1]), edges, torch.as_tensor(plain))
 
 
 def landmarks(steps: int, warmup: int) -> NDArray[np.int64]:

@@ -36,7 +36,7 @@ class Expectation:
     def final(self, edges: NDArray[np.int64], rates: NDArray[np.float64]) -> float:
         """The mean of the losses after rates that are known at some steps, the first and the last among them."""
         with torch.no_grad():
-            return float(self.along(join(edges, torch.as_tensor(rates))))
+            return float(self.along(join(edges, rates)))
 
 
 def expect(law: FittedLaw) -> Expectation:

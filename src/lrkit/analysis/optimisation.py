@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
-from lrkit.analysis.bent_path import bend, landmarks
+from lrkit.analysis.bent_path import landmarks, slope
 from lrkit.analysis.best_schedule import BestSchedule, NamedSchedule
 from lrkit.analysis.ending import as_law, as_level, foresee
 from lrkit.analysis.expectation import Expectation, expect
@@ -101,19 +100,17 @@ def _descend(expectation: Expectation, steps: int, peak: float, warmup: int) -> 
     places = 1 - (1 - np.linspace(0, 1, _KNOTS)) ** _DENSER
     fall = np.unique(np.rint(warmup + places * (steps - 1 - warmup)).astype(np.int64))
     knots = np.concatenate([rise, fall])
-    fixed = torch.as_tensor(np.append((rise + 1) / max(warmup, 1), 1.0))
+    fixed = np.append((rise + 1) / max(warmup, 1), 1.0)
     size = len(fall) - 1
 
     def loss(shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        free = torch.tensor(shares, requires_grad=True)
-        expected = expectation.along(bend(knots, peak * torch.cat([fixed, free])))
-        (gradient,) = torch.autograd.grad(expected, free)
-        return float(expected.detach()), gradient.numpy()
+        value, gradient = slope(expectation.along, knots, peak * np.concatenate([fixed, shares]))
+        return value, peak * gradient[len(fixed) :]
 
     found = [_slide(loss, start) for start in (np.linspace(1, 0.05, size), np.full(size, 0.95))]
     shares = np.clip(min(found, key=lambda each: loss(each)[0]), 0.0, 1.0)
     shares = np.where(shares > 1 - _EDGE, 1.0, np.where(shares < _EDGE, 0.0, shares))
-    line = np.concatenate([fixed.numpy(), np.minimum.accumulate(shares)])
+    line = np.concatenate([fixed, np.minimum.accumulate(shares)])
     rates: NDArray[np.float64] = peak * np.interp(np.arange(steps), knots, line)
     return rates
 
@@ -128,8 +125,8 @@ def _slide(
     drops = -np.diff(np.eye(len(start)), axis=0)
 
     def scaled(shares: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
-        value, slope = loss(shares)
-        return (value - first) / scale, slope / scale
+        value, steepness = loss(shares)
+        return (value - first) / scale, steepness / scale
 
     found = minimize(
         scaled,
