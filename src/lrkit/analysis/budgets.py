@@ -19,7 +19,7 @@ from lrkit.schedules.shares import as_count, as_positive
 __all__ = ["Budget", "CooldownLengths", "CooldownRow", "cooldown_lengths", "more_steps"]
 
 _FACTORS = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0)
-_LENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the steps so far
+_LENGTHS = (0.05, 0.1, 0.2, 0.3, 0.5, 1.0)  # of the steps so far, or of those that are left
 
 
 @dataclass(frozen=True)
@@ -171,8 +171,8 @@ def cooldown_lengths(
     Args:
         law: from `fit_law`.
         rates_so_far: shape (updates,), of every update from the first on; the last is where the training stands.
-        lengths: steps; by default 5, 10, 20, 30, 50 and 100 % of those so far, and `extra`. Longer ones than `extra`
-            are left out.
+        lengths: steps; by default 5, 10, 20, 30, 50 and 100 % of `extra`, or without it of those so far. Longer ones
+            than `extra` are left out.
         extra: steps that are left.
         shape: of the cooldown, as `lrkit.cooldown` has it.
         level: of the intervals.
@@ -187,7 +187,7 @@ def cooldown_lengths(
         raise InputError("rates_so_far must end above 0, so that there is something to cool down from, not at 0")
     left = None if extra is None else as_count(extra, "extra", low=1)
     if lengths is None:
-        asked = [max(1, round(share * count)) for share in _LENGTHS] + ([left] if left else [])
+        asked = [max(1, round(share * (left or count))) for share in _LENGTHS]
     else:
         asked = [as_count(each, "lengths", low=1) for each in lengths]
     wanted = sorted({each for each in asked if left is None or each <= left})
