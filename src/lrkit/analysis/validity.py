@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.analysis.laws.curve import LossCurve
-from lrkit.schedules.shares import show_number
 
 __all__ = ["beyond"]
 
@@ -14,6 +13,7 @@ __all__ = ["beyond"]
 _PEAK_ABOVE, _PEAK_BELOW = 1.05, 0.5  # times the highest and the lowest peak that were fitted
 _STEPS_ABOVE = 3.05  # times the longest run: three times is still near
 _RATE_BELOW, _LOW_SHARE = 0.5, 0.01  # times the lowest rate; of the schedule's steps that must be there
+_ALMOST = 1e-3  # of the peak: a rate that is lower is as good as 0
 _WARMUP_APART = 3.0  # times the longest warmup, or less than the shortest one by that
 _WARMUP_SHARE = 0.01  # of a schedule's steps: a warmup that is shorter is as good as none
 _RISES = 0.05  # of the peak, after the warmup
@@ -42,7 +42,7 @@ def beyond(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> tuple[str
     >>> beyond(np.linspace(0.1, 0, 100), [seen])
     ('Its rate falls to 0; the lowest that was fitted is 0.1.',)
     >>> beyond(np.concatenate([np.linspace(0, 0.1, 20), np.full(80, 0.1)]), [seen])
-    ('It has a warmup of 19 steps; no run that was fitted has one.',)
+    ('It has a warmup; no run that was fitted has one.',)
     >>> beyond(np.tile([0.1, 0.08], 50), [seen])
     ('Its rate rises again after the warmup; that of no run that was fitted does.',)
     """
@@ -70,9 +70,9 @@ def _lowest(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator
     below = _after_warmup(rates)
     if np.sum(below < _RATE_BELOW * seen) > _LOW_SHARE * len(rates):
         lowest = float(below.min())
-        # What ends just above 0 would have reached it after one more step.
-        shown = "0" if lowest < 2 * float(rates.max()) / len(rates) else show_number(float(f"{lowest:.3g}"))
-        yield f"Its rate falls to {shown}; the lowest that was fitted is {show_number(float(f'{seen:.3g}'))}."
+        near = lowest < float(rates.max()) * max(_ALMOST, 2 / len(rates))  # as where one more step would reach it
+        shown = "almost 0" if near and lowest else f"{lowest:.3g}"
+        yield f"Its rate falls to {shown}; the lowest that was fitted is {seen:.3g}."
 
 
 def _start(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[str]:
@@ -80,14 +80,14 @@ def _start(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[
     little = _WARMUP_SHARE * len(rates)
     if not max(seen):
         if own > little:
-            yield f"It has a warmup of {own} steps; no run that was fitted has one."
+            yield "It has a warmup; no run that was fitted has one."
     elif not own:
         if all(seen):
             yield "It has no warmup; all runs that were fitted have one."
     elif own > max(_WARMUP_APART * max(seen), little):
-        yield f"Its warmup of {own} steps is {_times(own / max(seen))} as long as the longest that was fitted."
+        yield f"Its warmup is {_times(own / max(seen))} as long as the longest that was fitted."
     elif own < min(seen) / _WARMUP_APART:
-        yield f"Its warmup of {own} steps is {_times(own / min(seen))} as long as the shortest that was fitted."
+        yield f"Its warmup is {_times(own / min(seen))} as long as the shortest that was fitted."
     if _rises(rates) and not any(_rises(each.learning_rates) for each in curves):
         yield "Its rate rises again after the warmup; that of no run that was fitted does."
 
