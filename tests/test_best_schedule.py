@@ -17,6 +17,16 @@ from lrkit.output.best_schedule_table import best_lines, budget_lines, cooldown_
 STEPS, PEAK, WARMUP = 1000, 3e-3, 50
 VALUES = {"L0": 2.5, "A": 0.6, "alpha": 0.4, "B": 120.0, "C": 2.0, "beta": 0.5, "gamma": 0.6}
 
+SIZES = {"peak": PEAK, "sum": 3.0, "first_sum": 0.1, "steps": 1000.0}
+SENSIBLE = {
+    "multi_power": VALUES,
+    "annealing": {"L0": 2.5, "A": 0.6, "alpha": 0.4, "C": 2.0, "memory": 40.0},
+    "convolution": {"L0": 2.5, "A": 0.3, "alpha": 0.4, "B": 0.2, "C": 700.0, "beta": 0.35, "delta": 0.7},
+    "feedback": {"L0": 2.5, "A": 0.3, "alpha": 0.4, "B": 0.2, "C": 700.0, "beta": 0.35, "delta": 0.7, "w": 0.25},
+    "power": {"L0": 2.5, "A": 0.3, "alpha": 0.4},
+    "exponential": {"L0": 2.5, "A": 0.3, "T": 0.2},
+}
+
 
 def rates_of(text, steps=STEPS, peak=PEAK):
     return np.asarray(lrkit.parse(text).over(steps)(np.arange(steps), peak))
@@ -127,6 +137,15 @@ def test_the_fewest_steps_that_are_allowed_have_a_schedule(law):
         best = lrkit.best_schedule(law, 20, warmup=warmup)
         assert best.warmup == (warmup or 2)
         assert len(rates_of(best.nearest, 20)) == len(best.learning_rates) == 20
+
+
+def test_where_the_law_knows_nothing_of_rates_the_rate_stays(law):
+    values = SENSIBLE["power"] | SIZES
+    blind = FittedLaw(LAWS["power"], values, law.curves, (World(LAWS["power"], values),))
+    best = lrkit.best_schedule(blind, 200)
+    assert best.nearest == "warmup(10%) >> constant()"
+    np.testing.assert_array_equal(best.learning_rates, rates_of(best.nearest, 200))
+    assert best.final_loss == best.nearest_loss
 
 
 # The nearest schedule with a name
@@ -280,17 +299,6 @@ def test_budgets_and_cooldowns_that_cannot_be_are_refused(law):
 
 
 # What the optimiser is told
-
-
-SIZES = {"peak": PEAK, "sum": 3.0, "first_sum": 0.1, "steps": 1000.0}
-SENSIBLE = {
-    "multi_power": VALUES,
-    "annealing": {"L0": 2.5, "A": 0.6, "alpha": 0.4, "C": 2.0, "memory": 40.0},
-    "convolution": {"L0": 2.5, "A": 0.3, "alpha": 0.4, "B": 0.2, "C": 700.0, "beta": 0.35, "delta": 0.7},
-    "feedback": {"L0": 2.5, "A": 0.3, "alpha": 0.4, "B": 0.2, "C": 700.0, "beta": 0.35, "delta": 0.7, "w": 0.25},
-    "power": {"L0": 2.5, "A": 0.3, "alpha": 0.4},
-    "exponential": {"L0": 2.5, "A": 0.3, "T": 0.2},
-}
 
 
 @pytest.mark.parametrize("name", sorted(LAWS))

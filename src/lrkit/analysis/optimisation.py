@@ -57,9 +57,11 @@ def best_schedule(
     rates = _descend(expectation, steps, peak, warmup)
     edges = landmarks(steps, warmup)
     expected = expectation.final(edges, rates[edges])
-    lowest = min(fits, key=lambda each: each.expected)
+    lowest, constant = min(fits, key=lambda each: each.expected), fits[0]
     if lowest.expected < expected:  # a curve that knots can't follow
         rates, expected = lowest.learning_rates, lowest.expected
+    if constant.expected <= expected * (1 + _PRECISE):  # nothing is won by falling
+        rates, expected = constant.learning_rates, constant.expected
     tried = tuple(_named(law, each, rates, peak) for each in fits)
     named = tried[fits.index(_simplest(law, fits, level))]
     chosen = fits[tried.index(named)]
