@@ -162,10 +162,12 @@ def test_the_nearest_schedule_is_nearly_as_good_and_has_the_fewest_numbers(best)
     constant = best.tried[0]
     assert constant.schedule == "warmup(5%) >> constant()"
     lowest = min(each.expected_loss for each in best.tried)
-    near = 0.05 * (constant.expected_loss - lowest)
-    good = [each for each in best.tried if each.expected_loss <= lowest + near]
-    assert best.named in good
-    assert best.named.parameters == min(each.parameters for each in good)
+    width = best.named_ending.high - best.named_ending.low
+    near = max(min(0.1 * width, 0.05 * (constant.expected_loss - lowest)), 1e-4 * lowest)
+    assert best.named.expected_loss <= lowest + 1.1 * near
+    simpler = [each for each in best.tried if each.parameters < best.named.parameters]
+    assert simpler
+    assert all(each.expected_loss > lowest + 0.9 * near for each in simpler)
 
 
 def test_a_family_is_searched_as_well_as_by_trying_all(law, best):

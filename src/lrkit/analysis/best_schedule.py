@@ -135,6 +135,7 @@ class BestSchedule:
             "warmup": self.warmup,
             "level": self.level,
             **self.ending.to_dict(),
+            "expected_loss": self.expected_loss,
             "rates": [
                 {"step": each.step, "run_share": each.run_share, "rate": each.rate, "peak_share": each.peak_share}
                 for each in self.points

@@ -70,6 +70,16 @@ def more_steps(
         factors: times `steps`.
         level: of the intervals.
 
+    >>> import numpy as np
+    >>> from lrkit.analysis.laws.catalogue import LAWS
+    >>> from lrkit.analysis.laws.curve import LossCurve
+    >>> from lrkit.analysis.laws.fitted import World
+    >>> values = {"L0": 2.5, "A": 0.6, "alpha": 0.4, "B": 120.0, "C": 2.0, "beta": 0.5, "gamma": 0.6}
+    >>> curve = LossCurve(np.array([100, 200]), np.array([3.5, 3.3]), np.full(200, 3e-3))
+    >>> law = FittedLaw(LAWS["multi_power"], values, (curve,), (World(LAWS["multi_power"], values),))
+    >>> [(each.steps, round(each.gain, 4)) for each in more_steps(law, 200, schedule="linear(to=0)", factors=(1, 2))]
+    [(200, 0.0), (400, 0.2669)]
+
     Raises:
         InputError: for numbers that can't be, a schedule that doesn't fit into one of the budgets, and a law without
             worlds.
@@ -176,6 +186,16 @@ def cooldown_lengths(
         extra: steps that are left.
         shape: of the cooldown, as `lrkit.cooldown` has it.
         level: of the intervals.
+
+    >>> import numpy as np
+    >>> from lrkit.analysis.laws.catalogue import LAWS
+    >>> from lrkit.analysis.laws.curve import LossCurve
+    >>> from lrkit.analysis.laws.fitted import World
+    >>> values = {"L0": 2.5, "A": 0.6, "alpha": 0.4, "B": 120.0, "C": 2.0, "beta": 0.5, "gamma": 0.6}
+    >>> curve = LossCurve(np.array([100, 200]), np.array([3.5, 3.3]), np.full(200, 3e-3))
+    >>> law = FittedLaw(LAWS["multi_power"], values, (curve,), (World(LAWS["multi_power"], values),))
+    >>> cooldown_lengths(law, np.full(200, 3e-3), [10, 100], extra=100).best.schedule
+    'cooldown(100, to=0, shape=linear)'
 
     Raises:
         InputError: for numbers that can't be, and for a law without worlds.

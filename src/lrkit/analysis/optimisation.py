@@ -35,9 +35,8 @@ def best_schedule(
 
     After a linear warmup to the peak, the rate is a line through 31 knots that never rises. What is minimised is the
     mean of the final losses, half the law's own and half that of some of its worlds, by SLSQP with exact gradients.
-    Each named family is searched for the same. Of those that end within a tenth of the interval of the lowest, and
-    within a twentieth of what that gains on a constant rate (or 1e-4 of the loss), the nearest is the one with the
-    fewest numbers.
+    Each named family is searched for the same. Of those that end within 1e-4 of the lowest loss, or within a tenth of
+    its interval and a twentieth of what it gains on a constant rate, the nearest is the one with the fewest numbers.
 
     Args:
         law: from `fit_law`.
@@ -45,6 +44,17 @@ def best_schedule(
         peak: the highest rate; by default the highest that was fitted.
         warmup: updates, at most half of `steps`; by default the longest warmup that was fitted, at most a tenth.
         level: of the intervals, between 0 and 1.
+
+    >>> import numpy as np
+    >>> from lrkit.analysis.laws.catalogue import LAWS
+    >>> from lrkit.analysis.laws.curve import LossCurve
+    >>> from lrkit.analysis.laws.fitted import World
+    >>> values = {"L0": 2.5, "A": 0.6, "alpha": 0.4, "B": 120.0, "C": 2.0, "beta": 0.5, "gamma": 0.6}
+    >>> curve = LossCurve(np.array([100, 200]), np.array([3.5, 3.3]), np.full(200, 3e-3))
+    >>> law = FittedLaw(LAWS["multi_power"], values, (curve,), (World(LAWS["multi_power"], values),))
+    >>> best = best_schedule(law, 200)
+    >>> best.nearest, bool(best.final_loss <= best.nearest_loss < law.predict(np.full(200, 3e-3), [200])[0])
+    ('constant() >> linear(...%, to=...)', True)
 
     Raises:
         InputError: for numbers that can't be, and for a law without worlds.
@@ -158,6 +168,6 @@ def _simplest(law: FittedLaw, fits: tuple[Fit, ...], level: float) -> Fit:
     best = min(fits, key=lambda each: each.expected)
     ending = foresee(law, best.learning_rates, level)
     gain = fits[0].expected - best.expected
-    near = min(_INTERVAL_SHARE * (ending.high - ending.low), max(_GAIN_SHARE * gain, _LOSS_SHARE * best.expected))
+    near = max(min(_INTERVAL_SHARE * (ending.high - ending.low), _GAIN_SHARE * gain), _LOSS_SHARE * best.expected)
     good = [each for each in fits if each.expected <= best.expected + near]
     return min(good, key=lambda each: (each.parameters, each.expected))
