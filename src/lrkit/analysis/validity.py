@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lrkit.analysis.laws.curve import LossCurve
+from lrkit.analysis.laws.curve import LossCurve, warmup_of
 
 __all__ = ["beyond"]
 
@@ -76,7 +76,7 @@ def _lowest(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator
 
 
 def _start(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[str]:
-    own, seen = _warmup(rates), [_warmup(each.learning_rates) for each in curves]
+    own, seen = warmup_of(rates), [warmup_of(each.learning_rates) for each in curves]
     little = _WARMUP_SHARE * len(rates)
     if not max(seen):
         if own > little:
@@ -92,14 +92,8 @@ def _start(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[
         yield "Its rate rises again after the warmup; that of no run that was fitted does."
 
 
-def _warmup(rates: NDArray[np.float64]) -> int:
-    """Updates before the rate stops to rise for the first time; 0 where it never rises, or never stops to."""
-    stops = np.flatnonzero(np.diff(rates) <= 0)
-    return int(stops[0]) if len(stops) else 0
-
-
 def _after_warmup(rates: NDArray[np.float64]) -> NDArray[np.float64]:
-    return rates[_warmup(rates) :]
+    return rates[warmup_of(rates) :]
 
 
 def _rises(rates: NDArray[np.float64]) -> bool:
