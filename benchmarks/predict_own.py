@@ -221,26 +221,26 @@ def together(held: Mapping[str, Held], runs: Mapping[str, Recorded]) -> Together
 # --- what is printed ---------------------------------------------------------------------------------
 
 
-def report(name: str, runs: Mapping[str, Recorded], laws: Sequence[str]) -> str:
-    """The tables of a task: each schedule with the first of the laws, and each law with all schedules."""
-    seeds = len(runs[FITTED[0]].losses)
-    fitted = {law: fit(runs, law) for law in laws}
-    held = {law: {each: held_against(found, runs[each]) for each in runs} for law, found in fitted.items()}
-    first = fitted[laws[0]]
-    say(f"{name}: fitted to the mean")
-    alone = []
-    for seed in range(seeds):
-        law = fit(runs, laws[0], seed)
-        alone.append({each: held_against(law, runs[each], seed) for each in runs})
-        say(f"{name}: fitted to seed {seed}: {law.law.name}")
+def report(name: str, runs: Mapping[str, Recorded], laws: Mapping[str, FittedLaw], alone: Sequence[FittedLaw]) -> str:
+    """The tables of a task.
+
+    Args:
+        name: the task.
+        runs: by schedule.
+        laws: fitted to the mean over seeds, by what was asked for; the first is shown with each schedule.
+        alone: those of each seed by itself.
+    """
+    held = {law: {each: held_against(found, runs[each]) for each in runs} for law, found in laws.items()}
+    own = [{each: held_against(law, runs[each], seed) for each in runs} for seed, law in enumerate(alone)]
+    shown, first = next(iter(laws.items()))
     values = ", ".join(f"{key} = {value:.4g}" for key, value in first.parameters.items())
     said = " ".join([*first.chosen, *([first.advice] if first.advice else [])])
     return "\n\n".join(
         [
             f"### {name}",
-            f"{seeds} seeds. {first.law.name}: {values}. {said}".strip(),
-            _schedules(runs, held[laws[0]], alone),
-            _laws(runs, {law: found.law.name for law, found in fitted.items()}, held),
+            f"{len(alone)} seeds. {first.law.name}: {values}. {said}".strip(),
+            _schedules(runs, held[shown], own),
+            _laws(runs, {law: found.law.name for law, found in laws.items()}, held),
         ]
     )
 
@@ -306,7 +306,12 @@ def main() -> None:
     torch.set_num_threads(1)
     for name in options.tasks:
         runs = read(name, SETTINGS[name], options.folder, options.data)
-        print(report(name, runs, options.laws), end="\n\n")
+        laws = {}
+        for law in options.laws:
+            laws[law] = fit(runs, law)
+            say(f"{name}: {law} fitted to the mean")
+        alone = [fit(runs, options.laws[0], seed) for seed in range(SETTINGS[name].seeds)]
+        print(report(name, runs, laws, alone), end="\n\n")
     print(machine(PACKAGES))
 
 

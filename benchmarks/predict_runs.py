@@ -1,8 +1,8 @@
 """Trainings for predict_own.py: two of the built-in tasks with eight schedules each, several seeds, recorded.
 
 A law is fitted to three of the schedules, which have the same peak, and predicts the other five. All warm up for as
-many updates; `drop` stays at the peak until half of the run and then falls at once, `cosine_long` is twice as long. Runs of
-a seed begin with the same weights and see the same batches. What has been recorded is not trained again.
+many updates; `drop` stays at the peak until half of the run and then falls at once, `cosine_long` is twice as long.
+Runs of a seed begin with the same weights and see the same batches. What has been recorded is not trained again.
 
     nice python benchmarks/predict_runs.py          # mnist and chars: about half an hour on one core
     python benchmarks/predict_runs.py mnist --folder elsewhere

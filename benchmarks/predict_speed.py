@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from lrkit.analysis.laws.fitted import FittedLaw
 from lrkit.analysis.laws.fitting import fit_law
 from timing import machine, markdown, say
 
-__all__ = ["CURVES", "STEPS", "curves", "measure", "rates", "report"]
+__all__ = ["CURVES", "STEPS", "ask", "curves", "measure", "rates", "report"]
 
 PACKAGES = ("torch", "numpy", "scipy", "lrkit")
 CURVES = Path(__file__).parent / "data" / "loss_curves" / "llm_25M"
@@ -59,17 +59,22 @@ def curves(folder: Path = CURVES) -> list[LossCurve]:
     return found
 
 
-def measure(repeats: int, steps: tuple[int, ...] = STEPS) -> dict[str, Any]:
-    """In this process: seconds of a fit, and of predictions; bytes at most in use before and after."""
+def measure(repeats: int) -> dict[str, Any]:
+    """In this process: seconds of a fit and of predictions, and the most bytes in use before, then and after."""
     given, before = curves(), _peak()
     began = time.perf_counter()
     law = fit_law(given)
-    fitting, fitted = time.perf_counter() - began, _peak()
-    asked = {total: rates("cosine", total) for total in steps}
-    found: dict[str, Any] = {"law": law.law.name, "fit": fitting, "imports_bytes": before, "fit_bytes": fitted}
-    for name, ask in _questions(law).items():
-        found[name] = {total: _median(functools.partial(ask, each), repeats) for total, each in asked.items()}
-    return {**found, "bytes": _peak()}
+    fitting = {"fit": time.perf_counter() - began, "fit_bytes": _peak()}
+    asked = ask(law, repeats)
+    return {"law": law.law.name, "imports_bytes": before, **fitting, **asked, "bytes": _peak()}
+
+
+def ask(law: FittedLaw, repeats: int, steps: Sequence[int] = STEPS) -> dict[str, dict[str, float]]:
+    """Seconds of each question, by the number of steps; medians."""
+    return {
+        name: {str(total): _median(functools.partial(question, rates("cosine", total)), repeats) for total in steps}
+        for name, question in _questions(law).items()
+    }
 
 
 def _questions(law: FittedLaw) -> dict[str, Callable[[NDArray[np.float64]], object]]:
@@ -80,11 +85,11 @@ def _questions(law: FittedLaw) -> dict[str, Callable[[NDArray[np.float64]], obje
     }
 
 
-def _median(ask: Callable[[], object], repeats: int) -> float:
+def _median(question: Callable[[], object], repeats: int) -> float:
     taken = []
     for _ in range(repeats):
         began = time.perf_counter()
-        ask()
+        question()
         taken.append(time.perf_counter() - began)
     return statistics.median(taken)
 
@@ -94,8 +99,8 @@ def _peak() -> int:
     return used if sys.platform == "darwin" else 1024 * used
 
 
-def report(found: list[dict[str, Any]]) -> str:
-    """Medians over processes."""
+def report(found: Sequence[Mapping[str, Any]]) -> str:
+    """Medians over processes, each as `measure` gives it."""
 
     def middle(*path: str) -> float:
         values = []
