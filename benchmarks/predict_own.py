@@ -11,7 +11,7 @@ training. A final loss is the mean over the last twentieth of the updates, predi
 import argparse
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -300,17 +300,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tasks", nargs="*", default=list(SETTINGS), help="mnist, chars")
     parser.add_argument("--laws", nargs="+", default=["auto", *LAWS], help="the tables of schedules are of the first")
+    parser.add_argument("--seeds", type=int, help="other than predict_runs.py has them, at least 2")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--data", type=Path, default=MNIST_FOLDER)
     options = parser.parse_args()
     torch.set_num_threads(1)
     for name in options.tasks:
-        runs = read(name, SETTINGS[name], options.folder, options.data)
+        setting = replace(SETTINGS[name], seeds=options.seeds or SETTINGS[name].seeds)
+        runs = read(name, setting, options.folder, options.data)
         laws = {}
         for law in options.laws:
             laws[law] = fit(runs, law)
             say(f"{name}: {law} fitted to the mean")
-        alone = [fit(runs, options.laws[0], seed) for seed in range(SETTINGS[name].seeds)]
+        alone = [fit(runs, options.laws[0], seed) for seed in range(setting.seeds)]
         print(report(name, runs, laws, alone), end="\n\n")
     print(machine(PACKAGES))
 
