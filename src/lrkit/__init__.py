@@ -53,6 +53,8 @@ _HOMES = {
     "lrkit.analysis.descents": ["Reason"],
     "lrkit.analysis.finder": ["find", "find_task"],
     "lrkit.analysis.finding": ["Finding"],
+    "lrkit.analysis.laws.curve": ["LossCurve"],
+    "lrkit.analysis.laws.recorded_curves": ["loss_curve"],
     "lrkit.analysis.suggestions": ["Estimate", "Suggestion", "suggest"],
     "lrkit.analysis.summary": ["reductions"],
     "lrkit.analysis.tournament": ["Stage", "compare"],

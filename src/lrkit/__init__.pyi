@@ -7,6 +7,8 @@ from lrkit.analysis.descents import Reason as Reason
 from lrkit.analysis.finder import find as find
 from lrkit.analysis.finder import find_task as find_task
 from lrkit.analysis.finding import Finding as Finding
+from lrkit.analysis.laws.curve import LossCurve as LossCurve
+from lrkit.analysis.laws.recorded_curves import loss_curve as loss_curve
 from lrkit.analysis.suggestions import Estimate as Estimate
 from lrkit.analysis.suggestions import Suggestion as Suggestion
 from lrkit.analysis.suggestions import suggest as suggest

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["LossCurve", "as_curve", "as_rates"]
+__all__ = ["LossCurve", "as_rates", "warmup_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,22 +72,13 @@ class LossCurve:
         >>> LossCurve(np.array([3]), np.array([2.0]), np.array([0.1, 0.2, 0.3, 0.3])).warmup
         2
         """
-        falls = np.flatnonzero(np.diff(self.learning_rates) <= 0)
-        return int(falls[0]) if len(falls) else len(self.learning_rates) - 1
+        return warmup_of(self.learning_rates)
 
 
-def as_curve(given: object, number: int) -> LossCurve:
-    """A curve of one, or of (steps, losses, learning rates).
-
-    Raises:
-        InputTypeError: for what is neither.
-    """
-    if isinstance(given, LossCurve):
-        return given
-    if not isinstance(given, tuple | list) or len(given) != 3:
-        raise InputTypeError(f"curves must be each a LossCurve or (steps, losses, learning rates), not {shown(given)}")
-    steps, losses, learning_rates = given
-    return LossCurve(steps, losses, learning_rates, name=f"curve {number}")
+def warmup_of(rates: NDArray[np.float64]) -> int:
+    """How many updates come before the rate stops to rise for the first time."""
+    falls = np.flatnonzero(np.diff(rates) <= 0)
+    return int(falls[0]) if len(falls) else len(rates) - 1
 
 
 def as_rates(given: ArrayLike) -> NDArray[np.float64]:

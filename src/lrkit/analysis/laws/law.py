@@ -1,17 +1,29 @@
 """What a law is: a formula from learning rates to losses, with parameters that are fitted."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.rate_path import RatePath
+from lrkit.analysis.laws.scales import Scales
 
-__all__ = ["Law"]
+__all__ = ["Expected", "Law"]
+
+
+class Expected(NamedTuple):
+    """Where a parameter is expected before the curves have spoken, so that what they don't determine stays sensible.
+
+    Attributes:
+        value: the middle; of the logarithm's distribution, but for those that may be negative.
+        spread: the standard deviation, in logarithms but for those that may be negative.
+    """
+
+    value: float
+    spread: float
 
 
 class Law(ABC):
@@ -21,8 +33,10 @@ class Law(ABC):
         name: the same in Python, on the command line and in JSON.
         formula: in one line, for people.
         source: the paper.
-        parameters: the names of what is fitted; what has a sign of its own is fitted as its logarithm.
+        parameters: the names of what is fitted; what can't be negative is fitted as its logarithm.
         signed: those of `parameters` that may be negative.
+        response: those of `parameters` that only a change of the rate shows.
+        units: those constants, named in the formula, that are taken from the curves.
     """
 
     name: ClassVar[str]
@@ -30,11 +44,17 @@ class Law(ABC):
     source: ClassVar[str]
     parameters: ClassVar[tuple[str, ...]]
     signed: ClassVar[frozenset[str]] = frozenset()
+    response: ClassVar[tuple[str, ...]] = ()
+    units: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
         """The loss at each point of a path, shape (points,), differentiable in the values."""
 
     @abstractmethod
-    def starts(self, curves: Sequence[LossCurve], count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Where fits begin, shape (count, parameters), the first without chance; values, not their logarithms."""
+    def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
+        """Values to begin a fit with, by place in the unit cube, shape (parameters,): 0.5 is the most likely."""
+
+    @abstractmethod
+    def expected(self, scales: Scales) -> Mapping[str, Expected]:
+        """What is expected of parameters, those of `response` among them."""

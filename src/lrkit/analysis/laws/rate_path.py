@@ -19,9 +19,9 @@ from lrkit.schedules.errors import InputError, InputTypeError, shown
 if TYPE_CHECKING:
     from lrkit.analysis.laws.law import Law
 
-__all__ = ["RatePath", "evaluate", "trace"]
+__all__ = ["RatePath", "evaluate", "floored", "trace"]
 
-_FINE = 240  # blocks to a run where the rate doesn't change, and to a fall from the peak to 0
+FINE = 240  # blocks to a run where the rate doesn't change, and to a fall from the peak to 0
 _MOST = 1600  # blocks of changes, for rates that go up and down all the time
 _JUMP = 0.02  # of the peak, in one step: a block by itself
 _KNOTS = 400  # points that a curve of all steps is interpolated between, beside those after jumps
@@ -66,10 +66,12 @@ class RatePath:
         return torch.as_tensor(self._sums[self.edges])
 
     @cached_property
-    def warmed(self) -> int:
-        """The edge at which the rate stops to rise for the first time."""
-        rises = np.diff(self.rates[self.edges]) > 0
-        return int(np.argmin(rises)) if not rises.all() else len(rises)
+    def warmed_rates(self) -> Tensor:
+        """The rate at each edge, shape (blocks + 1,), as if it had not risen in the warmup but been there before."""
+        rates = self.rates[self.edges]
+        rises = np.diff(rates) > 0
+        warmed = int(np.argmin(rises)) if not rises.all() else len(rises)
+        return torch.as_tensor(np.concatenate([np.full(warmed, rates[warmed]), rates[warmed:]]))
 
     @cached_property
     def _jumps(self) -> NDArray[np.bool_]:
@@ -117,24 +119,29 @@ class RatePath:
         return (self.happened * kernel) @ levels.diff()
 
 
-def trace(rates: NDArray[np.float64], points: NDArray[np.int64]) -> RatePath:
+def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = FINE) -> RatePath:
     """The path of rates to points; blocks are cut where the rate has changed, at points, and often enough besides."""
     last = max(int(points[-1]), 1)
     changes = np.abs(np.diff(rates[: last + 1]))
     peak = float(rates.max())
     total = float(changes.sum())
-    passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak / _FINE, total / _MOST))
+    passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak / fine, total / _MOST))
     turns = np.flatnonzero(np.diff(np.sign(np.diff(rates[: last + 1]))) != 0) + 1
     jumps = np.flatnonzero(changes > _JUMP * peak)
-    regular = np.linspace(0, last, _FINE + 1).astype(np.int64)
+    regular = np.linspace(0, last, fine + 1).astype(np.int64)
     early = np.geomspace(1, last, 40).astype(np.int64)  # what depends on the sum changes fast at first
-    some = points[:: max(1, len(points) // _FINE)]
+    some = points[:: max(1, len(points) // fine)]
     # Rates that turn at every few steps (noise) are gathered, as others are.
     turns = turns if len(turns) <= _MOST else turns[:0]
     edges = np.unique(
         np.concatenate([regular, early, some, np.flatnonzero(np.diff(passed)) + 1, turns, jumps, jumps + 1])
     )
     return RatePath(rates, points, edges[edges < len(rates)])
+
+
+def floored(numbers: Tensor) -> Tensor:
+    """Numbers that are at least a millionth of their largest, so that a power of them is finite."""
+    return numbers.clamp(min=1e-6 * float(numbers.max()))
 
 
 def evaluate(

@@ -1,5 +1,6 @@
-"""Sizes of losses and rates, so that fits begin where the data are."""
+"""Sizes of losses and rates, so that fits begin where the data are, whatever their units."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ class Scales:
         lowest: of the losses.
         peak: the highest rate.
         first_sum: rates summed before the first loss, and at least one peak rate.
-        sum: rates summed over the whole run, of the run that has the most.
+        sum: rates summed up to the last loss, of the run that has the most.
         steps: of the longest run.
     """
 
@@ -30,9 +31,17 @@ class Scales:
     sum: float
     steps: int
 
+    def floor(self, at: float) -> float:
+        """A loss to begin L0 with: between 0.5 and 0.98 of the lowest."""
+        return self.lowest * (0.5 + 0.48 * at**0.5)
+
     def amplitude(self, floor: float, exponent: float) -> float:
-        """A, so that floor + A·S^−exponent passes through where the curves begin."""
-        return max(self.first - floor, 1e-6 * self.first) * self.first_sum**exponent
+        """A, so that floor + A·(S/sum)^−exponent passes through where the curves begin."""
+        return max(self.first - floor, 1e-6 * self.first) * (self.first_sum / self.sum) ** exponent
+
+    def won(self, at: float) -> float:
+        """What may be won by a rate that falls from its peak to 0, between 0.5 and 30 % of the lowest loss."""
+        return self.lowest * math.exp(math.log(0.005) + math.log(60) * at)
 
 
 def scales_of(curves: Sequence[LossCurve]) -> Scales:
@@ -44,6 +53,6 @@ def scales_of(curves: Sequence[LossCurve]) -> Scales:
         lowest=min(float(each.losses.min()) for each in curves),
         peak=peak,
         first_sum=max(float(np.mean(before)), peak),
-        sum=max(float(each.learning_rates[: each.steps[-1]].sum()) for each in curves),
-        steps=max(int(each.steps[-1]) for each in curves),
+        sum=max(peak, *(float(each.learning_rates[: each.steps[-1]].sum()) for each in curves)),
+        steps=max(1, *(int(each.steps[-1]) for each in curves)),
     )

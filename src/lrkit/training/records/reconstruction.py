@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrkit.schedules import Schedule, parse
 from lrkit.schedules.errors import InputError
 from lrkit.training.history import EpochRecord, History
+from lrkit.training.records.computed import computed_rates
+from lrkit.training.records.logged import as_spans
 from lrkit.training.records.names import Names, choose_names
 from lrkit.training.records.points import clock_of, epoch_length, first_step_of, held, latest, restarts_of
 from lrkit.training.records.series import Choices, Log, Series
@@ -138,7 +139,8 @@ class _Reconstruction:
 
     def _rates(self) -> NDArray[np.float64]:
         if isinstance(self.choices.lr, int | float):
-            return self._computed(float(self.choices.lr))[:, None]
+            base = float(self.choices.lr)
+            return computed_rates(self.choices.schedule, base, self.updates, self.epoch_steps)[:, None]
         return np.stack([self._rate(self.series[name]) for name in self.names.lr], axis=1)
 
     def _rate(self, series: Series) -> NDArray[np.float64]:
@@ -150,17 +152,6 @@ class _Reconstruction:
         if self.all_epochs or self.choices.between == "hold":
             return held(series, self.updates, until=self.all_epochs)
         return np.interp(np.arange(self.updates), series.steps, series.values)
-
-    def _computed(self, base: float) -> NDArray[np.float64]:
-        """What a schedule says, where no rates were recorded."""
-        plan = parse(self.choices.schedule or "constant()")
-        if not isinstance(plan, Schedule):
-            raise InputError(f"lr as a number needs a schedule for the rate alone, not {str(plan)!r}")
-        lengths = {} if self.epoch_steps is None else {"epoch_steps": self.epoch_steps}
-        values: NDArray[np.float64] = np.asarray(
-            plan.over(self.updates, **lengths).value(np.arange(self.updates), base)
-        )
-        return values
 
     # --- epochs -----------------------------------------------------------------------------------
 
@@ -258,6 +249,8 @@ class _Reconstruction:
                 "names": used,
                 "points": {name: len(each) for name, each in self.series.items()},
                 "filled_in": filled,
+                "logged": self._logged(),
+                "loss_over": "window" if self.all_epochs or self.log.windows else "update",
                 "between": "computed" if computed else self.choices.between,
                 "first_step": self.first[self.names.loss],
                 "epoch_steps": self.epoch_steps,
@@ -268,6 +261,17 @@ class _Reconstruction:
                 "left_out_at_the_end": self.updates - ends[-1],
             },
         }
+
+    def _logged(self) -> dict[str, list[list[int]]]:
+        """The updates with a value of their own, where not all have one; of the rate of an epoch that is its first."""
+        steps = {"loss": self.series[self.names.loss].steps}
+        for name in self.names.lr:
+            each = self.series[name]
+            known = each.steps[np.isfinite(each.values)]
+            ends = self.epoch_steps if self.all_epochs and self.epoch_steps else 1
+            steps[name] = np.maximum(known - ends + 1, 0)
+        inside = {name: each[each < self.updates] for name, each in steps.items()}
+        return {name: as_spans(each) for name, each in inside.items() if len(each) < self.updates}
 
     def _filled(self, name: str) -> int:
         """Updates without a value of their own."""

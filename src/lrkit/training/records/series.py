@@ -51,6 +51,7 @@ class Log:
         epoch_steps: how many updates an epoch has, where the record says so.
         updates: in all, where the format says so.
         lr_ahead: whether a rate is known to be that of the update after.
+        windows: whether a training loss is known to be the mean over the updates since the one before.
         lr_note: what can't be known of the rates, in words.
         made: what else is known of how the run was made.
         text: names of what isn't all numbers, with what it has instead.
@@ -64,6 +65,7 @@ class Log:
     epoch_steps: int | None = None
     updates: int | None = None
     lr_ahead: bool = False
+    windows: bool = False
     lr_note: str | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
     text: Mapping[str, str] = field(default_factory=dict)

@@ -58,6 +58,7 @@ def read_trainer_state(path: Path) -> Log:
         first_step=1,
         updates=done,
         lr_ahead=_is_ahead(state, series),
+        windows=True,
         lr_note=_NOTE,
         made={"trainer": "transformers"},
     )

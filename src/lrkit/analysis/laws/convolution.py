@@ -1,0 +1,106 @@
+"""Convolution laws: noise that rates bring in, and that is forgotten in intrinsic time."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lrkit.analysis.laws.law import Expected, Law
+from lrkit.analysis.laws.rate_path import RatePath, floored
+from lrkit.analysis.laws.scales import Scales
+
+__all__ = ["Convolution", "Feedback"]
+
+_SOURCE = "the form of arXiv 2509.19189, with a free exponent of the noise"
+
+
+class Convolution(Law):
+    """L = L0 + A·τ^−α + B·∫ K(τ − σ)·u(σ) dσ, with u = η^δ.
+
+    The intrinsic time τ is the sum of the rates η of all updates so far. The first two terms are what full-batch training would
+    give; the third is the noise that updates bring in, u at the time σ, of which a share K is left when τ − σ has passed. Form taken: the
+    kernel K(x) = β·C·(1 + C·x)^−(1+β) of a power-law spectrum, here with its integral 1 − (1 + C·x)^−β over the changes
+    of u, which is the same. Rates are shares of the highest one that was fitted, τ of the largest sum that was fitted; so A
+    and B are losses. In theory δ = 1 (SGD, small rates); what was measured with Adam asks for less, and δ is fitted around 0.7.
+    Unlike in the multi-power law a warmup counts, rising rates cost what falling ones win, and L0 is what is left without noise.
+
+    Source: Li et al. 2025, Functional Scaling Laws in Kernel Regression, arXiv 2509.19189 (kernel and intrinsic time).
+    """
+
+    name = "convolution"
+    formula = "L0 + A·τ^-α + B·Σ Δ(η^δ)·(1 - (1 + C·Δτ)^-β)"
+    source = _SOURCE
+    parameters = ("L0", "A", "alpha", "B", "C", "beta", "delta")
+    response = ("B", "C", "beta", "delta")
+    units = ("peak", "sum")
+
+    def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
+        level = floored(path.edge_rates / values["peak"]) ** values["delta"]
+        return _losses(values, path, level)
+
+    def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
+        return _start(scales, at)
+
+    def expected(self, scales: Scales) -> Mapping[str, Expected]:
+        return _expected(scales)
+
+
+class Feedback(Law):
+    """The convolution law with noise that shrinks as the training gets on: u = η^δ·(1 + w·τ^−α).
+
+    Gradients are noisier while there is more left to learn. The functional scaling law has the noise σ² + e(τ), e being the
+    excess loss A·τ^−α: w is A/σ², the share of the excess at the end of the longest run that was fitted. Before
+    the first loss that was fitted the excess is held at its value there.
+
+    Source: Li et al. 2025, Functional Scaling Laws in Kernel Regression, arXiv 2509.19189 (noise of σ² and excess loss).
+    """
+
+    name = "feedback"
+    formula = "L0 + A·τ^-α + B·Σ Δ(η^δ·(1 + w·τ^-α))·(1 - (1 + C·Δτ)^-β)"
+    source = _SOURCE
+    parameters = ("L0", "A", "alpha", "B", "C", "beta", "delta", "w")
+    response = ("B", "C", "beta", "delta", "w")
+    units = ("peak", "sum", "first_sum")
+
+    def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
+        level = floored(path.edge_rates / values["peak"]) ** values["delta"]
+        progress = torch.maximum(path.edge_sums, values["first_sum"]) / values["sum"]
+        return _losses(values, path, level * (1 + values["w"] * progress ** -values["alpha"]))
+
+    def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
+        return {**_start(scales, at), "w": 0.1 * 6.25 ** at[7]}
+
+    def expected(self, scales: Scales) -> Mapping[str, Expected]:
+        return {**_expected(scales), "w": Expected(0.25, 0.5)}
+
+
+def _losses(values: Mapping[str, Tensor], path: RatePath, level: Tensor) -> Tensor:
+    time = values["sum"]
+    forgotten = -torch.expm1(-values["beta"] * torch.log1p(values["C"] / time * path.sums_since))
+    progress = values["A"] * (floored(path.sums) / time) ** -values["alpha"]
+    return values["L0"] + progress + values["B"] * path.respond(level, forgotten)
+
+
+def _start(scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
+    floor, alpha = scales.floor(at[0]), 0.2 + 0.6 * at[1]
+    return {
+        "L0": floor,
+        "A": scales.amplitude(floor, alpha),
+        "alpha": alpha,
+        "B": scales.won(at[2]),
+        "C": 10 ** (1.3 + 3 * at[3]),
+        "beta": 0.2 + 0.3 * at[4],
+        "delta": 0.5 + 0.4 * at[5],
+    }
+
+
+def _expected(scales: Scales) -> dict[str, Expected]:
+    return {
+        "alpha": Expected(0.5, 0.7),
+        "B": Expected(0.05 * scales.lowest, 1.5),
+        "C": Expected(700.0, 1.5),
+        "beta": Expected(0.35, 0.5),
+        "delta": Expected(0.7, 0.2),
+    }

@@ -1,0 +1,159 @@
+"""One fit of one law: what is minimised, and how."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import least_squares
+from torch import Tensor
+
+from lrkit.analysis.laws.curve import LossCurve
+from lrkit.analysis.laws.law import Law
+from lrkit.analysis.laws.rate_path import RatePath, trace
+from lrkit.analysis.laws.scales import Scales, scales_of
+from lrkit.analysis.laws.thinning import huber_scale, thin
+
+__all__ = ["Optimum", "Problem", "problem_of"]
+
+_FINE = 60  # blocks: a quarter of what a prediction takes, which changes a loss by less than a fit errs
+_LEAST_LOSS = 1e-9  # a law on its way may go below 0, which has no logarithm
+_FAR = 60.0  # a logarithm of a parameter beyond this is none
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """Where a fit ended.
+
+    Attributes:
+        place: shape (parameters,): values, or their logarithms.
+        cost: the sum that was minimised.
+        jacobian: shape (points, parameters): of the logarithms of the losses, by the place.
+    """
+
+    place: NDArray[np.float64]
+    cost: float
+    jacobian: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A law and points to fit it to.
+
+    Attributes:
+        law: that is fitted.
+        scales: of the curves that the fit was made for: they fix the law's units.
+        paths: of the curves.
+        logs: float64, shape (points,), of all curves: logarithms of losses.
+        runs: int, shape (points,): which curve each is of.
+        scale: of a residual, beyond which it counts linearly (Huber).
+        weights: float64, shape (points,): how much each counts.
+        middles: float64, shape (parameters,): where each is expected, as its place; what isn't expected anywhere has 0.
+        spreads: float64, shape (parameters,): the standard deviations; inf for what isn't expected anywhere.
+    """
+
+    law: Law
+    scales: Scales
+    paths: tuple[RatePath, ...]
+    logs: NDArray[np.float64]
+    runs: NDArray[np.int64]
+    scale: float
+    weights: NDArray[np.float64]
+    middles: NDArray[np.float64]
+    spreads: NDArray[np.float64]
+
+    @cached_property
+    def _signed(self) -> Tensor:
+        return torch.tensor([name in self.law.signed for name in self.law.parameters])
+
+    @cached_property
+    def _units(self) -> dict[str, Tensor]:
+        return {name: torch.tensor(getattr(self.scales, name), dtype=torch.float64) for name in self.law.units}
+
+    def values(self, place: NDArray[np.float64]) -> dict[str, float]:
+        """A law's values at a place, its units among them."""
+        fitted = torch.as_tensor(place)
+        return {name: float(value) for name, value in self._named(fitted).items()}
+
+    def place(self, values: Mapping[str, float]) -> NDArray[np.float64]:
+        """Where values are."""
+        found = [values[name] if name in self.law.signed else np.log(values[name]) for name in self.law.parameters]
+        return np.array(found, dtype=np.float64)
+
+    def _named(self, place: Tensor) -> dict[str, Tensor]:
+        numbers = torch.where(self._signed, place, place.clamp(-_FAR, _FAR).exp())
+        return {**dict(zip(self.law.parameters, numbers, strict=True)), **self._units}
+
+    def log_losses(self, place: Tensor) -> Tensor:
+        """Logarithms of what the law says at all points, shape (points,)."""
+        values = self._named(place)
+        losses = torch.cat([self.law.losses(values, path) for path in self.paths])
+        return losses.clamp(min=_LEAST_LOSS).log()
+
+    def solve(self, start: NDArray[np.float64], *, most: int = 60) -> Optimum:
+        """Minimise Σ weight·huber(log L − log loss), and a fifth of a point's share for each expectation, from a place.
+
+        By scipy's trust-region least squares, with the exact Jacobian (forward-mode differentiation).
+
+        Args:
+            start: where to begin.
+            most: how many evaluations.
+        """
+        jacobian = torch.func.jacfwd(self.log_losses)
+        roots = np.sqrt(self.weights)
+        pulls = self.scale * np.sqrt(len(self.logs) / 5) / self.spreads
+
+        def residuals(place: NDArray[np.float64]) -> NDArray[np.float64]:
+            with torch.no_grad():
+                errors = self.log_losses(torch.as_tensor(place)).numpy() - self.logs
+            return np.concatenate([roots * errors, pulls * (place - self.middles)])
+
+        def slopes(place: NDArray[np.float64]) -> NDArray[np.float64]:
+            found = jacobian(torch.as_tensor(place)).numpy()
+            return np.concatenate([roots[:, None] * found, np.diag(pulls)])
+
+        found = least_squares(
+            residuals, start, jac=slopes, loss="huber", f_scale=self.scale, x_scale="jac", max_nfev=most, ftol=1e-6
+        )
+        plain = found.jac[: len(self.logs)]  # scipy's has Huber's weights in it
+        return Optimum(found.x, float(found.cost), plain)
+
+    def without(self, run: int) -> "Problem":
+        """The same without one of the curves, whose units stay."""
+        kept = self.runs != run
+        return replace(
+            self,
+            paths=tuple(path for number, path in enumerate(self.paths) if number != run),
+            logs=self.logs[kept],
+            runs=np.where(self.runs > run, self.runs - 1, self.runs)[kept],
+            weights=self.weights[kept],
+        )
+
+
+def problem_of(law: Law, curves: Sequence[LossCurve]) -> Problem:
+    """To fit a law to curves."""
+    scales = scales_of(curves)
+    thinned = [thin(each) for each in curves]
+    paths = tuple(
+        trace(each.learning_rates, steps, fine=_FINE) for each, (steps, _) in zip(curves, thinned, strict=True)
+    )
+    expected = law.expected(scales)
+    middles, spreads = [], []
+    for name in law.parameters:
+        value, spread = expected.get(name, (1.0, np.inf))
+        middles.append(value if name in law.signed else float(np.log(value)))
+        spreads.append(spread)
+    counts = [len(steps) for steps, _ in thinned]
+    return Problem(
+        law=law,
+        scales=scales,
+        paths=paths,
+        logs=np.log(np.concatenate([losses for _, losses in thinned])),
+        runs=np.repeat(np.arange(len(counts)), counts),
+        scale=huber_scale(curves),
+        weights=np.ones(sum(counts)),
+        middles=np.array(middles),
+        spreads=np.array(spreads),
+    )
