@@ -24,6 +24,7 @@ from lrkit.analysis.laws.catalogue import LAWS
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.fitted import FittedLaw
 from lrkit.analysis.laws.fitting import fit_law
+from lrkit.analysis.laws.recorded_curves import loss_curve
 from lrkit.training.idx import MNIST_FOLDER
 from predict_runs import FITTED, FOLDER, SETTINGS, Setting, histories
 from timing import machine, markdown, say
@@ -32,7 +33,6 @@ __all__ = ["Held", "Recorded", "Together", "final_steps", "fit", "gather", "held
 
 PACKAGES = ("torch", "numpy", "scipy", "lrkit")
 LEVEL = 0.95
-_BLOCKS = 160  # points of a curve, at least
 _LAST = 20  # a final loss is the mean over that part of the updates
 
 
@@ -56,29 +56,10 @@ class Recorded:
         found: NDArray[np.float64] = self.losses[:, final_steps(len(self.rates))].mean(axis=1)
         return found
 
-    def blocks(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The middles of blocks of updates after the warmup, and the mean losses, shape (seeds, blocks).
-
-        The rate of a block is that of its updates: where it falls at once, a block ends.
-        """
-        first = int(np.argmax(self.rates == self.rates.max()))
-        jumps = first + 1 + np.flatnonzero(np.abs(np.diff(self.rates[first:])) > 0.1 * self.rates.max())
-        bounds = [first, *jumps, len(self.rates)]
-        size = (len(self.rates) - first) // _BLOCKS
-        edges = np.unique(
-            [
-                edge
-                for begin, end in itertools.pairwise(bounds)
-                for edge in np.linspace(begin, end, max(1, (end - begin) // max(1, size)) + 1).astype(int)
-            ]
-        )
-        means = np.add.reduceat(self.losses, edges[:-1], axis=1) / np.diff(edges)
-        return (edges[:-1] + edges[1:] - 1) // 2, means
-
     def curve(self, name: str, seed: int | None = None) -> LossCurve:
-        """Of a seed, or of the mean over seeds."""
-        steps, means = self.blocks()
-        return LossCurve(steps, means.mean(axis=0) if seed is None else means[seed], self.rates, name)
+        """Of a seed, or of the mean over seeds, as lrkit takes it from a record."""
+        losses = self.losses.mean(axis=0) if seed is None else self.losses[seed]
+        return loss_curve(lrkit.History((), self.rates[:, None].copy(), losses.astype(np.float32), {}), name=name)
 
 
 @dataclass(frozen=True)
@@ -182,7 +163,7 @@ def held_against(law: FittedLaw, runs: Recorded, seed: int | None = None) -> Hel
 
 def noise(runs: Recorded, count: int) -> float:
     """The mean relative error that a perfect prediction would have, of the mean over so many seeds."""
-    means = runs.blocks()[1]
+    means = np.stack([runs.curve("", seed).losses for seed in range(len(runs.losses))])
     spread = means.std(axis=0, ddof=1) / means.mean(axis=0)
     return float(spread.mean() * np.sqrt(2 / np.pi / count))
 

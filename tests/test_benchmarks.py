@@ -289,17 +289,6 @@ def test_trainings_for_predictions_are_recorded_once(data, tmp_path):
     assert len(predict_runs.train(task, "constant()", 0, tmp_path / "mnist" / "constant-0").losses) == 20
 
 
-def test_blocks_end_where_the_rate_falls_at_once(law):
-    steps, means = recorded(law)["drop_0.3"].blocks()
-    assert means.shape == (2, len(steps))
-    assert steps[0] >= 59
-    curve = recorded(law)["drop_0.3"].curve("drop", 0)
-    expected = 0.99 * law.predict(curve.learning_rates, curve.steps)
-    fallen = steps == 603  # the first block after it, in which the loss isn't straight
-    assert fallen.sum() == 1
-    assert curve.losses[~fallen] == pytest.approx(expected[~fallen], rel=4e-3)
-
-
 def test_predictions_are_held_against_what_was_measured(law):
     runs = recorded(law)
     whole = predict_own.held_against(law, runs["wsd_linear"])
