@@ -214,7 +214,7 @@ def report(name: str, runs: Mapping[str, Recorded], laws: Mapping[str, FittedLaw
     held = {law: {each: held_against(found, runs[each]) for each in runs} for law, found in laws.items()}
     own = [{each: held_against(law, runs[each], seed) for each in runs} for seed, law in enumerate(alone)]
     shown, first = next(iter(laws.items()))
-    values = ", ".join(f"{key} = {value:.4g}" for key, value in first.parameters.items())
+    values = ", ".join(f"{key} = {first.parameters[key]:.4g}" for key in first.law.parameters)
     said = " ".join([*first.chosen, *([first.advice] if first.advice else [])])
     return "\n\n".join(
         [
