@@ -91,23 +91,23 @@ def _difference(values: NDArray[np.float64]) -> str:
 def main() -> None:
     """Fit, search, train, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("task", nargs="?", choices=list(SETTINGS), default="chars")
+    parser.add_argument("setting", nargs="?", choices=list(SETTINGS), default="chars")
     parser.add_argument("--law", default="auto")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--data", type=Path, default=MNIST_FOLDER)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    setting = SETTINGS[options.task]
-    recorded = read(options.task, setting, options.folder, options.data)
+    setting, folder = SETTINGS[options.setting], options.folder / options.setting
+    recorded = read(setting, folder, options.data)
     law = fit(recorded, options.law)
     peak = float(recorded[FITTED[0]].rates.max())
     schedules, nearest = contenders(law, setting.steps, peak)
     say(f"{law.law.name}; the nearest with a name is {nearest}")
-    task = task_of(options.task, setting.batch_size, setting.steps, options.data)
-    runs = measure(task, schedules, options.seeds, options.folder / options.task / BEST)
+    task = task_of(setting, setting.steps, options.data)
+    runs = measure(task, schedules, options.seeds, folder / BEST)
     held = {name: held_against(law, each) for name, each in runs.items()}
-    print(f"{options.task}, {options.seeds} seeds, law {law.law.name}; nearest with a name: `{nearest}`\n")
+    print(f"{options.setting}, {options.seeds} seeds, law {law.law.name}; nearest with a name: `{nearest}`\n")
     print(report(runs, held), end="\n\n")
     print(machine(PACKAGES))
 

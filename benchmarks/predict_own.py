@@ -4,7 +4,7 @@ Trains what predict_runs.py hasn't recorded yet, fits laws to three schedules of
 the other five against what was measured: with the mean over seeds, and with each seed by itself. Losses are those of
 training. A final loss is the mean over the last twentieth of the updates, predicted and measured alike.
 
-    python benchmarks/predict_own.py                # mnist and chars; half an hour where nothing is recorded
+    python benchmarks/predict_own.py                # all settings; an hour where nothing is recorded
     python benchmarks/predict_own.py chars --laws auto multi_power
 """
 
@@ -44,11 +44,13 @@ class Recorded:
         rates: shape (updates,).
         losses: of training, shape (seeds, updates).
         valid: the validation losses at the end, shape (seeds,).
+        skip: the updates in the beginning that curves leave out, as `Setting` has it.
     """
 
     rates: NDArray[np.float64]
     losses: NDArray[np.float64]
     valid: NDArray[np.float64]
+    skip: int | None = None
 
     @property
     def finals(self) -> NDArray[np.float64]:
@@ -59,7 +61,8 @@ class Recorded:
     def curve(self, name: str, seed: int | None = None) -> LossCurve:
         """Of a seed, or of the mean over seeds, as lrkit takes it from a record."""
         losses = self.losses.mean(axis=0) if seed is None else self.losses[seed]
-        return loss_curve(lrkit.History((), self.rates[:, None].copy(), losses.astype(np.float32), {}), name=name)
+        history = lrkit.History((), self.rates[:, None].copy(), losses.astype(np.float32), {})
+        return loss_curve(history, name=name, skip=self.skip)
 
 
 @dataclass(frozen=True)
@@ -123,20 +126,21 @@ def final_steps(updates: int) -> NDArray[np.int64]:
     return np.arange(updates - max(1, updates // _LAST), updates)
 
 
-def read(name: str, setting: Setting, folder: Path, data: Path = MNIST_FOLDER) -> dict[str, Recorded]:
-    """The runs of a task by schedule; what isn't recorded yet is trained."""
+def read(setting: Setting, folder: Path, data: Path = MNIST_FOLDER) -> dict[str, Recorded]:
+    """The runs of a setting by schedule; what isn't recorded yet is trained."""
     found: dict[str, list[lrkit.History]] = {}
-    for schedule, _, history in histories(name, setting, folder, data):
+    for schedule, _, history in histories(setting, folder, data):
         found.setdefault(schedule, []).append(history)
-    return {schedule: gather(runs) for schedule, runs in found.items()}
+    return {schedule: gather(runs, setting.skip) for schedule, runs in found.items()}
 
 
-def gather(runs: Sequence[lrkit.History]) -> Recorded:
+def gather(runs: Sequence[lrkit.History], skip: int | None = None) -> Recorded:
     """The runs of one schedule, a seed each."""
     return Recorded(
         runs[0].lr.copy(),
         np.stack([each.losses for each in runs]).astype(np.float64),
         np.array([each.epochs[-1].valid_loss for each in runs], dtype=np.float64),
+        skip,
     )
 
 
@@ -203,10 +207,10 @@ def together(held: Mapping[str, Held], runs: Mapping[str, Recorded]) -> Together
 
 
 def report(name: str, runs: Mapping[str, Recorded], laws: Mapping[str, FittedLaw], alone: Sequence[FittedLaw]) -> str:
-    """The tables of a task.
+    """The tables of a setting.
 
     Args:
-        name: the task.
+        name: of the setting.
         runs: by schedule.
         laws: fitted to the mean over seeds, by what was asked for; the first is shown with each schedule.
         alone: those of each seed by itself.
@@ -219,11 +223,15 @@ def report(name: str, runs: Mapping[str, Recorded], laws: Mapping[str, FittedLaw
     return "\n\n".join(
         [
             f"### {name}",
-            f"{len(alone)} seeds. {first.law.name}: {values}. {said}".strip(),
+            f"{len(alone)} seeds{_left_out(runs[FITTED[0]])}. {first.law.name}: {values}. {said}".strip(),
             _schedules(runs, held[shown], own),
             _laws(runs, {law: found.law.name for law, found in laws.items()}, held),
         ]
     )
+
+
+def _left_out(runs: Recorded) -> str:
+    return "" if runs.skip is None else f", the first {runs.skip} updates left out"
 
 
 def _schedules(runs: Mapping[str, Recorded], held: Mapping[str, Held], alone: Sequence[Mapping[str, Held]]) -> str:
@@ -279,16 +287,16 @@ def _percent(share: float) -> str:
 def main() -> None:
     """Train what isn't recorded, fit, and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tasks", nargs="*", default=list(SETTINGS), help="mnist, chars")
+    parser.add_argument("settings", nargs="*", default=list(SETTINGS), help=", ".join(SETTINGS))
     parser.add_argument("--laws", nargs="+", default=["auto", *LAWS], help="the tables of schedules are of the first")
     parser.add_argument("--seeds", type=int, help="other than predict_runs.py has them, at least 2")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--data", type=Path, default=MNIST_FOLDER)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    for name in options.tasks:
+    for name in options.settings:
         setting = replace(SETTINGS[name], seeds=options.seeds or SETTINGS[name].seeds)
-        runs = read(name, setting, options.folder, options.data)
+        runs = read(setting, options.folder / name, options.data)
         laws = {}
         for law in options.laws:
             laws[law] = fit(runs, law)

@@ -4,7 +4,7 @@ A law is fitted to three of the schedules, which have the same peak, and predict
 many updates; `drop` stays at the peak until half of the run and then falls at once, `cosine_long` is twice as long.
 Runs of a seed begin with the same weights and see the same batches. What has been recorded is not trained again.
 
-    nice python benchmarks/predict_runs.py          # mnist and chars: about half an hour on one core
+    nice python benchmarks/predict_runs.py          # all: about an hour on one core
     python benchmarks/predict_runs.py mnist --folder elsewhere
 """
 
@@ -33,18 +33,28 @@ class Setting:
     """How a task is trained.
 
     Attributes:
+        task: which.
         batch_size: samples in a batch.
         steps: updates, of which a twentieth are the warmup.
         seeds: how many.
+        skip: the updates in the beginning that laws aren't held against; None for those that lrkit leaves out itself.
     """
 
+    task: str
     batch_size: int
     steps: int
     seeds: int
+    skip: int | None = None
 
 
-# The text's batches are a quarter of the usual ones: an update is fast, and 1200 of them are less than 1.5 passes.
-SETTINGS = {"mnist": Setting(32, 3000, 4), "chars": Setting(8, 1200, 3)}
+# The transformer first learns how often characters follow each other, and its loss stands still; only after some 600
+# updates does it learn more, and the loss falls anew. No law describes that, so it is left out of the longer runs. The
+# batches are a quarter of the usual ones, since an update is fast then.
+SETTINGS = {
+    "mnist": Setting("mnist", 32, 3000, 4),
+    "chars": Setting("chars", 8, 3000, 3, skip=1000),
+    "chars_short": Setting("chars", 8, 1200, 3),
+}
 
 
 def schedules(steps: int) -> dict[str, tuple[str, int]]:
@@ -66,10 +76,10 @@ def schedules(steps: int) -> dict[str, tuple[str, int]]:
     return found | {"cosine_long": (found["cosine"][0], 2 * steps)}
 
 
-def task_of(name: str, batch_size: int, steps: int, data: Path = MNIST_FOLDER) -> lrkit.Task:
-    """The built-in task in this length, at the rate that it has by default."""
-    task = tasks.get(name, data=data if name == "mnist" else None)
-    return replace(task, batch_size=batch_size, epochs=None, steps=steps)
+def task_of(setting: Setting, steps: int, data: Path = MNIST_FOLDER) -> lrkit.Task:
+    """The task in this length, at the rate that it has by default."""
+    task = tasks.get(setting.task, data=None if setting.task == "chars" else data)
+    return replace(task, batch_size=setting.batch_size, epochs=None, steps=steps)
 
 
 def train(task: lrkit.Task, schedule: lrkit.Schedule | str, seed: int, folder: Path) -> lrkit.History:
@@ -84,18 +94,15 @@ def train(task: lrkit.Task, schedule: lrkit.Schedule | str, seed: int, folder: P
     return history
 
 
-def histories(
-    name: str, setting: Setting, folder: Path, data: Path = MNIST_FOLDER
-) -> Iterator[tuple[str, int, lrkit.History]]:
-    """Each run of a task, with the name of its schedule and its seed; all of a seed before those of the next."""
+def histories(setting: Setting, folder: Path, data: Path = MNIST_FOLDER) -> Iterator[tuple[str, int, lrkit.History]]:
+    """Each run of a setting, with the name of its schedule and its seed; all of a seed before those of the next."""
     for seed in range(setting.seeds):
         for schedule, (text, steps) in schedules(setting.steps).items():
             began = time.perf_counter()
-            task = task_of(name, setting.batch_size, steps, data)
-            history = train(task, text, seed, folder / name / f"{schedule}-{seed}")
+            history = train(task_of(setting, steps, data), text, seed, folder / f"{schedule}-{seed}")
             last = history.epochs[-1]
             say(
-                f"{name} {schedule} {seed}: {history.losses[-steps // 20 :].mean():.4f}, "
+                f"{folder.name} {schedule} {seed}: {history.losses[-steps // 20 :].mean():.4f}, "
                 f"validated {last.valid_loss:.4f}, {time.perf_counter() - began:.0f} s"
             )
             yield schedule, seed, history
@@ -104,13 +111,13 @@ def histories(
 def main() -> None:
     """Train what isn't recorded yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tasks", nargs="*", default=list(SETTINGS), help="mnist, chars")
+    parser.add_argument("settings", nargs="*", default=list(SETTINGS), help=", ".join(SETTINGS))
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--data", type=Path, default=MNIST_FOLDER)
     options = parser.parse_args()
     torch.set_num_threads(1)  # the numbers depend on it, in the last digits
-    for name in options.tasks:
-        for _ in histories(name, SETTINGS[name], options.folder, options.data):
+    for name in options.settings:
+        for _ in histories(SETTINGS[name], options.folder / name, options.data):
             pass
 
 

@@ -277,16 +277,16 @@ def recorded(law, factors=(0.99, 1.01)):
 
 
 def test_trainings_for_predictions_are_recorded_once(data, tmp_path):
-    setting = predict_runs.Setting(32, 40, 1)
-    runs = {name: history for name, _, history in predict_runs.histories("mnist", setting, tmp_path, data)}
+    setting = predict_runs.Setting("mnist", 32, 40, 1)
+    runs = {name: history for name, _, history in predict_runs.histories(setting, tmp_path, data)}
     assert set(predict_runs.FITTED) < set(runs)
     assert [len(each.losses) for each in runs.values()] == [40] * 7 + [80]
     assert all(each.lr.max() == 0.1 and each.lr[1] == 0.1 and each.lr[0] == 0.05 for each in runs.values())
     assert runs["drop_0.3"].lr[[19, 20, 39]] == pytest.approx([0.1, 0.03, 0.03])
-    again = {name: history for name, _, history in predict_runs.histories("mnist", setting, tmp_path, data)}
+    again = {name: history for name, _, history in predict_runs.histories(setting, tmp_path, data)}
     assert [each.made["started"] for each in again.values()] == [each.made["started"] for each in runs.values()]
-    task = predict_runs.task_of("mnist", 32, 20, data)  # another length than was recorded
-    assert len(predict_runs.train(task, "constant()", 0, tmp_path / "mnist" / "constant-0").losses) == 20
+    task = predict_runs.task_of(predict_runs.SETTINGS["mnist"], 20, data)  # another length than was recorded
+    assert len(predict_runs.train(task, "constant()", 0, tmp_path / "constant-0").losses) == 20
 
 
 def test_predictions_are_held_against_what_was_measured(law):
@@ -314,7 +314,9 @@ def test_predictions_of_own_trainings_are_reported(law):
 
 def test_the_best_schedule_is_held_against_others(law, data, tmp_path):
     schedules = {"optimised": lrkit.table([0.5, *[1.0] * 19]), "wsd": lrkit.wsd("5%", "20%")}
-    runs = predict_optimised.measure(predict_runs.task_of("mnist", 32, 20, data), schedules, 2, tmp_path)
+    runs = predict_optimised.measure(
+        predict_runs.task_of(predict_runs.SETTINGS["mnist"], 20, data), schedules, 2, tmp_path
+    )
     apart = (runs["optimised"].finals - runs["wsd"].finals).mean()
     held = {name: predict_own.held_against(law, each) for name, each in runs.items()}
     text = predict_optimised.report(runs, held)
