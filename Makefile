@@ -36,9 +36,10 @@ report-check: install  ## Check the report of a comparison in headless Chromium:
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,browser]'
 	OMP_NUM_THREADS=1 $(BIN)/python tools/check_report.py
 
-docs: install  ## Write docs/schedules.md, its pictures, and that of lanes from the code
+docs: install  ## Write docs/schedules.md, its pictures, and those of lanes and predictions from the code
 	$(BIN)/python tools/catalogue.py
 	$(BIN)/python tools/lanes_figure.py
+	$(BIN)/python tools/predict_figure.py
 
 soak: install  ## Kill a run 200 times at random moments; takes about ten minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s tests/test_kills.py -k random_moments --kills 200

@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.analysis.laws.fitted import FittedLaw
+from lrkit.schedules.errors import unknown
 
-__all__ = ["Forecast", "Prediction", "Proposal"]
+__all__ = ["Forecast", "Pair", "Prediction", "Proposal"]
 
 FORMAT = 1
 
@@ -54,7 +56,32 @@ class Forecast:
 
     @property
     def name(self) -> str:
+        """The schedule's."""
         return self.proposal.name
+
+
+@dataclass(frozen=True)
+class Pair:
+    """How two schedules differ in what they are predicted to end with.
+
+    Attributes:
+        a, b: their names; a is predicted to end lower, or as low.
+        probability: that a ends lower than b; never 0 or 1, since worlds are finite in number.
+        difference: the final loss of b less that of a.
+        low, high: its interval, at the prediction's level.
+    """
+
+    a: str
+    b: str
+    probability: float
+    difference: float
+    low: float
+    high: float
+
+    @property
+    def told_apart(self) -> bool:
+        """Whether the difference's interval leaves out 0."""
+        return self.low > 0 or self.high < 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +91,79 @@ class Prediction:
     Attributes:
         law: that was fitted.
         forecasts: the lowest final loss first.
-        odds: by names (a, b), for each pair in ranked order: the probability that a ends lower than b.
+        pairs: each two of them, in ranked order.
         level: of the intervals, such as 0.95.
-        verdict: in sentences: which is predicted to be best, and which differ by less than can be told.
+        verdict: in sentences: which is predicted to be best, which differ by less than can be told, and what the curves
+            that were fitted leave open.
     """
 
     law: FittedLaw
     forecasts: tuple[Forecast, ...]
-    odds: Mapping[tuple[str, str], float]
+    pairs: tuple[Pair, ...]
     level: float
     verdict: tuple[str, ...]
+
+    @property
+    def odds(self) -> Mapping[tuple[str, str], float]:
+        """By names (a, b), for each pair in ranked order: the probability that a ends lower than b."""
+        return {(each.a, each.b): each.probability for each in self.pairs}
+
+    def probability(self, a: str, b: str) -> float:
+        """That a ends lower than b, by their names in either order.
+
+        Raises:
+            InputError: for a name that isn't there.
+        """
+        for name in (a, b):
+            if name not in (names := [each.name for each in self.forecasts]):
+                raise unknown("schedule", name, names)
+        return 0.5 if a == b else self.odds[a, b] if (a, b) in self.odds else 1 - self.odds[b, a]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What fits into JSON: all but the curves over the steps."""
+        fitted = self.law
+        return {
+            "lrkit_prediction": FORMAT,
+            "law": fitted.law.name,
+            "parameters": {name: float(value) for name, value in fitted.parameters.items()},
+            "formula": fitted.law.formula,
+            "source": fitted.law.source,
+            "chosen": list(fitted.chosen),
+            "free": list(fitted.free),
+            "advice": fitted.advice,
+            "errors": {name: float(value) for name, value in fitted.errors.items()},
+            "level": self.level,
+            "curves": [
+                {
+                    "name": each.name,
+                    "points": len(each.steps),
+                    "steps": len(each.learning_rates),
+                    "peak": each.peak,
+                    "notes": list(each.notes),
+                }
+                for each in fitted.curves
+            ],
+            "candidates": [
+                {
+                    "name": each.name,
+                    "schedule": each.proposal.schedule,
+                    "steps": len(each.proposal.learning_rates),
+                    "peak": float(each.proposal.learning_rates.max()),
+                    "final_loss": each.final_loss,
+                    "interval": [each.low, each.high],
+                    "beyond": list(each.beyond),
+                }
+                for each in self.forecasts
+            ],
+            "odds": [
+                {
+                    "a": each.a,
+                    "b": each.b,
+                    "probability": each.probability,
+                    "difference": each.difference,
+                    "interval": [each.low, each.high],
+                }
+                for each in self.pairs
+            ],
+            "verdict": list(self.verdict),
+        }

@@ -9,6 +9,7 @@ import typer
 
 import lrkit
 from lrkit.output.cli_comparison import compare, report
+from lrkit.output.cli_prediction import predict
 from lrkit.output.cli_records import export_run, import_run
 from lrkit.output.cli_training import SCHEDULE_HELP, find, sweep, train
 from lrkit.output.torchrun import first_to_say
@@ -22,10 +23,10 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    help="The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep over many, compare.",
+    help="The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep, compare, predict.",
 )
 
-for command in (find, train, sweep, compare, report):
+for command in (find, train, sweep, compare, report, predict):
     app.command()(command)
 app.command("import")(import_run)
 app.command("export")(export_run)
@@ -43,7 +44,7 @@ def root(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and stop.")
     ] = False,
 ) -> None:
-    """The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep over many, compare."""
+    """The learning-rate toolkit for PyTorch: find a rate, preview a schedule, train, sweep, compare, predict."""
 
 
 @app.command()

@@ -38,7 +38,7 @@ class Convolution(Law):
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
         level = floored(path.edge_rates / values["peak"]) ** values["delta"]
-        return _losses(values, path, level)
+        return _losses(values, path, level, floored(path.sums))
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
         return _start(scales, at)
@@ -48,38 +48,41 @@ class Convolution(Law):
 
 
 class Feedback(Law):
-    """The convolution law with noise that shrinks as the training gets on: u = η^δ·(1 + w·τ^−α).
+    """L = L0 + A·(τ − τ0)^−α + B·∫ K(τ − σ)·u(σ) dσ, with u = η^δ·(1 + w·τ^−α).
 
-    Gradients are noisier while there is more left to learn. The functional scaling law has the noise σ² + e(τ), e being the
-    excess loss A·τ^−α: w is A/σ², the share of the excess at the end of the longest run that was fitted. Before
-    the first loss that was fitted the excess is held at its value there.
+    The convolution law with noise that shrinks as the training gets on: gradients are noisier while there is more left to learn. The
+    functional scaling law has the noise σ² + e(τ), e being the excess loss A·τ^−α: w is A/σ², the share of the excess at
+    the end of the longest run that was fitted. Before half of the sum of rates at which the first loss was fitted the excess is
+    held. τ0, a share of that sum, is what the rates of the warmup, or of the first updates, were not worth.
 
     Source: Li et al. 2025, Functional Scaling Laws in Kernel Regression, arXiv 2509.19189 (noise of σ² and excess loss).
     """
 
     name = "feedback"
-    formula = "L0 + A·τ^-α + B·Σ Δ(η^δ·(1 + w·τ^-α))·(1 - (1 + C·Δτ)^-β)"
+    formula = "L0 + A·(τ - τ0)^-α + B·Σ Δ(η^δ·(1 + w·τ^-α))·(1 - (1 + C·Δτ)^-β)"
     source = _SOURCE
-    parameters = ("L0", "A", "alpha", "B", "C", "beta", "delta", "w")
+    parameters = ("L0", "A", "alpha", "B", "C", "beta", "delta", "w", "tau0")
+    signed = frozenset({"tau0"})
     response = ("B", "C", "beta", "delta", "w")
     units = ("peak", "sum", "first_sum")
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
         level = floored(path.edge_rates / values["peak"]) ** values["delta"]
-        progress = torch.maximum(path.edge_sums, values["first_sum"]) / values["sum"]
-        return _losses(values, path, level * (1 + values["w"] * progress ** -values["alpha"]))
+        excess = (torch.maximum(path.edge_sums, values["first_sum"] / 2) / values["sum"]) ** -values["alpha"]
+        worth = torch.maximum(path.sums - values["tau0"] * values["first_sum"], values["first_sum"] / 100)
+        return _losses(values, path, level * (1 + values["w"] * excess), worth)
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
-        return {**_start(scales, at), "w": 0.1 * 6.25 ** at[7]}
+        return {**_start(scales, at), "w": 0.1 * 6.25 ** at[7], "tau0": 0.0}
 
     def expected(self, scales: Scales) -> Mapping[str, Expected]:
-        return {**_expected(scales), "w": Expected(0.25, 0.5)}
+        return {**_expected(scales), "w": Expected(0.25, 0.5), "tau0": Expected(0.0, 0.2)}
 
 
-def _losses(values: Mapping[str, Tensor], path: RatePath, level: Tensor) -> Tensor:
+def _losses(values: Mapping[str, Tensor], path: RatePath, level: Tensor, worth: Tensor) -> Tensor:
     time = values["sum"]
     forgotten = -torch.expm1(-values["beta"] * torch.log1p(values["C"] / time * path.sums_since))
-    progress = values["A"] * (floored(path.sums) / time) ** -values["alpha"]
+    progress = values["A"] * (worth / time) ** -values["alpha"]
     return values["L0"] + progress + values["B"] * path.respond(level, forgotten)
 
 

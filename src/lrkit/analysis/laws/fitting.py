@@ -33,7 +33,7 @@ def fit_law(curves: Sequence[Any], law: str = "auto", *, seed: int = 0) -> Fitte
 def fit(problem: Problem, starts: int = _STARTS) -> Optimum:
     """The best of fits from several starts, the first in the middle, others spread by a Sobol sequence."""
     size = len(problem.law.parameters)
-    places = qmc.Sobol(size, scramble=False).random(max(2, starts))  # the second is the middle of the cube
-    order = [places[1], *places[2:starts + 1]]
+    places = qmc.Sobol(size, scramble=False).random(8)[1:]  # the first is the corner, the second the middle
+    order = places[:starts]
     found = [problem.solve(problem.place(problem.law.start(problem.scales, at))) for at in order]
     return min(found, key=lambda each: each.cost)

@@ -1,0 +1,114 @@
+"""From a fitted law to predictions: schedules' curves, final losses, and how they rank."""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrkit.analysis.forecast_verdicts import say_prediction
+from lrkit.analysis.laws.curve import as_rates
+from lrkit.analysis.laws.fitted import FittedLaw
+from lrkit.analysis.prediction import Forecast, Pair, Prediction, Proposal
+from lrkit.analysis.validity import beyond
+from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.shares import as_number
+
+__all__ = ["predict"]
+
+_EVEN, _CHANGING = 200, 60  # points of a curve: evenly spaced, and where rates change
+_JUMP, _MOST_JUMPS = 0.02, 40  # of the peak in one step; of the biggest such changes
+_AFTER = (0, 1, 3, 10, 30, 100, 300)  # steps after a jump, where a loss falls fast at first
+
+
+def predict(law: FittedLaw, proposals: Sequence[Proposal], *, level: float = 0.95) -> Prediction:
+    """What a law says of schedules, the lowest final loss first.
+
+    Intervals are quantiles over the law's worlds, and hold the predicted loss. A world is the same for all schedules:
+    so the interval of a difference is much narrower than those of the two losses, and the probability that a ends
+    lower than b is (k + 1/2) / (N + 1), with k of the N worlds in which it does (half, where both end alike).
+
+    Args:
+        law: from `fit_law`.
+        proposals: the schedules, each with a name of its own. Without any, the result says how the law fits.
+        level: of the intervals, between 0 and 1.
+
+    Raises:
+        InputError: for a level that is none, names that aren't distinct, rates that can't be, and a law without worlds.
+        InputTypeError: for what isn't a proposal.
+    """
+    level = as_number(level, "level", low=0.0, high=1.0, low_open=True, high_open=True)
+    given: Sequence[object] = proposals
+    for each in given:
+        if not isinstance(each, Proposal):
+            raise InputTypeError(f"proposals must be Proposal each, not {shown(each)} ({type(each).__name__})")
+    names = [each.name for each in proposals]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InputError(f"proposals must have distinct names: {shown(twice)} is there {names.count(twice)} times")
+    if proposals and not law.worlds:
+        raise InputError("law must have worlds, as from fit_law: without, nothing says how sure a prediction is")
+    found = [_forecast(law, each, level) for each in proposals]
+    found.sort(key=lambda each: each[0].final_loss)
+    forecasts = tuple(forecast for forecast, _ in found)
+    pairs = tuple(_pair(a, b, level) for a, b in combinations(found, 2))
+    return Prediction(law, forecasts, pairs, level, tuple(say_prediction(law, forecasts, pairs)))
+
+
+def _forecast(law: FittedLaw, proposal: Proposal, level: float) -> tuple[Forecast, NDArray[np.float64]]:
+    """What is predicted, and the final loss in each world, shape (worlds,)."""
+    rates = as_rates(proposal.learning_rates)
+    steps = _points(rates, min(int(each.steps[0]) for each in law.curves) if law.curves else 1)
+    losses, draws = law.predict(rates, steps), law.draws(rates, steps)
+    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
+    lows, highs = np.minimum(low, losses), np.maximum(high, losses)
+    forecast = Forecast(
+        proposal,
+        float(losses[-1]),
+        float(lows[-1]),
+        float(highs[-1]),
+        steps,
+        losses,
+        lows,
+        highs,
+        beyond(rates, law.curves),
+    )
+    return forecast, draws[:, -1]
+
+
+def _pair(
+    first: tuple[Forecast, NDArray[np.float64]], second: tuple[Forecast, NDArray[np.float64]], level: float
+) -> Pair:
+    (a, a_ends), (b, b_ends) = first, second
+    apart, difference = b_ends - a_ends, b.final_loss - a.final_loss
+    low, high = np.quantile(apart, [(1 - level) / 2, (1 + level) / 2])
+    wins = float(np.sum(apart > 0) + np.sum(apart == 0) / 2)
+    return Pair(
+        a.name,
+        b.name,
+        (wins + 0.5) / (len(apart) + 1),
+        difference,
+        min(float(low), difference),
+        max(float(high), difference),
+    )
+
+
+def _points(rates: NDArray[np.float64], first: int) -> NDArray[np.int64]:
+    """Where the curve is given: from where losses were measured on, evenly, and more of them where rates change."""
+    last = len(rates)
+    first = max(1, min(first, last // 2))
+    changes = np.abs(np.diff(rates))
+    total = float(changes.sum())
+    passed = np.floor(np.cumsum(changes) / total * _CHANGING) if total else np.zeros(len(changes))
+    jumps = np.flatnonzero(changes > _JUMP * rates.max())
+    jumps = jumps[np.argsort(-changes[jumps], kind="stable")[:_MOST_JUMPS]] + 1
+    places = np.concatenate(
+        [
+            np.linspace(first, last, _EVEN),
+            np.geomspace(first, last, _EVEN // 5),
+            np.flatnonzero(np.diff(passed)) + 1,
+            (jumps[:, None] + np.array(_AFTER)).ravel(),
+        ]
+    )
+    points = np.unique(np.append(np.rint(places), last).astype(np.int64))
+    return points[(points >= first) & (points <= last)]

@@ -1,0 +1,70 @@
+"""`lrkit predict`: from a few recorded runs, the loss that other schedules would reach."""
+
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import typer
+
+from lrkit.analysis.laws.curve import LossCurve
+from lrkit.analysis.laws.fitting import fit_law
+from lrkit.analysis.prediction import Prediction, Proposal
+from lrkit.analysis.predictions import predict
+from lrkit.output.plots import check_out, save
+from lrkit.output.predict_plot import predict_figure
+from lrkit.output.predict_proposals import propose
+from lrkit.output.predict_runs import RunOptions, read_runs
+from lrkit.output.predict_table import WIDTH, predict_table
+from lrkit.schedules.shares import as_count, as_number, as_positive
+
+__all__ = ["PredictOptions", "predict_schedules"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions:
+    """What a person asked for; `cli_prediction.predict` says what each means."""
+
+    runs: RunOptions
+    schedules: Sequence[str] = ()
+    steps: int | None = None
+    peak: float | None = None
+    law: str = "auto"
+    level: float = 0.95
+    seed: int = 0
+    out: Path | None = None
+    json: bool = False
+
+
+def predict_schedules(options: PredictOptions) -> None:
+    """Check everything that a person can get wrong, fit, report."""
+    check_out(options.out)
+    as_number(options.level, "--level", low=0.0, high=1.0, low_open=True, high_open=True)
+    as_count(options.seed, "--seed")
+    curves = read_runs(options.runs)
+    proposals = _proposals(options, curves)
+    prediction = predict(fit_law(curves, options.law, seed=options.seed), proposals, level=options.level)
+    if options.out is not None:
+        save(predict_figure(prediction), options.out)
+    _report(prediction, options)
+
+
+def _proposals(options: PredictOptions, curves: Sequence[LossCurve]) -> list[Proposal]:
+    """The schedules that are asked about; as long as the longest run, and with the highest rate, where not said."""
+    steps = max(len(each.learning_rates) for each in curves) if options.steps is None else options.steps
+    peak = max(each.peak for each in curves) if options.peak is None else as_positive(options.peak, "--peak")
+    return propose(options.schedules, steps, peak, options.runs.epoch_steps)
+
+
+def _report(prediction: Prediction, options: PredictOptions) -> None:
+    if options.json:
+        picture = None if options.out is None else str(options.out)
+        typer.echo(json.dumps({**prediction.to_dict(), "picture": picture}, allow_nan=False))
+        return
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
+    for line in predict_table(prediction, width):
+        typer.echo(line)
+    if options.out is not None:
+        typer.echo(f"picture {options.out}")

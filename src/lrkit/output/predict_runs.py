@@ -1,0 +1,120 @@
+"""The runs that a prediction is made from: how they are read is what the command was told."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from lrkit.analysis.laws.curve import LossCurve
+from lrkit.analysis.laws.recorded_curves import Measure, read_curves
+from lrkit.analysis.laws.recorded_points import MEASURES
+from lrkit.output.import_command import by_options
+from lrkit.schedules.errors import InputError, unknown
+from lrkit.schedules.shares import as_count
+
+__all__ = ["RunOptions", "read_runs"]
+
+T = TypeVar("T")
+
+_READING = ("loss", "valid_loss", "step", "epoch_steps", "first_step", "between", "lr_ahead")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """How runs are read; `cli_prediction.predict` says what each means."""
+
+    paths: Sequence[Path]
+    measure: str = "training"
+    warmup: int | None = None
+    skip: int | None = None
+    schedules: Sequence[str] = ()
+    rates: Sequence[float] = ()
+    lengths: Sequence[int] = ()
+    lr: Sequence[str] = ()
+    loss: str | None = None
+    valid_loss: str | None = None
+    step: str | None = None
+    epoch_steps: int | None = None
+    first_step: int | None = None
+    between: str = "linear"
+    lr_ahead: bool | None = None
+
+    def check(self) -> None:
+        """Refuse what no run can be read with.
+
+        Raises:
+            InputError: says what is allowed.
+        """
+        if self.measure not in MEASURES:
+            raise unknown("measure", self.measure, MEASURES)
+        for option, number, least in (
+            ("--warmup", self.warmup, 0),
+            ("--skip", self.skip, 0),
+            ("--epoch-steps", self.epoch_steps, 1),
+            ("--run-steps", min(self.lengths, default=None), 1),
+        ):
+            if number is not None:
+                as_count(number, option, low=least)
+        for text in filter(_is_number, self.lr):
+            raise InputError(
+                f"--lr must be the rate's name in records, not {text}; the base of --schedule is --peak, that of "
+                "--run-schedule is --run-lr"
+            )
+        self._check_schedules()
+
+    def _check_schedules(self) -> None:
+        for name, given in (
+            ("--run-schedule", self.schedules),
+            ("--run-lr", self.rates),
+            ("--run-steps", self.lengths),
+        ):
+            if len(given) not in (0, 1, len(self.paths)):
+                raise InputError(
+                    f"{name} must be given once for all runs or once for each: {len(given)} for {len(self.paths)} runs"
+                )
+            if given and not self.schedules:
+                raise InputError(f"{name} belongs to --run-schedule, which is missing")
+        if self.schedules and not self.rates:
+            raise InputError("--run-schedule needs its base, --run-lr")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:  # a name, as it should be
+        return False
+    return True
+
+
+def read_runs(options: RunOptions) -> list[LossCurve]:
+    """The losses and rates of every run, each with a name of its own.
+
+    Raises:
+        InputError: for what can't be read, or a law couldn't be fitted to.
+    """
+    options.check()
+    reading: dict[str, Any] = {name: getattr(options, name) for name in _READING}
+    curves: list[LossCurve] = []
+    for number, path in enumerate(options.paths):
+        rate = _own(options.rates, number)
+        with by_options():
+            curves += read_curves(
+                [path],
+                reading={**reading, "lr": rate if rate is not None else list(options.lr) or None},
+                measure=cast("Measure", options.measure),
+                warmup=options.warmup,
+                skip=options.skip,
+                schedule=_own(options.schedules, number),
+                steps=_own(options.lengths, number),
+            )
+    often = Counter(each.name for each in curves)
+    return [
+        each if often[each.name] == 1 else replace(each, name=str(path))
+        for each, path in zip(curves, options.paths, strict=True)
+    ]
+
+
+def _own(given: Sequence[T], number: int) -> T | None:
+    """What was said of a run: once for all, for each, or not."""
+    return None if not given else given[0] if len(given) == 1 else given[number]
