@@ -1,3 +1,6 @@
+from lrkit.analysis.best_schedule import BestSchedule as BestSchedule
+from lrkit.analysis.budgets import cooldown_lengths as cooldown_lengths
+from lrkit.analysis.budgets import more_steps as more_steps
 from lrkit.analysis.comparison import Candidate as Candidate
 from lrkit.analysis.comparison import Comparison as Comparison
 from lrkit.analysis.comparison import NothingEndedError as NothingEndedError
@@ -15,6 +18,7 @@ from lrkit.analysis.prediction import Forecast as Forecast
 from lrkit.analysis.prediction import Prediction as Prediction
 from lrkit.analysis.prediction import Proposal as Proposal
 from lrkit.analysis.predictions import predict as predict
+from lrkit.analysis.optimisation import best_schedule as best_schedule
 from lrkit.analysis.suggestions import Estimate as Estimate
 from lrkit.analysis.suggestions import Suggestion as Suggestion
 from lrkit.analysis.suggestions import suggest as suggest

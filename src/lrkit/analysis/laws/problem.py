@@ -30,7 +30,8 @@ class Optimum:
     Attributes:
         place: shape (parameters,): values, or their logarithms.
         cost: the sum that was minimised.
-        jacobian: shape (points, parameters): of the logarithms of the losses, by the place.
+        jacobian: shape (points, parameters): of the logarithms of the losses, by the place; points that lie far off count
+            less, as Huber's loss lets them.
     """
 
     place: NDArray[np.float64]
@@ -92,33 +93,54 @@ class Problem:
         losses = torch.cat([self.law.losses(values, path) for path in self.paths])
         return losses.clamp(min=_LEAST_LOSS).log()
 
-    def solve(self, start: NDArray[np.float64], *, most: int = 60) -> Optimum:
-        """Minimise Σ weight·huber(log L − log loss), and a fifth of a point's share for each expectation, from a place.
+    def cost(self, place: NDArray[np.float64]) -> float:
+        """The sum that is minimised: Σ weight·huber(log L − log loss), and what expectations add.
 
-        By scipy's trust-region least squares, with the exact Jacobian (forward-mode differentiation).
+        An expectation that is missed by its spread counts as a fifth of the points, each off by the scale.
+        """
+        with np.errstate(over="ignore"):  # far off, it is far off
+            size = np.abs(self._residuals(place)) / self.scale
+            return float(self.scale**2 * np.where(size <= 1, size**2 / 2, size - 0.5).sum())
+
+    def solve(self, start: NDArray[np.float64], *, most: int = 60) -> Optimum:
+        """Minimise the cost from a place, by scipy's trust-region least squares.
+
+        The Jacobian is exact, by forward-mode differentiation.
 
         Args:
             start: where to begin.
             most: how many evaluations.
         """
         jacobian = torch.func.jacfwd(self.log_losses)
-        roots = np.sqrt(self.weights)
-        pulls = self.scale * np.sqrt(len(self.logs) / 5) / self.spreads
-
-        def residuals(place: NDArray[np.float64]) -> NDArray[np.float64]:
-            with torch.no_grad():
-                errors = self.log_losses(torch.as_tensor(place)).numpy() - self.logs
-            return np.concatenate([roots * errors, pulls * (place - self.middles)])
 
         def slopes(place: NDArray[np.float64]) -> NDArray[np.float64]:
             found = jacobian(torch.as_tensor(place)).numpy()
-            return np.concatenate([roots[:, None] * found, np.diag(pulls)])
+            return np.concatenate([self._roots[:, None] * found, np.diag(self._pulls)])
 
         found = least_squares(
-            residuals, start, jac=slopes, loss="huber", f_scale=self.scale, x_scale="jac", max_nfev=most, ftol=1e-6
+            self._residuals,
+            start,
+            jac=slopes,
+            loss="huber",
+            f_scale=self.scale,
+            x_scale="jac",
+            max_nfev=most,
+            ftol=1e-6,
         )
-        plain = found.jac[: len(self.logs)]  # scipy's has Huber's weights in it
-        return Optimum(found.x, float(found.cost), plain)
+        return Optimum(found.x, float(found.cost), found.jac[: len(self.logs)])
+
+    @cached_property
+    def _roots(self) -> NDArray[np.float64]:
+        return np.sqrt(self.weights)
+
+    @cached_property
+    def _pulls(self) -> NDArray[np.float64]:
+        return self.scale * np.sqrt(len(self.logs) / 5) / self.spreads
+
+    def _residuals(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
+        with torch.no_grad():
+            errors = self.log_losses(torch.as_tensor(place)).numpy() - self.logs
+        return np.concatenate([self._roots * errors, self._pulls * (place - self.middles)])
 
     def without(self, run: int) -> "Problem":
         """The same without one of the curves, whose units stay."""

@@ -1,0 +1,61 @@
+"""How a training would end: its predicted final loss, how sure that is, and what of it the fit hasn't seen."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrkit.analysis.laws.fitted import FittedLaw
+from lrkit.analysis.validity import beyond
+from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.shares import as_number
+
+__all__ = ["Ending", "as_law", "as_level", "foresee"]
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a law says of the end of a training.
+
+    Attributes:
+        final_loss: after the last update.
+        low, high: the interval of it.
+        beyond: what of the rates lies outside of what the fit saw, in sentences; empty where nothing does.
+    """
+
+    final_loss: float
+    low: float
+    high: float
+    beyond: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """What fits into JSON."""
+        return {"final_loss": self.final_loss, "interval": [self.low, self.high], "beyond": list(self.beyond)}
+
+
+def foresee(law: FittedLaw, rates: NDArray[np.float64], level: float) -> Ending:
+    """How a training with these rates of every update would end; the interval holds the predicted loss."""
+    end = [len(rates)]
+    loss = float(law.predict(rates, end)[0])
+    low, high = (float(each[0]) for each in law.interval(rates, end, level=level))
+    return Ending(loss, min(low, loss), max(high, loss), beyond(rates, law.curves) if law.curves else ())
+
+
+def as_law(law: object) -> FittedLaw:
+    """A fitted law that can say how sure it is.
+
+    Raises:
+        InputTypeError: for what is none.
+        InputError: for one without worlds.
+    """
+    if not isinstance(law, FittedLaw):
+        raise InputTypeError(f"law must be a fitted law, as from fit_law, not {shown(law)} ({type(law).__name__})")
+    if not law.worlds:
+        raise InputError("law must have worlds, as from fit_law: without, nothing says how sure a prediction is")
+    return law
+
+
+def as_level(level: object) -> float:
+    """The probability that an interval has, between 0 and 1."""
+    return as_number(level, "level", low=0.0, high=1.0, low_open=True, high_open=True)

@@ -1,0 +1,61 @@
+"""How well a law predicts a curve that it wasn't fitted to."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from lrkit.analysis.laws.curve import LossCurve
+from lrkit.analysis.laws.problem import Optimum, Problem
+from lrkit.analysis.laws.rate_path import evaluate
+
+__all__ = ["ENOUGH", "Choice", "choose", "held_out_error"]
+
+ENOUGH = 3  # curves: with two left a law can be fitted
+_ALIKE = 2.0  # errors held out that differ by less than this factor don't tell laws apart, with so few curves
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The law that is taken, and others that can't be told from it.
+
+    Attributes:
+        name: of the law.
+        alike: names of the others.
+        reasons: in sentences.
+    """
+
+    name: str
+    alike: tuple[str, ...]
+    reasons: tuple[str, ...]
+
+
+def held_out_error(problem: Problem, optimum: Optimum, curves: Sequence[LossCurve]) -> float:
+    """The mean relative error over curves, each predicted from a fit to the others."""
+    errors = []
+    for number, curve in enumerate(curves):
+        rest = problem.without(number)
+        values = rest.values(rest.solve(optimum.place, most=30).place)
+        predicted = evaluate(problem.law, values, curve.learning_rates, curve.steps)
+        errors.append(float(np.abs(predicted / curve.losses - 1).mean()))
+    return float(np.mean(errors))
+
+
+def choose(errors: Mapping[str, float]) -> Choice:
+    """The first of the laws, in the order given, whose error held out isn't clearly worse than the best.
+
+    >>> choose({"feedback": 0.0012, "multi_power": 0.001, "annealing": 0.004}).alike
+    ('multi_power',)
+    """
+    best = min(errors, key=lambda name: errors[name])
+    alike = [name for name, error in errors.items() if error <= _ALIKE * errors[best]]
+    table = ", ".join(f"{name} {100 * error:.2f} %" for name, error in errors.items())
+    reasons = [f"Predicting each curve from the others, laws err by: {table}."]
+    if alike[0] == best:
+        reasons.append(f"{best} errs least.")
+    else:
+        reasons.append(
+            f"{best} errs least, by less than a factor of {_ALIKE:g}, which so few curves can't tell from chance: "
+            f"{alike[0]} is taken, the first of them."
+        )
+    return Choice(alike[0], tuple(alike[1:]), tuple(reasons))
