@@ -23,7 +23,6 @@ import lrkit
 from lrkit.analysis.laws.catalogue import LAWS
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.fitted import FittedLaw
-from lrkit.analysis.laws.fitting import fit_law
 from lrkit.analysis.laws.recorded_curves import loss_curve
 from lrkit.training.idx import MNIST_FOLDER
 from predict_runs import FITTED, FOLDER, SETTINGS, Setting, histories
@@ -146,7 +145,7 @@ def gather(runs: Sequence[lrkit.History], skip: int | None = None) -> Recorded:
 
 def fit(runs: Mapping[str, Recorded], law: str = "auto", seed: int | None = None) -> FittedLaw:
     """A law, fitted to the three schedules of a seed, or of the mean over seeds."""
-    return fit_law([runs[name].curve(name, seed) for name in FITTED], law)
+    return lrkit.fit_law([runs[name].curve(name, seed) for name in FITTED], law)
 
 
 def held_against(law: FittedLaw, runs: Recorded, seed: int | None = None) -> Held:

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+import lrkit
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.fitted import FittedLaw
-from lrkit.analysis.laws.fitting import fit_law
 from timing import machine, markdown, say
 
 __all__ = ["CURVES", "STEPS", "ask", "curves", "measure", "rates", "report"]
@@ -63,7 +63,7 @@ def measure(repeats: int) -> dict[str, Any]:
     """In this process: seconds of a fit and of predictions, and the most bytes in use before, then and after."""
     given, before = curves(), _peak()
     began = time.perf_counter()
-    law = fit_law(given)
+    law = lrkit.fit_law(given)
     fitting = {"fit": time.perf_counter() - began, "fit_bytes": _peak()}
     asked = ask(law, repeats)
     return {"law": law.law.name, "imports_bytes": before, **fitting, **asked, "bytes": _peak()}
