@@ -1,6 +1,5 @@
 """Rates as straight lines between knots, whose values losses can be differentiated by."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -80,11 +79,8 @@ def slope(
     Returns:
         The loss and float64, shape (knots,).
     """
-    with warnings.catch_warnings():
-        # A law may take a number from rates, such as the smallest that it can have a power of: that is no slope.
-        warnings.filterwarnings("ignore", "Converting a tensor with requires_grad=True to a scalar")
-        traced = torch.func.grad_and_value(lambda given: loss(bend(knots, given, values)))
-        gradient, value = traced(torch.as_tensor(values))
+    traced = torch.func.grad_and_value(lambda given: loss(bend(knots, given, values)))
+    gradient, value = traced(torch.as_tensor(values))
     return float(value), gradient.numpy()
 
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lrkit.analysis.laws.fitted import FittedLaw
 from lrkit.analysis.validity import beyond
-from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.errors import InputTypeError, shown
 from lrkit.schedules.shares import as_number
 
 __all__ = ["Ending", "as_law", "as_level", "foresee"]
@@ -35,11 +35,11 @@ class Ending:
 
 
 def foresee(law: FittedLaw, rates: NDArray[np.float64], level: float) -> Ending:
-    """How a training with these rates of every update would end; the interval holds the predicted loss."""
+    """How a training with these rates of every update would end."""
     end = [len(rates)]
     loss = float(law.predict(rates, end)[0])
     low, high = (float(each[0]) for each in law.interval(rates, end, level=level))
-    return Ending(loss, min(low, loss), max(high, loss), beyond(rates, law.curves) if law.curves else ())
+    return Ending(loss, low, high, beyond(rates, law.curves) if law.curves else ())
 
 
 def as_law(law: object) -> FittedLaw:
@@ -51,8 +51,7 @@ def as_law(law: object) -> FittedLaw:
     """
     if not isinstance(law, FittedLaw):
         raise InputTypeError(f"law must be a fitted law, as from fit_law, not {shown(law)} ({type(law).__name__})")
-    if not law.worlds:
-        raise InputError("law must have worlds, as from fit_law: without, nothing says how sure a prediction is")
+    law.require_worlds()
     return law
 
 

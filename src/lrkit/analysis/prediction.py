@@ -66,7 +66,7 @@ class Pair:
 
     Attributes:
         a, b: their names; a is predicted to end lower, or as low.
-        probability: that a ends lower than b; never 0 or 1, since worlds are finite in number.
+        probability: that a ends lower than b.
         difference: the final loss of b less that of a.
         low, high: its interval, at the prediction's level.
     """
@@ -132,6 +132,7 @@ class Prediction:
             "free": list(fitted.free),
             "advice": fitted.advice,
             "errors": {name: float(value) for name, value in fitted.errors.items()},
+            "doubt": fitted.doubt,
             "level": self.level,
             "curves": [
                 {

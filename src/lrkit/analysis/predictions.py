@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import combinations
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ _AFTER = (0, 1, 3, 10, 30, 100, 300)  # steps after a jump, where a loss falls f
 def predict(law: FittedLaw, proposals: Sequence[Proposal], *, level: float = 0.95) -> Prediction:
     """What a law says of schedules, the lowest final loss first.
 
-    Intervals are quantiles over the law's worlds, and hold the predicted loss. A world is the same for all schedules:
-    so the interval of a difference is much narrower than those of the two losses, and the probability that a ends
-    lower than b is (k + 1/2) / (N + 1), with k of the N worlds in which it does (half, where both end alike).
+    Intervals are those of `FittedLaw.interval`. What is uncertain of two schedules alike doesn't count between them: so the
+    interval of a difference (`FittedLaw.difference`) is narrower than those of the two losses, and the probability that a
+    ends lower than b is Φ(difference / its standard deviation).
 
     Args:
         law: from `fit_law`.
@@ -46,51 +47,27 @@ def predict(law: FittedLaw, proposals: Sequence[Proposal], *, level: float = 0.9
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise InputError(f"proposals must have distinct names: {shown(twice)} is there {names.count(twice)} times")
-    if proposals and not law.worlds:
-        raise InputError("law must have worlds, as from fit_law: without, nothing says how sure a prediction is")
-    found = [_forecast(law, each, level) for each in proposals]
-    found.sort(key=lambda each: each[0].final_loss)
-    forecasts = tuple(forecast for forecast, _ in found)
-    pairs = tuple(_pair(a, b, level) for a, b in combinations(found, 2))
+    if proposals:
+        law.require_worlds()
+    forecasts = tuple(sorted((_forecast(law, each, level) for each in proposals), key=lambda each: each.final_loss))
+    pairs = tuple(_pair(law, a.proposal, b.proposal, level) for a, b in combinations(forecasts, 2))
     return Prediction(law, forecasts, pairs, level, tuple(say_prediction(law, forecasts, pairs)))
 
 
-def _forecast(law: FittedLaw, proposal: Proposal, level: float) -> tuple[Forecast, NDArray[np.float64]]:
-    """What is predicted, and the final loss in each world, shape (worlds,)."""
+def _forecast(law: FittedLaw, proposal: Proposal, level: float) -> Forecast:
     rates = as_rates(proposal.learning_rates)
     steps = _points(rates, min(int(each.steps[0]) for each in law.curves) if law.curves else 1)
-    losses, draws = law.predict(rates, steps), law.draws(rates, steps)
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    lows, highs = np.minimum(low, losses), np.maximum(high, losses)
-    forecast = Forecast(
-        proposal,
-        float(losses[-1]),
-        float(lows[-1]),
-        float(highs[-1]),
-        steps,
-        losses,
-        lows,
-        highs,
-        beyond(rates, law.curves),
-    )
-    return forecast, draws[:, -1]
+    losses = law.predict(rates, steps)
+    lows, highs = law.interval(rates, steps, level=level)
+    seen = beyond(rates, law.curves)
+    return Forecast(proposal, float(losses[-1]), float(lows[-1]), float(highs[-1]), steps, losses, lows, highs, seen)
 
 
-def _pair(
-    first: tuple[Forecast, NDArray[np.float64]], second: tuple[Forecast, NDArray[np.float64]], level: float
-) -> Pair:
-    (a, a_ends), (b, b_ends) = first, second
-    apart, difference = b_ends - a_ends, b.final_loss - a.final_loss
-    low, high = np.quantile(apart, [(1 - level) / 2, (1 + level) / 2])
-    wins = float(np.sum(apart > 0) + np.sum(apart == 0) / 2)
-    return Pair(
-        a.name,
-        b.name,
-        (wins + 0.5) / (len(apart) + 1),
-        difference,
-        min(float(low), difference),
-        max(float(high), difference),
-    )
+def _pair(law: FittedLaw, first: Proposal, second: Proposal, level: float) -> Pair:
+    difference, deviation = law.difference(first.learning_rates, second.learning_rates)
+    width = NormalDist().inv_cdf((1 + level) / 2) * deviation
+    wins = NormalDist().cdf(difference / deviation) if deviation else 0.5
+    return Pair(first.name, second.name, wins, difference, difference - width, difference + width)
 
 
 def _points(rates: NDArray[np.float64], first: int) -> NDArray[np.int64]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -9,8 +10,11 @@ from numpy.typing import ArrayLike, NDArray
 from lrkit.analysis.laws.curve import LossCurve, as_rates
 from lrkit.analysis.laws.law import Law
 from lrkit.analysis.laws.rate_path import evaluate
+from lrkit.schedules.errors import InputError
 
 __all__ = ["FittedLaw", "World"]
+
+_SAME = 0.02  # of the peak
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,11 @@ class FittedLaw:
 
     Attributes:
         law: which.
-        parameters: its values, by name, in the units of the curves' rates.
+        parameters: its values, by name, in the units of the curves' rates; the law's own units are among them.
         curves: what it was fitted to.
-        worlds: refits to resampled curves, and other laws that fit: what an interval is made of.
+        worlds: refits to resampled curves, and other laws that fit.
         errors: by the name of a curve, the mean relative error of the fit.
+        doubt: the relative error, as a standard deviation, of the law itself: how far off it was for curves that were held out.
         free: the parameters that the curves don't determine; empty where they determine all.
         advice: the run that would determine them; None where nothing is free.
         chosen: in sentences, how the law was chosen.
@@ -41,6 +46,7 @@ class FittedLaw:
     curves: tuple[LossCurve, ...]
     worlds: tuple[World, ...] = ()
     errors: Mapping[str, float] = field(default_factory=dict)
+    doubt: float = 0.0
     free: tuple[str, ...] = ()
     advice: str | None = None
     chosen: tuple[str, ...] = ()
@@ -59,20 +65,66 @@ class FittedLaw:
         Raises:
             InputError: for rates or steps that can't be.
         """
-        rates = as_rates(learning_rates)
-        return evaluate(self.law, self.parameters, rates, steps)
+        return evaluate(self.law, self.parameters, as_rates(learning_rates), steps)
 
     def draws(self, learning_rates: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.float64]:
-        """What the loss would be in each of the worlds, shape (worlds, points); a world is the same for all schedules.
-
-        So the share of worlds in which one schedule ends lower than another is the probability of that.
-        """
+        """What the loss would be in each of the worlds, shape (worlds, points); a world is the same for all schedules."""
         rates = as_rates(learning_rates)
         return np.stack([evaluate(world.law, world.values, rates, steps) for world in self.worlds])
+
+    def deviation(self, learning_rates: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.float64]:
+        """How far the loss is from the prediction, as a standard deviation, shape (points,).
+
+        The mean square of the worlds' distance from the prediction, and the law's own doubt, added.
+
+        Raises:
+            InputError: for a law without worlds, and as `predict`.
+        """
+        self.require_worlds()
+        losses = self.predict(learning_rates, steps)
+        apart = ((self.draws(learning_rates, steps) - losses) ** 2).mean(axis=0)
+        return np.sqrt(apart + (self.doubt * losses) ** 2)
 
     def interval(
         self, learning_rates: ArrayLike, steps: ArrayLike | None = None, *, level: float = 0.95
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Low and high ends, each of the shape (points,), of where the loss is with this probability."""
-        low, high = np.quantile(self.draws(learning_rates, steps), [(1 - level) / 2, (1 + level) / 2], axis=0)
-        return low, high
+        """Low and high ends, each of the shape (points,), of where the loss is with this probability.
+
+        The prediction and so many deviations to either side as a normal distribution has.
+        """
+        losses = self.predict(learning_rates, steps)
+        width = NormalDist().inv_cdf((1 + level) / 2) * self.deviation(learning_rates, steps)
+        return losses - width, losses + width
+
+    def difference(self, first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
+        """The final loss of the second schedule less that of the first, and its standard deviation.
+
+        Worlds are the same for both, so what is uncertain of both alike doesn't count. The law's doubt counts as far as they
+        differ: by the share of updates at which they don't have the same rate.
+
+        Raises:
+            InputError: as `deviation`.
+        """
+        self.require_worlds()
+        rates = as_rates(first), as_rates(second)
+        ends = [self.predict(each, [len(each)])[0] for each in rates]
+        drawn = [self.draws(each, [len(each)])[:, 0] for each in rates]
+        apart = ((drawn[1] - drawn[0] - (ends[1] - ends[0])) ** 2).mean()
+        doubt = self.doubt * float(np.mean(ends))
+        return float(ends[1] - ends[0]), float(np.sqrt(apart + 2 * doubt**2 * _unlike(*rates)))
+
+    def require_worlds(self) -> None:
+        """Refuse to say how sure a prediction is where nothing is known of it.
+
+        Raises:
+            InputError: for a law without worlds.
+        """
+        if not self.worlds:
+            raise InputError("law must have worlds, as from fit_law: without, nothing says how sure a prediction is")
+
+
+def _unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """The share of updates, of the longer schedule, at which rates differ by more than a fiftieth of the peak."""
+    common = min(len(first), len(second))
+    apart = np.abs(first[:common] - second[:common]) > _SAME * max(first.max(), second.max())
+    return (int(apart.sum()) + abs(len(first) - len(second))) / max(len(first), len(second))

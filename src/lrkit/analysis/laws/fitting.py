@@ -1,6 +1,6 @@
 """Fitting laws to curves: starts, choice, worlds."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,7 @@ from lrkit.analysis.laws.catalogue import CANDIDATES, LAWS
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.determination import advise, free_parameters
 from lrkit.analysis.laws.fitted import FittedLaw, World
-from lrkit.analysis.laws.held_out import ENOUGH, Choice, choose, held_out_error
+from lrkit.analysis.laws.held_out import ENOUGH, Choice, choose, doubt_of, held_out_error
 from lrkit.analysis.laws.law import Law
 from lrkit.analysis.laws.problem import Optimum, Problem, problem_of
 from lrkit.analysis.laws.rate_path import evaluate
@@ -61,29 +61,38 @@ def fit_law(curves: Sequence[Any], law: str | Law = _AUTO, *, worlds: int = _WOR
         raise InputError("curves must have at least one")
     if type(worlds) is not int or worlds < 0:
         raise InputError(f"worlds must be a whole number from 0 on, not {shown(worlds)}")
-    rng = np.random.default_rng(seed)
     with _one_thread():
-        problems = {each.name: problem_of(each, given) for each in _laws(law)}
-        optima = {name: fit(problem) for name, problem in problems.items()}
-        choice = _choice(problems, optima, given)
-        problem, optimum = problems[choice.name], optima[choice.name]
-        drawn: list[World] = []
-        if worlds:
-            drawn += resample(problem, optimum, worlds, rng)
-            for name in choice.alike:
-                others = -(-worlds * _OTHER_WORLDS // _WORLDS)
-                drawn += resample(problems[name], optima[name], others, rng)
-        free = free_parameters(problem, optimum)
-        values = problem.values(optimum.place)
-        errors = {each.name: _error(problem.law, values, each) for each in given}
+        return _fitted(_laws(law), given, worlds, np.random.default_rng(seed))
+
+
+def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng: np.random.Generator) -> FittedLaw:
+    problems = {each.name: problem_of(each, curves) for each in laws}
+    optima = {name: fit(problem) for name, problem in problems.items()}
+    held = {
+        name: held_out_error(problem, optima[name], curves)
+        for name, problem in problems.items()
+        if len(curves) >= ENOUGH
+    }
+    choice = _choice(list(problems), held, len(curves))
+    problem, optimum = problems[choice.name], optima[choice.name]
+    drawn: list[World] = []
+    if worlds:
+        others = -(-worlds * _OTHER_WORLDS // _WORLDS)
+        for name in (choice.name, *choice.alike):
+            count = worlds if name == choice.name else others
+            drawn += resample(problems[name], optima[name], count, rng)
+    free = free_parameters(problem, optimum)
+    values = problem.values(optimum.place)
+    errors = {each.name: _error(problem.law, values, each) for each in curves}
     return FittedLaw(
         law=problem.law,
         parameters=values,
-        curves=given,
+        curves=curves,
         worlds=tuple(drawn),
         errors=errors,
+        doubt=doubt_of(held, choice.name, list(errors.values())),
         free=free,
-        advice=advise(free, problem, given),
+        advice=advise(free, problem, curves),
         chosen=choice.reasons,
     )
 
@@ -107,22 +116,17 @@ def _laws(law: str | Law) -> list[Law]:
     return [LAWS[law]]
 
 
-def _choice(problems: dict[str, Problem], optima: dict[str, Optimum], curves: Sequence[LossCurve]) -> Choice:
+def _choice(names: Sequence[str], held: Mapping[str, float], curves: int) -> Choice:
     """By curves held out, where there are enough."""
-    names = list(problems)
     if len(names) == 1:
         return Choice(names[0], (), (f"The law {names[0]} was asked for.",))
-    if len(curves) < ENOUGH:
-        count = "One curve is" if len(curves) == 1 else "Two curves are"
-        return Choice(
-            names[0],
-            tuple(names[1:]),
-            (
-                f"{count} too few to hold one out: {names[0]} is taken unseen, and that the other laws say something else "
-                "counts as uncertainty.",
-            ),
-        )
-    return choose({name: held_out_error(problems[name], optima[name], curves) for name in names})
+    if held:
+        return choose(held)
+    few = "One curve is" if curves == 1 else "Two curves are"
+    reason = (
+        f"{few} too few to hold one out: {names[0]} is taken unseen, and what the other laws say counts as uncertainty."
+    )
+    return Choice(names[0], tuple(names[1:]), (reason,))
 
 
 def _error(law: Law, values: dict[str, float], curve: LossCurve) -> float:

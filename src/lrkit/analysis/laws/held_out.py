@@ -1,5 +1,6 @@
 """How well a law predicts a curve that it wasn't fitted to."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.problem import Optimum, Problem
 from lrkit.analysis.laws.rate_path import evaluate
 
-__all__ = ["ENOUGH", "Choice", "choose", "held_out_error"]
+__all__ = ["ENOUGH", "Choice", "choose", "doubt_of", "held_out_error"]
 
 ENOUGH = 3  # curves: with two left a law can be fitted
 _ALIKE = 2.0  # errors held out that differ by less than this factor don't tell laws apart, with so few curves
@@ -39,6 +40,18 @@ def held_out_error(problem: Problem, optimum: Optimum, curves: Sequence[LossCurv
         predicted = evaluate(problem.law, values, curve.learning_rates, curve.steps)
         errors.append(float(np.abs(predicted / curve.losses - 1).mean()))
     return float(np.mean(errors))
+
+
+def doubt_of(errors: Mapping[str, float], name: str, fitted: Sequence[float]) -> float:
+    """The law's own relative error as a standard deviation: √(π/2) times the mean absolute error.
+
+    Args:
+        errors: held out, by the names of laws; empty where no curve could be held out.
+        name: of the law.
+        fitted: the mean relative errors of the fit itself, by curve: where nothing was held out, twice their mean is taken.
+    """
+    mean = errors[name] if name in errors else 2 * float(np.mean(fitted))
+    return math.sqrt(math.pi / 2) * mean
 
 
 def choose(errors: Mapping[str, float]) -> Choice:

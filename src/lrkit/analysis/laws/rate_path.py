@@ -141,7 +141,7 @@ def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = 
 
 def floored(numbers: Tensor) -> Tensor:
     """Numbers that are at least a millionth of their largest, so that a power of them is finite."""
-    return numbers.clamp(min=1e-6 * float(numbers.max()))
+    return torch.maximum(numbers, 1e-6 * numbers.detach().max())
 
 
 def evaluate(
