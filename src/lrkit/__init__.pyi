@@ -14,11 +14,11 @@ from lrkit.analysis.laws.curve import LossCurve as LossCurve
 from lrkit.analysis.laws.fitted import FittedLaw as FittedLaw
 from lrkit.analysis.laws.fitting import fit_law as fit_law
 from lrkit.analysis.laws.recorded_curves import loss_curve as loss_curve
+from lrkit.analysis.optimisation import best_schedule as best_schedule
 from lrkit.analysis.prediction import Forecast as Forecast
 from lrkit.analysis.prediction import Prediction as Prediction
 from lrkit.analysis.prediction import Proposal as Proposal
 from lrkit.analysis.predictions import predict as predict
-from lrkit.analysis.optimisation import best_schedule as best_schedule
 from lrkit.analysis.suggestions import Estimate as Estimate
 from lrkit.analysis.suggestions import Suggestion as Suggestion
 from lrkit.analysis.suggestions import suggest as suggest

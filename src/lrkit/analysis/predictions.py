@@ -25,9 +25,9 @@ _AFTER = (0, 1, 3, 10, 30, 100, 300)  # steps after a jump, where a loss falls f
 def predict(law: FittedLaw, proposals: Sequence[Proposal], *, level: float = 0.95) -> Prediction:
     """What a law says of schedules, the lowest final loss first.
 
-    Intervals are those of `FittedLaw.interval`. What is uncertain of two schedules alike doesn't count between them: so the
-    interval of a difference (`FittedLaw.difference`) is narrower than those of the two losses, and the probability that a
-    ends lower than b is Φ(difference / its standard deviation).
+    Intervals are those of `FittedLaw.interval`. What is uncertain of two schedules alike doesn't count between them: so
+    the interval of a difference (`FittedLaw.difference`) is narrower than those of the two losses, and the probability
+    that a ends lower than b is Φ(difference / its standard deviation).
 
     Args:
         law: from `fit_law`.

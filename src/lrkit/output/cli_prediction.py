@@ -11,7 +11,7 @@ from lrkit.output.torchrun import refuse_processes
 __all__ = ["LAW_NAMES", "predict"]
 
 # A test compares them with what there is; the laws need torch, which is slow to load.
-LAW_NAMES = ("feedback", "convolution", "multi_power", "annealing", "power", "exponential")
+LAW_NAMES = ("feedback", "multi_power", "convolution", "annealing", "power", "exponential")
 
 
 def predict(
@@ -33,6 +33,21 @@ def predict(
     peak: Annotated[
         float | None,
         typer.Option(help="The base (peak) learning rate of the schedules; by default the highest rate of the runs."),
+    ] = None,
+    optimize: Annotated[
+        bool,
+        typer.Option(
+            "--optimize",
+            help="Search the schedule that the law says is best for --steps at --peak: as a table, and the nearest "
+            "that has a name; and what fewer and more steps would give.",
+        ),
+    ] = False,
+    cooldown: Annotated[
+        int | None,
+        typer.Option(
+            metavar="STEPS",
+            help="How long to cool down in the first run, which has so many steps left; 0 if it is to begin now.",
+        ),
     ] = None,
     law: Annotated[
         str,
@@ -114,6 +129,8 @@ def predict(
             law=law,
             level=level,
             seed=seed,
+            optimize=optimize,
+            cooldown=cooldown,
             out=out,
             json=json,
             runs=RunOptions(

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import typer
 
-from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.fitting import fit_law
-from lrkit.analysis.prediction import Prediction, Proposal
+from lrkit.analysis.prediction import Prediction
 from lrkit.analysis.predictions import predict
 from lrkit.output.plots import check_out, save
+from lrkit.output.predict_plans import Plans, plan
 from lrkit.output.predict_plot import predict_figure
 from lrkit.output.predict_proposals import propose
 from lrkit.output.predict_runs import RunOptions, read_runs
@@ -34,6 +34,8 @@ class PredictOptions:
     law: str = "auto"
     level: float = 0.95
     seed: int = 0
+    optimize: bool = False
+    cooldown: int | None = None
     out: Path | None = None
     json: bool = False
 
@@ -43,28 +45,28 @@ def predict_schedules(options: PredictOptions) -> None:
     check_out(options.out)
     as_number(options.level, "--level", low=0.0, high=1.0, low_open=True, high_open=True)
     as_count(options.seed, "--seed")
+    if options.cooldown is not None:
+        as_count(options.cooldown, "--cooldown")
     curves = read_runs(options.runs)
-    proposals = _proposals(options, curves)
-    prediction = predict(fit_law(curves, options.law, seed=options.seed), proposals, level=options.level)
-    if options.out is not None:
-        save(predict_figure(prediction), options.out)
-    _report(prediction, options)
-
-
-def _proposals(options: PredictOptions, curves: Sequence[LossCurve]) -> list[Proposal]:
-    """The schedules that are asked about; as long as the longest run, and with the highest rate, where not said."""
     steps = max(len(each.learning_rates) for each in curves) if options.steps is None else options.steps
     peak = max(each.peak for each in curves) if options.peak is None else as_positive(options.peak, "--peak")
-    return propose(options.schedules, steps, peak, options.runs.epoch_steps)
+    proposals = propose(options.schedules, steps, peak, options.runs.epoch_steps)
+    law = fit_law(curves, options.law, seed=options.seed)
+    plans = plan(law, steps, peak, options.level, optimize=options.optimize, cooldown=options.cooldown)
+    proposals += plans.proposals([each.name for each in proposals])
+    prediction = predict(law, proposals, level=options.level)
+    if options.out is not None:
+        save(predict_figure(prediction), options.out)
+    _report(prediction, plans, options)
 
 
-def _report(prediction: Prediction, options: PredictOptions) -> None:
+def _report(prediction: Prediction, plans: Plans, options: PredictOptions) -> None:
     if options.json:
         picture = None if options.out is None else str(options.out)
-        typer.echo(json.dumps({**prediction.to_dict(), "picture": picture}, allow_nan=False))
+        typer.echo(json.dumps({**prediction.to_dict(), **plans.to_dict(), "picture": picture}, allow_nan=False))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-    for line in predict_table(prediction, width):
+    for line in [*predict_table(prediction, width), *plans.lines()]:
         typer.echo(line)
     if options.out is not None:
         typer.echo(f"picture {options.out}")

@@ -24,13 +24,16 @@ class Power(Law):
     units = ("steps",)
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
+        """See the class."""
         return values["L0"] + values["A"] * (path.steps.clamp(min=1.0) / values["steps"]) ** -values["alpha"]
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
+        """See `Law`."""
         floor, alpha = scales.floor(at[0]), 0.2 + 0.6 * at[1]
         return {"L0": floor, "A": scales.amplitude(floor, alpha), "alpha": alpha}
 
     def expected(self, scales: Scales) -> Mapping[str, Expected]:
+        """See `Law`."""
         return {"alpha": Expected(0.5, 0.7)}
 
 
@@ -44,11 +47,14 @@ class Exponential(Law):
     units = ("steps",)
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
+        """See the class."""
         return values["L0"] + values["A"] * torch.exp(-path.steps / values["steps"] / values["T"])
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
+        """See `Law`."""
         floor = scales.lowest * (0.9 + 0.1 * at[0])
         return {"L0": floor, "A": max(scales.first - floor, 1e-3 * scales.first), "T": 0.05 * 10 ** at[1]}
 
     def expected(self, scales: Scales) -> Mapping[str, Expected]:
+        """See `Law`."""
         return {"T": Expected(0.2, 1.0)}

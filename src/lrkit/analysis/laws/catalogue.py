@@ -9,7 +9,7 @@ from lrkit.analysis.laws.multi_power import MultiPower
 __all__ = ["CANDIDATES", "LAWS"]
 
 LAWS: dict[str, Law] = {
-    law.name: law for law in (Feedback(), Convolution(), MultiPower(), Annealing(), Power(), Exponential())
+    law.name: law for law in (Feedback(), MultiPower(), Convolution(), Annealing(), Power(), Exponential())
 }
 CANDIDATES = ("feedback", "multi_power", "convolution", "annealing")
 """The laws that are chosen from, those that know of the rate: where they can't be told apart, the first is taken."""

@@ -19,12 +19,13 @@ _SOURCE = "the form of arXiv 2509.19189, with a free exponent of the noise"
 class Convolution(Law):
     """L = L0 + A·τ^−α + B·∫ K(τ − σ)·u(σ) dσ, with u = η^δ.
 
-    The intrinsic time τ is the sum of the rates η of all updates so far. The first two terms are what full-batch training would
-    give; the third is the noise that updates bring in, u at the time σ, of which a share K is left when τ − σ has passed. Form taken: the
-    kernel K(x) = β·C·(1 + C·x)^−(1+β) of a power-law spectrum, here with its integral 1 − (1 + C·x)^−β over the changes
-    of u, which is the same. Rates are shares of the highest one that was fitted, τ of the largest sum that was fitted; so A
-    and B are losses. In theory δ = 1 (SGD, small rates); what was measured with Adam asks for less, and δ is fitted around 0.7.
-    Unlike in the multi-power law a warmup counts, rising rates cost what falling ones win, and L0 is what is left without noise.
+    The intrinsic time τ is the sum of the rates η of all updates so far. The first two terms are what full-batch
+    training would give; the third is the noise that updates bring in, u at the time σ, of which a share K is left when
+    τ − σ has passed. Form taken: the kernel K(x) = β·C·(1 + C·x)^−(1+β) of a power-law spectrum, here with its integral
+    1 − (1 + C·x)^−β over the changes of u, which is the same. Rates are shares of the highest one that was fitted, τ of
+    the largest sum that was fitted; so A and B are losses. In theory δ = 1 (SGD at small rates); trainings with Adam
+    ask for less, and it is expected around 0.7. Unlike in the multi-power law a warmup counts, rising rates cost what
+    falling ones win, and L0 is what is left without noise.
 
     Source: Li et al. 2025, Functional Scaling Laws in Kernel Regression, arXiv 2509.19189 (kernel and intrinsic time).
     """
@@ -37,25 +38,28 @@ class Convolution(Law):
     units = ("peak", "sum")
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
+        """See the class."""
         level = floored(path.edge_rates / values["peak"]) ** values["delta"]
         return _losses(values, path, level, floored(path.sums))
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
+        """See `Law`."""
         return _start(scales, at)
 
     def expected(self, scales: Scales) -> Mapping[str, Expected]:
+        """See `Law`."""
         return _expected(scales)
 
 
 class Feedback(Law):
     """L = L0 + A·(τ − τ0)^−α + B·∫ K(τ − σ)·u(σ) dσ, with u = η^δ·(1 + w·τ^−α).
 
-    The convolution law with noise that shrinks as the training gets on: gradients are noisier while there is more left to learn. The
-    functional scaling law has the noise σ² + e(τ), e being the excess loss A·τ^−α: w is A/σ², the share of the excess at
-    the end of the longest run that was fitted. Before half of the sum of rates at which the first loss was fitted the excess is
-    held. τ0, a share of that sum, is what the rates of the warmup, or of the first updates, were not worth.
+    The convolution law with noise that shrinks as the training gets on: gradients are noisier while there is more
+    left to learn. The functional scaling law has the noise σ² + e(τ), e being the excess loss A·τ^−α: w is A/σ², the
+    share of the excess at the end of the longest run that was fitted. The excess is held before half of the sum of
+    rates at which the first loss was fitted. τ0, as a share of that sum, is what the rates of the warmup weren't worth.
 
-    Source: Li et al. 2025, Functional Scaling Laws in Kernel Regression, arXiv 2509.19189 (noise of σ² and excess loss).
+    Source: Li et al. 2025, Functional Scaling Laws in Kernel Regression, arXiv 2509.19189 (σ² + e).
     """
 
     name = "feedback"
@@ -67,15 +71,18 @@ class Feedback(Law):
     units = ("peak", "sum", "first_sum")
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
+        """See the class."""
         level = floored(path.edge_rates / values["peak"]) ** values["delta"]
         excess = (torch.maximum(path.edge_sums, values["first_sum"] / 2) / values["sum"]) ** -values["alpha"]
         worth = torch.maximum(path.sums - values["tau0"] * values["first_sum"], values["first_sum"] / 100)
         return _losses(values, path, level * (1 + values["w"] * excess), worth)
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
+        """See `Law`."""
         return {**_start(scales, at), "w": 0.1 * 6.25 ** at[7], "tau0": 0.0}
 
     def expected(self, scales: Scales) -> Mapping[str, Expected]:
+        """See `Law`."""
         return {**_expected(scales), "w": Expected(0.25, 0.5), "tau0": Expected(0.0, 0.2)}
 
 

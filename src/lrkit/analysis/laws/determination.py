@@ -18,7 +18,7 @@ _SUDDEN = 0.2  # of the peak, within a hundredth of the run
 def free_parameters(problem: Problem, optimum: Optimum) -> tuple[str, ...]:
     """The parameters of which the curves say next to nothing, by the slopes of the fitted losses.
 
-    The standard deviation of each, others being free too, is read from the pseudo-inverse of JᵀJ, J being the Jacobian of the
+    The standard deviation of each, others being free too, is read from the inverse of JᵀJ, J being the Jacobian of the
     logarithms of the losses at the optimum, without what is expected beforehand.
     """
     slopes = optimum.jacobian / (problem.scale / 1.5) / np.sqrt(_ALIKE)
@@ -43,13 +43,13 @@ def advise(free: Sequence[str], problem: Problem, curves: Sequence[LossCurve]) -
     peak = max(each.peak for each in curves)
     if response and not any(_falls(each) for each in curves):
         return (
-            f"No run's rate falls, so nothing says what that wins: one that stays at {peak:.3g} for the first half, and "
-            f"goes on at once at a third of it, would determine {_listed(response)}."
+            f"No run's rate falls, so nothing says what that wins: one that stays at {peak:.3g} for the first half, "
+            f"and goes on at once at a third of it, would determine {_listed(response)}."
         )
     if response and not any(_drops(each) for each in curves):
         return (
-            f"Rates fall only slowly, so what falling wins can't be told from what time does: a run that stays at {peak:.3g} "
-            f"for the first half, and goes on at once at a third of it, would determine {_listed(response)}."
+            "Rates fall only slowly, so what falling wins can't be told from what time does: a run that stays at "
+            f"{peak:.3g} for the first half, and goes on at once at a third of it, would determine {_listed(response)}."
         )
     if any(each.warmup < len(each.learning_rates) - 1 and not _falls(each) for each in curves):
         return f"Another run of other length, whose rate falls to another end, would determine {_listed(free)}."

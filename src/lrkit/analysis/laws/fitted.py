@@ -35,7 +35,7 @@ class FittedLaw:
         curves: what it was fitted to.
         worlds: refits to resampled curves, and other laws that fit.
         errors: by the name of a curve, the mean relative error of the fit.
-        doubt: the relative error, as a standard deviation, of the law itself: how far off it was for curves that were held out.
+        doubt: the relative error, as a standard deviation, of the law itself: how far off it was for curves held out.
         free: the parameters that the curves don't determine; empty where they determine all.
         advice: the run that would determine them; None where nothing is free.
         chosen: in sentences, how the law was chosen.
@@ -68,7 +68,7 @@ class FittedLaw:
         return evaluate(self.law, self.parameters, as_rates(learning_rates), steps)
 
     def draws(self, learning_rates: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.float64]:
-        """What the loss would be in each of the worlds, shape (worlds, points); a world is the same for all schedules."""
+        """What the loss would be in each world, shape (worlds, points); a world is the same for all schedules."""
         rates = as_rates(learning_rates)
         return np.stack([evaluate(world.law, world.values, rates, steps) for world in self.worlds])
 
@@ -83,7 +83,8 @@ class FittedLaw:
         self.require_worlds()
         losses = self.predict(learning_rates, steps)
         apart = ((self.draws(learning_rates, steps) - losses) ** 2).mean(axis=0)
-        return np.sqrt(apart + (self.doubt * losses) ** 2)
+        deviation: NDArray[np.float64] = np.sqrt(apart + (self.doubt * losses) ** 2)
+        return deviation
 
     def interval(
         self, learning_rates: ArrayLike, steps: ArrayLike | None = None, *, level: float = 0.95
@@ -99,8 +100,8 @@ class FittedLaw:
     def difference(self, first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
         """The final loss of the second schedule less that of the first, and its standard deviation.
 
-        Worlds are the same for both, so what is uncertain of both alike doesn't count. The law's doubt counts as far as they
-        differ: by the share of updates at which they don't have the same rate.
+        Worlds are the same for both, so what is uncertain of both alike doesn't count. The law's doubt counts as far as
+        they differ: by the share of updates at which they don't have the same rate.
 
         Raises:
             InputError: as `deviation`.

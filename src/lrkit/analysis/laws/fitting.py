@@ -32,13 +32,14 @@ _AUTO = "auto"
 def fit_law(curves: Sequence[Any], law: str | Law = _AUTO, *, worlds: int = _WORLDS, seed: int = 0) -> FittedLaw:
     """The law that describes curves, with its values, and how sure they are.
 
-    Minimises Huber's loss of log L − log loss over at most 48 points of each curve, by trust-region least squares with exact
-    derivatives, from the best of many starts. What parameters are expected to be counts a little, so that what the curves
-    don't determine stays sensible. With three curves or more a law is chosen by how well it predicts each from the others.
+    Minimises Huber's loss of log L − log loss over at most 48 points of each curve, by trust-region least squares with
+    exact derivatives, from the best of many starts. What parameters are expected to be counts a little, so that what
+    the curves don't determine stays sensible. With three curves or more a law is chosen by how well it predicts each
+    from the others.
 
     Args:
-        curves: each a `LossCurve`, a `History`, or (steps, losses, learning rates), the rates of every step from the first on,
-            warmup included.
+        curves: each a `LossCurve`, a `History`, or (steps, losses, learning rates), the rates of every step from the
+            first on, warmup included.
         law: a law, or the name of one in `lrkit.analysis.laws.catalogue.LAWS`; "auto" to choose.
         worlds: how often the law is fitted anew for its uncertainty, to curves and points with random weights; 0 for
             none, which is fast and gives no intervals.

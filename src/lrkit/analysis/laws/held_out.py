@@ -48,7 +48,8 @@ def doubt_of(errors: Mapping[str, float], name: str, fitted: Sequence[float]) ->
     Args:
         errors: held out, by the names of laws; empty where no curve could be held out.
         name: of the law.
-        fitted: the mean relative errors of the fit itself, by curve: where nothing was held out, twice their mean is taken.
+        fitted: the mean relative errors of the fit itself, by curve: where nothing was held out, twice their mean is
+            taken.
     """
     mean = errors[name] if name in errors else 2 * float(np.mean(fitted))
     return math.sqrt(math.pi / 2) * mean

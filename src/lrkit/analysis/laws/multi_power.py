@@ -17,11 +17,12 @@ __all__ = ["MultiPower"]
 class MultiPower(Law):
     """L = L0 + A·(S1 + SW)^−α − B·Σ_k (η_{k−1} − η_k)·[1 − (C·η_k^−γ·S_k + 1)^−β].
 
-    S1 + SW is the sum of the rates of all updates so far, those of the warmup (SW) included; k runs over the changes of the rate
-    η after the warmup, and S_k is the sum of the rates since. A power for the progress along the valley; and for each fall of the
-    rate a power for what is won by it, at first fast, then ever more slowly.
+    S1 + SW is the sum of the rates of all updates so far, those of the warmup (SW) included; k runs over the changes of
+    the rate η after the warmup, and S_k is the sum of the rates since. A power for the progress along the valley; and
+    for each fall of the rate a power for what is won by it, at first fast, then ever more slowly.
 
-    Source: Luo et al. 2025, A Multi-Power Law for Loss Curve Prediction Across Learning Rate Schedules, arXiv 2503.12811.
+    Source: Luo et al. 2025, A Multi-Power Law for Loss Curve Prediction Across Learning Rate Schedules, arXiv
+    2503.12811.
     """
 
     name = "multi_power"
@@ -32,12 +33,14 @@ class MultiPower(Law):
     response = ("B", "C", "beta", "gamma")
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
+        """See the class."""
         speed = values["C"] * floored(path.block_rates) ** -values["gamma"]
         won = -torch.expm1(-values["beta"] * torch.log1p(speed * path.sums_since))
         progress = values["A"] * floored(path.sums) ** -values["alpha"]
         return values["L0"] + progress + values["B"] * path.respond(path.warmed_rates, won)
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
+        """See `Law`."""
         floor, alpha, beta, gamma = scales.floor(at[0]), 0.2 + 0.6 * at[1], 0.2 + 0.6 * at[2], 0.2 + 0.6 * at[3]
         return {
             "L0": floor,
@@ -50,6 +53,7 @@ class MultiPower(Law):
         }
 
     def expected(self, scales: Scales) -> Mapping[str, Expected]:
+        """See `Law`."""
         return {
             "alpha": Expected(0.5, 0.7),
             "B": Expected(0.05 * scales.lowest / scales.peak, 1.5),

@@ -30,8 +30,8 @@ class Optimum:
     Attributes:
         place: shape (parameters,): values, or their logarithms.
         cost: the sum that was minimised.
-        jacobian: shape (points, parameters): of the logarithms of the losses, by the place; points that lie far off count
-            less, as Huber's loss lets them.
+        jacobian: shape (points, parameters): of the logarithms of the losses, by the place; points that lie far off
+            count less, as Huber's loss lets them.
     """
 
     place: NDArray[np.float64]
@@ -131,11 +131,13 @@ class Problem:
 
     @cached_property
     def _roots(self) -> NDArray[np.float64]:
-        return np.sqrt(self.weights)
+        roots: NDArray[np.float64] = np.sqrt(self.weights)
+        return roots
 
     @cached_property
     def _pulls(self) -> NDArray[np.float64]:
-        return self.scale * np.sqrt(len(self.logs) / 5) / self.spreads
+        pulls: NDArray[np.float64] = self.scale * np.sqrt(len(self.logs) / 5) / self.spreads
+        return pulls
 
     def _residuals(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
         with torch.no_grad():

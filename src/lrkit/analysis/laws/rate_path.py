@@ -154,7 +154,8 @@ def evaluate(
     given = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}
     with torch.no_grad():
         losses = law.losses(given, trace(rates, points)).numpy()
-    return np.interp(wanted, points, losses)
+    found: NDArray[np.float64] = np.interp(wanted, points, losses)
+    return found
 
 
 def _knots(rates: NDArray[np.float64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -169,7 +170,7 @@ def _knots(rates: NDArray[np.float64], wanted: NDArray[np.int64]) -> NDArray[np.
     places = np.concatenate(
         [
             np.linspace(first, last, _KNOTS).astype(np.int64),
-            np.geomspace(1, max(last, 1), 100).astype(np.int64),
+            np.geomspace(1, max(last, 1), 300).astype(np.int64),
             np.flatnonzero(np.diff(passed)) + 1,
             after,
         ]

@@ -33,11 +33,11 @@ class Scales:
 
     def floor(self, at: float) -> float:
         """A loss to begin L0 with: between 0.5 and 0.98 of the lowest."""
-        return self.lowest * (0.5 + 0.48 * at**0.5)
+        return self.lowest * (0.5 + 0.48 * math.sqrt(at))
 
     def amplitude(self, floor: float, exponent: float) -> float:
         """A, so that floor + A·(S/sum)^−exponent passes through where the curves begin."""
-        return max(self.first - floor, 1e-6 * self.first) * (self.first_sum / self.sum) ** exponent
+        return max(self.first - floor, 1e-6 * self.first) * math.exp(exponent * math.log(self.first_sum / self.sum))
 
     def won(self, at: float) -> float:
         """What may be won by a rate that falls from its peak to 0, between 0.5 and 30 % of the lowest loss."""

@@ -22,8 +22,8 @@ def thin(curve: LossCurve) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 def huber_scale(curves: Sequence[LossCurve]) -> float:
     """The error of a logarithm of a loss beyond which it counts linearly: 1.5 times the noise from point to point.
 
-    The noise is the median absolute second difference of logarithms, as a standard deviation (for white noise the second
-    difference has √6 times its own).
+    The noise is the median absolute second difference of logarithms, as a standard deviation (for white noise the
+    second difference has √6 times its own).
     """
     bends = np.concatenate([np.diff(np.log(each.losses), 2) for each in curves])
     noise = float(np.median(np.abs(bends))) * 1.4826 / 6**0.5 if len(bends) else 0.0
