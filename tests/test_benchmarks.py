@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -22,10 +23,16 @@ import lanes
 import lrkit
 import overhead
 import pairs
+import predict_optimised
+import predict_own
+import predict_runs
+import predict_speed
 import pulse
 import races
 import schedules
 import timing
+from lrkit.analysis.laws.catalogue import LAWS
+from lrkit.analysis.laws.fitted import FittedLaw, World
 from lrkit.analysis.lineups import LINEUPS
 from lrkit.schedules.names import KINDS
 from lrkit.training.idx import MNIST_FOLDER, load_folder
@@ -246,3 +253,83 @@ def test_the_report_of_trainers_compares_within_rounds():
         "plain: recorded": [120.0, 360.0, 240.0],
     }
     assert "| plain | 200 (100 to 300) | 1.000 | 1.100 | 1.200 |" in overhead.report(times)
+
+
+# --- predictions ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def law():
+    """With values that fit no training in particular, and two worlds around it."""
+    law = LAWS["multi_power"]
+    values = {"L0": 0.5, "A": 1.0, "alpha": 0.5, "B": 5.0, "C": 1.0, "beta": 0.5, "gamma": 0.5}
+    return FittedLaw(law, values, (), tuple(World(law, {**values, "L0": at}) for at in (0.49, 0.51)))
+
+
+def recorded(law, factors=(0.99, 1.01)):
+    """Trainings that a law describes, but for a factor of each seed."""
+    found = {}
+    for name, (schedule, steps) in predict_runs.schedules(1200).items():
+        rates = 0.1 * lrkit.parse(schedule).over(steps)(np.arange(steps))
+        losses = np.stack([factor * law.predict(rates) for factor in factors])
+        found[name] = predict_own.Recorded(rates, losses, losses[:, -1])
+    return found
+
+
+def test_trainings_for_predictions_are_recorded_once(data, tmp_path):
+    setting = predict_runs.Setting("mnist", 32, 40, 1)
+    runs = {name: history for name, _, history in predict_runs.histories(setting, tmp_path, data)}
+    assert set(predict_runs.FITTED) < set(runs)
+    assert [len(each.losses) for each in runs.values()] == [40] * 7 + [80]
+    assert all(each.lr.max() == 0.1 and each.lr[1] == 0.1 and each.lr[0] == 0.05 for each in runs.values())
+    assert runs["drop_0.3"].lr[[19, 20, 39]] == pytest.approx([0.1, 0.03, 0.03])
+    again = {name: history for name, _, history in predict_runs.histories(setting, tmp_path, data)}
+    assert [each.made["started"] for each in again.values()] == [each.made["started"] for each in runs.values()]
+    task = predict_runs.task_of(predict_runs.SETTINGS["mnist"], 20, data)  # another length than was recorded
+    assert len(predict_runs.train(task, "constant()", 0, tmp_path / "constant-0").losses) == 20
+
+
+def test_predictions_are_held_against_what_was_measured(law):
+    runs = recorded(law)
+    whole = predict_own.held_against(law, runs["wsd_linear"])
+    assert whole.mean < 1e-3
+    assert whole.error == pytest.approx(0, abs=1e-3)
+    assert whole.inside
+    alone = predict_own.held_against(law, runs["wsd_linear"], 0)
+    assert alone.error == pytest.approx(1 / 0.99 - 1, abs=1e-3)
+    assert alone.mean == pytest.approx(1 / 0.99 - 1, rel=0.1)
+    held = {name: predict_own.held_against(law, each) for name, each in runs.items()}
+    found = predict_own.together(held, runs)
+    assert (found.inside, found.right, found.valid_right) == (5, found.pairs, found.valid_pairs)
+    assert found.pairs > 0
+
+
+def test_predictions_of_own_trainings_are_reported(law):
+    text = predict_own.report("mnist", recorded(law), {"auto": law, "multi_power": law}, [law, law])
+    assert text.count("(fitted) |") == 3
+    assert "| wsd_linear | 0.0" in text
+    assert "| auto (multi_power) | 0.0" in text
+    assert "2 seeds. multi_power: L0 = 0.5," in text
+
+
+def test_the_best_schedule_is_held_against_others(law, data, tmp_path):
+    schedules = {"optimised": lrkit.table([0.5, *[1.0] * 19]), "wsd": lrkit.wsd("5%", "20%")}
+    runs = predict_optimised.measure(
+        predict_runs.task_of(predict_runs.SETTINGS["mnist"], 20, data), schedules, 2, tmp_path
+    )
+    apart = (runs["optimised"].finals - runs["wsd"].finals).mean()
+    held = {name: predict_own.held_against(law, each) for name, each in runs.items()}
+    text = predict_optimised.report(runs, held)
+    assert f"| `wsd` | {apart:+.4f} (" in text
+    assert f"| optimised | {runs['optimised'].finals.mean():.4f} (" in text
+
+
+def test_predictions_are_timed_and_reported(law):
+    assert [len(each.learning_rates) for each in predict_speed.curves()] == [24_000, 24_000, 16_000]
+    taken = predict_speed.ask(law, 1, [3000])
+    assert all(0 < each["3000"] < 10 for each in taken.values())
+    sizes = {"law": "multi_power", "fit": 2.0, "fit_bytes": 3e8, "imports_bytes": 2e8, "bytes": 4e8}
+    text = predict_speed.report([{**sizes, **taken, "final": {"3000": 0.002}}])
+    assert "| final loss | 2.0 |" in text
+    assert "takes 2.0 s (multi_power)" in text
+    assert "most 400 MB in use, of which 200 MB" in text
