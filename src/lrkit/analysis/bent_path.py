@@ -33,13 +33,6 @@ class BentPath(RatePath):
         return self.bent
 
     @cached_property
-    def warmed_rates(self) -> Tensor:
-        """The rate at each edge, as if it had not risen in the warmup but been there before."""
-        rises = np.diff(self.rates[self.edges]) > 0
-        warmed = int(np.argmin(rises)) if not rises.all() else len(rises)
-        return torch.cat([self.bent[warmed].expand(warmed), self.bent[warmed:]])
-
-    @cached_property
     def edge_sums(self) -> Tensor:
         """Exact: the updates of a block are those of a straight line."""
         lengths = torch.as_tensor(np.diff(self.edges), dtype=torch.float64)
@@ -51,12 +44,6 @@ class BentPath(RatePath):
     def sums(self) -> Tensor:
         """As that of any path: all updates, that at the last edge too."""
         return self.edge_sums[-1:] + self.bent[-1:]
-
-    @cached_property
-    def block_rates(self) -> Tensor:
-        """As that of any path."""
-        low, high = self.bent[:-1], self.bent[1:]
-        return torch.where(torch.as_tensor(self._jumps), high, (low + high) / 2)
 
     @cached_property
     def sums_since(self) -> Tensor:
@@ -98,13 +85,15 @@ def bend(knots: NDArray[np.int64], values: Tensor, plain: NDArray[np.float64]) -
     right = np.clip(np.searchsorted(knots, edges), 1, len(knots) - 1)
     share = torch.as_tensor((edges - knots[right - 1]) / (knots[right] - knots[right - 1]))
     bent = values[right - 1] * (1 - share) + values[right] * share
-    return BentPath(np.interp(np.arange(last + 1), knots, plain), np.array([last + 1]), edges, bent)
+    rates = np.interp(np.arange(last + 1), knots, plain)
+    return BentPath(rates, np.array([last + 1]), edges, rates, bent)
 
 
 def join(edges: NDArray[np.int64], plain: NDArray[np.float64]) -> BentPath:
     """The path of rates that have these values at edges, and lie on straight lines between them."""
     last = int(edges[-1])
-    return BentPath(np.interp(np.arange(last + 1), edges, plain), np.array([last + 1]), edges, torch.as_tensor(plain))
+    rates = np.interp(np.arange(last + 1), edges, plain)
+    return BentPath(rates, np.array([last + 1]), edges, rates, torch.as_tensor(plain))
 
 
 def landmarks(steps: int, warmup: int) -> NDArray[np.int64]:

@@ -87,10 +87,14 @@ class Feedback(Law):
 
 
 def _losses(values: Mapping[str, Tensor], path: RatePath, level: Tensor, worth: Tensor) -> Tensor:
+    """The law with a level of noise at each edge; the first rate is a change too, from none."""
     time = values["sum"]
-    forgotten = -torch.expm1(-values["beta"] * torch.log1p(values["C"] / time * path.sums_since))
-    progress = values["A"] * (worth / time) ** -values["alpha"]
-    return values["L0"] + progress + values["B"] * path.respond(level, forgotten)
+
+    def left(since: Tensor) -> Tensor:
+        return -torch.expm1(-values["beta"] * torch.log1p(values["C"] / time * since))
+
+    noise = level[0] * left(path.sums) + path.respond(level, left(path.sums_since))
+    return values["L0"] + values["A"] * (worth / time) ** -values["alpha"] + values["B"] * noise
 
 
 def _start(scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:

@@ -76,9 +76,17 @@ class LossCurve:
 
 
 def warmup_of(rates: NDArray[np.float64]) -> int:
-    """How many updates come before the rate stops to rise for the first time."""
-    falls = np.flatnonzero(np.diff(rates) <= 0)
-    return int(falls[0]) if len(falls) else len(rates) - 1
+    """How many updates come before the rate reaches the highest that it has before it falls for the first time.
+
+    >>> warmup_of(np.array([0.1, 0.2, 0.3, 0.3, 0.1])), warmup_of(np.array([0.0, 0.0, 0.1, 0.1, 0.2, 0.1]))
+    (2, 4)
+    >>> warmup_of(np.array([0.3, 0.2, 0.4]))
+    0
+    """
+    tiny = 1e-6 * float(rates.max())  # as single precision leaves rates that are the same
+    falls = np.flatnonzero(np.diff(rates) < -tiny)
+    before = rates[: falls[0] + 1] if len(falls) else rates
+    return int(np.argmax(before >= before.max() - tiny))
 
 
 def as_rates(given: ArrayLike) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Which parameters the curves determine, and which run would determine the others."""
+"""Which parameters the curves determine, and which run would say more of the others."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ __all__ = ["advise", "free_parameters"]
 
 _ALIKE = 4.0  # neighbouring points err alike: so many count as one
 _TIMES = 10.0  # as uncertain as this many times what is expected beforehand: the curves say next to nothing
-_WIDE = {"L0": 0.05, "A": 0.3}  # what isn't expected anywhere: the same, in logarithms
+_WIDE = 0.1  # the same, in logarithms, of what isn't expected anywhere, such as L0
 _SUDDEN = 0.2  # of the peak, within a hundredth of the run
 
 
@@ -30,13 +30,13 @@ def free_parameters(problem: Problem, optimum: Optimum) -> tuple[str, ...]:
     deviation[seen] = np.sqrt((vectors**2 / np.maximum(values, 1e-14)).sum(axis=1)) / size[seen]
     found = []
     for name, sigma, spread in zip(problem.law.parameters, deviation, problem.spreads, strict=True):
-        if sigma > _TIMES * (spread if np.isfinite(spread) else _WIDE[name]):
+        if sigma > _TIMES * (spread if np.isfinite(spread) else _WIDE):
             found.append(name)
     return tuple(found)
 
 
 def advise(free: Sequence[str], problem: Problem, curves: Sequence[LossCurve]) -> str | None:
-    """The run that would determine what is free; None where nothing is."""
+    """The run that would say most of what is free; None where nothing is."""
     if not free:
         return None
     response = [name for name in free if name in problem.law.response]
@@ -44,16 +44,17 @@ def advise(free: Sequence[str], problem: Problem, curves: Sequence[LossCurve]) -
     if response and not any(_falls(each) for each in curves):
         return (
             f"No run's rate falls, so nothing says what that wins: one that stays at {peak:.3g} for the first half, "
-            f"and goes on at once at a third of it, would determine {_listed(response)}."
+            f"and goes on at once at a third of it, would narrow down {_listed(response)}."
         )
     if response and not any(_drops(each) for each in curves):
         return (
             "Rates fall only slowly, so what falling wins can't be told from what time does: a run that stays at "
-            f"{peak:.3g} for the first half, and goes on at once at a third of it, would determine {_listed(response)}."
+            f"{peak:.3g} for the first half, and goes on at once at a third of it, would narrow down "
+            f"{_listed(response)}."
         )
     if any(each.warmup < len(each.learning_rates) - 1 and not _falls(each) for each in curves):
-        return f"Another run of other length, whose rate falls to another end, would determine {_listed(free)}."
-    return f"A run whose rate stays at {peak:.3g} after the warmup would determine {_listed(free)}."
+        return f"Another run of other length, whose rate falls to another end, would narrow down {_listed(free)}."
+    return f"A run whose rate stays at {peak:.3g} after the warmup would narrow down {_listed(free)}."
 
 
 def _falls(curve: LossCurve) -> bool:

@@ -9,12 +9,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrkit.analysis.laws.curve import LossCurve, as_rates
 from lrkit.analysis.laws.law import Law
-from lrkit.analysis.laws.rate_path import evaluate
+from lrkit.analysis.laws.rate_path import ask
 from lrkit.schedules.errors import InputError
 
 __all__ = ["FittedLaw", "World"]
 
-_SAME = 0.02  # of the peak
+_APART = 0.1  # of the peak: rates that differ by more have nothing in common
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class FittedLaw:
         errors: by the name of a curve, the mean relative error of the fit.
         doubt: the relative error, as a standard deviation, of the law itself: how far off it was for curves held out.
         free: the parameters that the curves don't determine; empty where they determine all.
-        advice: the run that would determine them; None where nothing is free.
+        advice: the run that would say most of them; None where nothing is free.
         chosen: in sentences, how the law was chosen.
     """
 
@@ -65,12 +65,12 @@ class FittedLaw:
         Raises:
             InputError: for rates or steps that can't be.
         """
-        return evaluate(self.law, self.parameters, as_rates(learning_rates), steps)
+        return ask(as_rates(learning_rates), steps).answer(self.law, self.parameters)
 
     def draws(self, learning_rates: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.float64]:
         """What the loss would be in each world, shape (worlds, points); a world is the same for all schedules."""
-        rates = as_rates(learning_rates)
-        return np.stack([evaluate(world.law, world.values, rates, steps) for world in self.worlds])
+        question = ask(as_rates(learning_rates), steps)
+        return np.stack([question.answer(world.law, world.values) for world in self.worlds])
 
     def deviation(self, learning_rates: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.float64]:
         """How far the loss is from the prediction, as a standard deviation, shape (points,).
@@ -91,17 +91,17 @@ class FittedLaw:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Low and high ends, each of the shape (points,), of where the loss is with this probability.
 
-        The prediction and so many deviations to either side as a normal distribution has.
+        The prediction times exp(±z·deviation/prediction), with the z of a normal distribution.
         """
         losses = self.predict(learning_rates, steps)
-        width = NormalDist().inv_cdf((1 + level) / 2) * self.deviation(learning_rates, steps)
-        return losses - width, losses + width
+        width = NormalDist().inv_cdf((1 + level) / 2) * self.deviation(learning_rates, steps) / losses
+        return losses * np.exp(-width), losses * np.exp(width)
 
     def difference(self, first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
         """The final loss of the second schedule less that of the first, and its standard deviation.
 
         Worlds are the same for both, so what is uncertain of both alike doesn't count. The law's doubt counts as far as
-        they differ: by the share of updates at which they don't have the same rate.
+        their rates differ.
 
         Raises:
             InputError: as `deviation`.
@@ -125,7 +125,10 @@ class FittedLaw:
 
 
 def _unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """The share of updates, of the longer schedule, at which rates differ by more than a fiftieth of the peak."""
+    """How far two schedules are apart, from 0 to 1: a rule of thumb.
+
+    Over the updates of the longer one, the mean of the difference of rates as a share of a tenth of the peak, at most 1.
+    """
     common = min(len(first), len(second))
-    apart = np.abs(first[:common] - second[:common]) > _SAME * max(first.max(), second.max())
-    return (int(apart.sum()) + abs(len(first) - len(second))) / max(len(first), len(second))
+    apart = np.abs(first[:common] - second[:common]) / (_APART * max(first.max(), second.max()))
+    return float(np.minimum(apart, 1.0).sum() + abs(len(first) - len(second))) / max(len(first), len(second))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,20 +13,22 @@ from lrkit.analysis.laws.bootstrap import resample
 from lrkit.analysis.laws.catalogue import CANDIDATES, LAWS
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.determination import advise, free_parameters
+from lrkit.analysis.laws.fit_warnings import warn
 from lrkit.analysis.laws.fitted import FittedLaw, World
 from lrkit.analysis.laws.held_out import ENOUGH, Choice, choose, doubt_of, held_out_error
 from lrkit.analysis.laws.law import Law
 from lrkit.analysis.laws.problem import Optimum, Problem, problem_of
-from lrkit.analysis.laws.rate_path import evaluate
 from lrkit.analysis.laws.recorded_curves import as_curve
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 
 __all__ = ["fit_law"]
 
 _PLACES = 64  # where the sum is looked at
-_STARTS = 3  # from where it is minimised: the best of these
+_STARTS, _TRIAL = 6, 12  # from where it is minimised, the best of these, for so many evaluations;
+_FINISHED = 2  # then the best of them to the end
 _WORLDS = 32  # of the law that is taken
 _OTHER_WORLDS = 10  # of each that can't be told from it
+_MOST_APART = 100.0  # the peaks of two runs of one task
 _AUTO = "auto"
 
 
@@ -55,25 +58,40 @@ def fit_law(curves: Sequence[Any], law: str | Law = _AUTO, *, worlds: int = _WOR
     >>> round(float(fitted.predict(rates, [2000])[0]), 2)
     2.21
     """
-    if isinstance(curves, LossCurve) or not isinstance(curves, Sequence):
-        raise InputTypeError(f"curves must be a list of curves, not {shown(curves)}")
-    given = tuple(as_curve(each, number) for number, each in enumerate(curves, 1))
-    if not given:
-        raise InputError("curves must have at least one")
+    given = _curves(curves)
     if type(worlds) is not int or worlds < 0:
         raise InputError(f"worlds must be a whole number from 0 on, not {shown(worlds)}")
+    if type(seed) is not int or seed < 0:
+        raise InputError(f"seed must be a whole number from 0 on, not {shown(seed)}")
     with _one_thread():
         return _fitted(_laws(law), given, worlds, np.random.default_rng(seed))
+
+
+def _curves(given: object) -> tuple[LossCurve, ...]:
+    """Curves with names of their own."""
+    if not isinstance(given, list | tuple):
+        raise InputTypeError(f"curves must be a list of curves, not {shown(given)}")
+    if not given:
+        raise InputError("curves must have at least one")
+    curves = [as_curve(each, number) for number, each in enumerate(given, 1)]
+    peaks = sorted(each.peak for each in curves)
+    if peaks[-1] > _MOST_APART * peaks[0]:
+        raise InputError(
+            f"curves must have rates in one unit: one has the peak {peaks[0]:g}, and another {peaks[-1]:g}"
+        )
+    named: list[LossCurve] = []
+    for each in curves:
+        taken = {other.name for other in named}
+        names = (each.name, *(f"{each.name} ({number})" for number in range(2, len(curves) + 2)))
+        named.append(replace(each, name=next(name for name in names if name not in taken)))
+    return tuple(named)
 
 
 def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng: np.random.Generator) -> FittedLaw:
     problems = {each.name: problem_of(each, curves) for each in laws}
     optima = {name: fit(problem) for name, problem in problems.items()}
-    held = {
-        name: held_out_error(problem, optima[name], curves)
-        for name, problem in problems.items()
-        if len(curves) >= ENOUGH
-    }
+    enough = len(curves) >= ENOUGH
+    held = {name: held_out_error(problem, optima[name]) for name, problem in problems.items() if enough}
     choice = _choice(list(problems), held, len(curves))
     problem, optimum = problems[choice.name], optima[choice.name]
     drawn: list[World] = []
@@ -83,18 +101,17 @@ def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng
             count = worlds if name == choice.name else others
             drawn += resample(problems[name], optima[name], count, rng)
     free = free_parameters(problem, optimum)
-    values = problem.values(optimum.place)
-    errors = {each.name: _error(problem.law, values, each) for each in curves}
+    errors = problem.errors(optimum.place)
     return FittedLaw(
         law=problem.law,
-        parameters=values,
+        parameters=problem.values(optimum.place),
         curves=curves,
         worlds=tuple(drawn),
-        errors=errors,
-        doubt=doubt_of(held, choice.name, list(errors.values())),
+        errors={each.name: error for each, error in zip(curves, errors, strict=True)},
+        doubt=doubt_of(held, choice.name, errors),
         free=free,
         advice=advise(free, problem, curves),
-        chosen=choice.reasons,
+        chosen=(*choice.reasons, *warn(problem, errors, curves)),
     )
 
 
@@ -103,15 +120,18 @@ def fit(problem: Problem) -> Optimum:
     size = len(problem.law.parameters)
     places = qmc.Sobol(size, scramble=False).random(2 * _PLACES)[1 : _PLACES + 1]  # the first is a corner
     starts = [problem.place(problem.law.start(problem.scales, at)) for at in places]
-    promising = [starts[0], *sorted(starts[1:], key=problem.cost)[:_STARTS]]
-    return min((problem.solve(start) for start in promising), key=lambda each: each.cost)
+    promising = [starts[0], *sorted(starts[1:], key=problem.cost)[: _STARTS - 1]]
+    tried = sorted((problem.solve(start, most=_TRIAL) for start in promising), key=lambda each: each.cost)
+    return min((problem.solve(each.place) for each in tried[:_FINISHED]), key=lambda each: each.cost)
 
 
-def _laws(law: str | Law) -> list[Law]:
+def _laws(law: object) -> list[Law]:
     if isinstance(law, Law):
         return [law]
     if law == _AUTO:
         return [LAWS[name] for name in CANDIDATES]
+    if not isinstance(law, str):
+        raise InputTypeError(f"law must be the name of one, or a Law, not {shown(law)}")
     if law not in LAWS:
         raise unknown("law", law, [_AUTO, *LAWS])
     return [LAWS[law]]
@@ -128,11 +148,6 @@ def _choice(names: Sequence[str], held: Mapping[str, float], curves: int) -> Cho
         f"{few} too few to hold one out: {names[0]} is taken unseen, and what the other laws say counts as uncertainty."
     )
     return Choice(names[0], tuple(names[1:]), (reason,))
-
-
-def _error(law: Law, values: dict[str, float], curve: LossCurve) -> float:
-    predicted = evaluate(law, values, curve.learning_rates, curve.steps)
-    return float(np.abs(predicted / curve.losses - 1).mean())
 
 
 @contextmanager

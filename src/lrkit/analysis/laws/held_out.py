@@ -6,9 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.problem import Optimum, Problem
-from lrkit.analysis.laws.rate_path import evaluate
 
 __all__ = ["ENOUGH", "Choice", "choose", "doubt_of", "held_out_error"]
 
@@ -31,14 +29,12 @@ class Choice:
     reasons: tuple[str, ...]
 
 
-def held_out_error(problem: Problem, optimum: Optimum, curves: Sequence[LossCurve]) -> float:
+def held_out_error(problem: Problem, optimum: Optimum) -> float:
     """The mean relative error over curves, each predicted from a fit to the others."""
     errors = []
-    for number, curve in enumerate(curves):
+    for number in range(len(problem.paths)):
         rest = problem.without(number)
-        values = rest.values(rest.solve(optimum.place, most=30).place)
-        predicted = evaluate(problem.law, values, curve.learning_rates, curve.steps)
-        errors.append(float(np.abs(predicted / curve.losses - 1).mean()))
+        errors.append(problem.errors(rest.solve(optimum.place, most=30).place)[number])
     return float(np.mean(errors))
 
 

@@ -94,9 +94,10 @@ class Problem:
         return losses.clamp(min=_LEAST_LOSS).log()
 
     def cost(self, place: NDArray[np.float64]) -> float:
-        """The sum that is minimised: Σ weight·huber(log L − log loss), and what expectations add.
+        """The sum that is minimised: Σ huber(√weight·(log L − log loss)), and what expectations add.
 
-        An expectation that is missed by its spread counts as a fifth of the points, each off by the scale.
+        An expectation is a residual too, at its spread √(points/5) times the scale, with Huber's loss: beyond a small
+        part of the spread it pulls as strongly wherever the parameter is, as a Laplace distribution does.
         """
         with np.errstate(over="ignore"):  # far off, it is far off
             size = np.abs(self._residuals(place)) / self.scale
@@ -144,6 +145,12 @@ class Problem:
             errors = self.log_losses(torch.as_tensor(place)).numpy() - self.logs
         return np.concatenate([self._roots * errors, self._pulls * (place - self.middles)])
 
+    def errors(self, place: NDArray[np.float64]) -> list[float]:
+        """The mean relative error of the law at a place, for each curve."""
+        with torch.no_grad():
+            apart = np.abs(np.expm1(self.log_losses(torch.as_tensor(place)).numpy() - self.logs))
+        return [float(apart[self.runs == run].mean()) for run in range(len(self.paths))]
+
     def without(self, run: int) -> "Problem":
         """The same without one of the curves, whose units stay."""
         kept = self.runs != run
@@ -158,8 +165,7 @@ class Problem:
 
 def problem_of(law: Law, curves: Sequence[LossCurve]) -> Problem:
     """To fit a law to curves."""
-    scales = scales_of(curves)
-    thinned = [thin(each) for each in curves]
+    scales, thinned = scales_of(curves), [thin(each) for each in curves]
     paths = tuple(
         trace(each.learning_rates, steps, fine=_FINE) for each, (steps, _) in zip(curves, thinned, strict=True)
     )
@@ -176,7 +182,7 @@ def problem_of(law: Law, curves: Sequence[LossCurve]) -> Problem:
         paths=paths,
         logs=np.log(np.concatenate([losses for _, losses in thinned])),
         runs=np.repeat(np.arange(len(counts)), counts),
-        scale=huber_scale(curves),
+        scale=huber_scale([losses for _, losses in thinned]),
         weights=np.ones(sum(counts)),
         middles=np.array(middles),
         spreads=np.array(spreads),

@@ -12,19 +12,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 
+from lrkit.analysis.laws.curve import warmup_of
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
 if TYPE_CHECKING:
     from lrkit.analysis.laws.law import Law
 
-__all__ = ["RatePath", "evaluate", "floored", "trace"]
+__all__ = ["Question", "RatePath", "ask", "floored", "trace"]
 
 FINE = 240  # blocks to a run where the rate doesn't change, and to a fall from the peak to 0
-_MOST = 1600  # blocks of changes, for rates that go up and down all the time
+_MOST = 1200  # blocks of changes, for rates that go up and down all the time
 _JUMP = 0.02  # of the peak, in one step: a block by itself
-_KNOTS = 400  # points that a curve of all steps is interpolated between, beside those after jumps
+_MOST_JUMPS = 200  # the largest, for blocks
+_KNOTS = 400  # points that a curve of all steps is interpolated between, beside early ones and those after jumps
+_JUMPS_FOLLOWED = 60  # the largest, for points
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +36,16 @@ class RatePath:
     """The rates up to some points. All is float64.
 
     Attributes:
-        rates: shape (updates,), of every update.
+        rates: shape (updates,), of every update: what is summed.
         points: int64, shape (points,), rising: after how many updates a loss is wanted.
         edges: int64, shape (blocks + 1,): the steps between which blocks lie.
+        levels: shape (updates,): what blocks change between; the rates, or their moving mean where they turn too often.
     """
 
     rates: NDArray[np.float64]
     points: NDArray[np.int64]
     edges: NDArray[np.int64]
+    levels: NDArray[np.float64]
 
     @cached_property
     def _sums(self) -> NDArray[np.float64]:
@@ -58,7 +64,7 @@ class RatePath:
     @cached_property
     def edge_rates(self) -> Tensor:
         """The rate at each edge, shape (blocks + 1,)."""
-        return torch.as_tensor(self.rates[self.edges])
+        return torch.as_tensor(self.levels[self.edges])
 
     @cached_property
     def edge_sums(self) -> Tensor:
@@ -66,12 +72,15 @@ class RatePath:
         return torch.as_tensor(self._sums[self.edges])
 
     @cached_property
+    def warmed(self) -> int:
+        """The first edge after the warmup."""
+        return min(int(np.searchsorted(self.edges, warmup_of(self.levels))), len(self.edges) - 1)
+
+    @cached_property
     def warmed_rates(self) -> Tensor:
         """The rate at each edge, shape (blocks + 1,), as if it had not risen in the warmup but been there before."""
-        rates = self.rates[self.edges]
-        rises = np.diff(rates) > 0
-        warmed = int(np.argmin(rises)) if not rises.all() else len(rises)
-        return torch.as_tensor(np.concatenate([np.full(warmed, rates[warmed]), rates[warmed:]]))
+        rates = self.edge_rates
+        return torch.cat([rates[self.warmed].expand(self.warmed), rates[self.warmed :]])
 
     @cached_property
     def _jumps(self) -> NDArray[np.bool_]:
@@ -82,8 +91,8 @@ class RatePath:
     @cached_property
     def block_rates(self) -> Tensor:
         """The rate of each block, shape (blocks,): that after a jump, else that in the middle."""
-        low, high = self.rates[self.edges[:-1]], self.rates[self.edges[1:]]
-        return torch.as_tensor(np.where(self._jumps, high, (low + high) / 2))
+        low, high = self.edge_rates[:-1], self.edge_rates[1:]
+        return torch.where(torch.as_tensor(self._jumps), high, (low + high) / 2)
 
     @cached_property
     def happened(self) -> Tensor:
@@ -121,22 +130,27 @@ class RatePath:
 
 def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = FINE) -> RatePath:
     """The path of rates to points; blocks are cut where the rate has changed, at points, and often enough besides."""
-    last = max(int(points[-1]), 1)
-    changes = np.abs(np.diff(rates[: last + 1]))
-    peak = float(rates.max())
-    total = float(changes.sum())
-    passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak / fine, total / _MOST))
+    last = min(max(int(points[-1]), 1), len(rates) - 1)
+    levels = rates
     turns = np.flatnonzero(np.diff(np.sign(np.diff(rates[: last + 1]))) != 0) + 1
-    jumps = np.flatnonzero(changes > _JUMP * peak)
+    if len(turns) > _MOST:  # blocks can't follow them, so they follow the mean
+        levels, turns = uniform_filter1d(rates, max(1, last // fine), mode="nearest"), turns[:0]
+    changes = np.abs(np.diff(levels[: last + 1]))
+    peak = float(rates.max())
+    passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak / fine, float(changes.sum()) / _MOST))
+    jumps = _largest(changes, peak, _MOST_JUMPS)
     regular = np.linspace(0, last, fine + 1).astype(np.int64)
-    early = np.geomspace(1, last, 40).astype(np.int64)  # what depends on the sum changes fast at first
+    early = np.geomspace(1, max(last, 1), 40).astype(np.int64)  # what depends on the sum changes fast at first
     some = points[:: max(1, len(points) // fine)]
-    # Rates that turn at every few steps (noise) are gathered, as others are.
-    turns = turns if len(turns) <= _MOST else turns[:0]
-    edges = np.unique(
-        np.concatenate([regular, early, some, np.flatnonzero(np.diff(passed)) + 1, turns, jumps, jumps + 1])
-    )
-    return RatePath(rates, points, edges[edges < len(rates)])
+    cuts = [regular, early, some, np.flatnonzero(np.diff(passed)) + 1, turns, jumps, jumps + 1]
+    edges = np.unique(np.concatenate(cuts))
+    return RatePath(rates, points, edges[edges <= last], levels)
+
+
+def _largest(changes: NDArray[np.float64], peak: float, most: int) -> NDArray[np.int64]:
+    """The steps of the largest changes that are jumps."""
+    jumps = np.flatnonzero(changes > _JUMP * peak)
+    return jumps[np.argsort(-changes[jumps], kind="stable")[:most]]
 
 
 def floored(numbers: Tensor) -> Tensor:
@@ -144,18 +158,33 @@ def floored(numbers: Tensor) -> Tensor:
     return torch.maximum(numbers, 1e-6 * numbers.detach().max())
 
 
-def evaluate(
-    law: "Law", values: Mapping[str, float], rates: NDArray[np.float64], steps: ArrayLike | None
-) -> NDArray[np.float64]:
-    """The losses of a law with its values at steps, or before each update; see `FittedLaw.predict`."""
+@dataclass(frozen=True, eq=False)
+class Question:
+    """What is asked of laws: the losses of some rates at some steps.
+
+    Attributes:
+        path: to points that the wanted steps are among or lie between.
+        wanted: int64, shape (points,): after how many updates a loss is wanted.
+    """
+
+    path: RatePath
+    wanted: NDArray[np.int64]
+
+    def answer(self, law: "Law", values: Mapping[str, float]) -> NDArray[np.float64]:
+        """The losses of a law with its values, shape (points,)."""
+        given = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}
+        with torch.no_grad():
+            losses = law.losses(given, self.path).numpy()
+        found: NDArray[np.float64] = np.interp(self.wanted, self.path.points, losses)
+        return found
+
+
+def ask(rates: NDArray[np.float64], steps: ArrayLike | None) -> Question:
+    """A question; steps as in `FittedLaw.predict`."""
     wanted = np.arange(len(rates)) if steps is None else _wanted(steps, len(rates))
     distinct = np.unique(wanted)
     points = distinct if len(distinct) <= _KNOTS else _knots(rates, distinct)
-    given = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}
-    with torch.no_grad():
-        losses = law.losses(given, trace(rates, points)).numpy()
-    found: NDArray[np.float64] = np.interp(wanted, points, losses)
-    return found
+    return Question(trace(rates, points), wanted)
 
 
 def _knots(rates: NDArray[np.float64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -164,8 +193,7 @@ def _knots(rates: NDArray[np.float64], wanted: NDArray[np.int64]) -> NDArray[np.
     changes = np.abs(np.diff(rates[: last + 1]))
     peak = float(rates.max())
     passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak, float(changes.sum())) * _KNOTS)
-    jumps = np.flatnonzero(changes > _JUMP * peak) + 1
-    jumps = jumps[np.argsort(-changes[jumps - 1], kind="stable")[:_KNOTS]]
+    jumps = _largest(changes, peak, _JUMPS_FOLLOWED) + 1
     after = (jumps[:, None] + np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256])).ravel()
     places = np.concatenate(
         [

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -136,7 +137,7 @@ def _require_positive(points: Measured, name: str, measure: str) -> None:
 
 
 def as_curve(given: object, number: int) -> LossCurve:
-    """A curve of one, of a recorded run, or of (steps, losses, learning rates).
+    """A curve of one, of a recorded run, or of (steps, losses, learning rates), of which the warmup is left out.
 
     Args:
         given: what a caller has.
@@ -156,7 +157,10 @@ def as_curve(given: object, number: int) -> LossCurve:
             f"curves must be each a LossCurve, a History or (steps, losses, learning rates), not {shown(given)}"
         )
     steps, losses, learning_rates = given
-    return LossCurve(steps, losses, learning_rates, name=f"curve {number}")
+    curve = LossCurve(steps, losses, learning_rates, name=f"curve {number}")
+    points, notes = _described((curve.steps, curve.losses), curve.learning_rates, None, None)
+    _require_enough(points, curve.learning_rates, "training", curve.name, notes)
+    return replace(curve, steps=points[0], losses=points[1], notes=tuple(notes))
 
 
 def read_curves(

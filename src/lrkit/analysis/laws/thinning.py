@@ -11,20 +11,38 @@ __all__ = ["huber_scale", "thin"]
 
 _POINTS = 48  # of a curve: more cost time and say little, since neighbours err alike
 _LEAST_SCALE = 1e-3  # of the logarithm of a loss: laws aren't better than this
+_JUMP = 0.02  # of the peak: between two points, means don't reach across
+
+Points = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
-def thin(curve: LossCurve) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Steps and losses of some of the points, evenly spaced, the last among them."""
-    every = -(-len(curve.steps) // _POINTS)
-    return curve.steps[::-every][::-1].copy(), curve.losses[::-every][::-1].copy()
+def thin(curve: LossCurve) -> Points:
+    """Steps and losses of some of the points, evenly spaced, the last among them; of noisy ones means of neighbours.
 
-
-def huber_scale(curves: Sequence[LossCurve]) -> float:
-    """The error of a logarithm of a loss beyond which it counts linearly: 1.5 times the noise from point to point.
-
-    The noise is the median absolute second difference of logarithms, as a standard deviation (for white noise the
-    second difference has √6 times its own).
+    Where the loss bends, a mean isn't the loss in the middle. So points whose noise is less than a law can be wrong by
+    are picked.
     """
-    bends = np.concatenate([np.diff(np.log(each.losses), 2) for each in curves])
-    noise = float(np.median(np.abs(bends))) * 1.4826 / 6**0.5 if len(bends) else 0.0
-    return max(_LEAST_SCALE, 1.5 * noise)
+    every = -(-len(curve.steps) // _POINTS)
+    if every == 1:
+        return curve.steps, curve.losses
+    if _noise(curve.losses) * 1.5 <= _LEAST_SCALE:
+        return curve.steps[::-every][::-1].copy(), curve.losses[::-every][::-1].copy()
+    rates = curve.learning_rates[np.minimum(curve.steps, len(curve.learning_rates) - 1)]
+    jumps = np.flatnonzero(np.abs(np.diff(rates)) > _JUMP * every * curve.peak) + 1
+    begins = np.union1d(np.arange(0, len(curve.steps), every), jumps)
+    counts = np.diff(np.append(begins, len(curve.steps)))
+    return np.add.reduceat(curve.steps, begins) // counts, np.add.reduceat(curve.losses, begins) / counts
+
+
+def huber_scale(losses: Sequence[NDArray[np.float64]]) -> float:
+    """The error of a logarithm of a loss beyond which it counts linearly: 1.5 times the noise from point to point."""
+    return max(_LEAST_SCALE, 1.5 * float(np.median([_noise(each) for each in losses])))
+
+
+def _noise(losses: NDArray[np.float64]) -> float:
+    """The standard deviation of logarithms from their neighbours, by the median absolute second difference.
+
+    For white noise the second difference has √6 times its standard deviation.
+    """
+    bends = np.diff(np.log(losses), 2)
+    return float(np.median(np.abs(bends))) * 1.4826 / 6**0.5 if len(bends) else 0.0
