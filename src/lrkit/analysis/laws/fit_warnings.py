@@ -41,7 +41,7 @@ def _rises(problem: Problem, run: int) -> bool:
     rates = path.rates[np.minimum(path.points, len(path.rates) - 1)]
     if len(means) < 3 or rates[-size:].max() > rates[len(rates) // 2 :].min() * 1.05:
         return False
-    return means[-1] - min(means) > max(0.005, _RISEN * problem.scale / np.sqrt(size))
+    return bool(means[-1] - min(means) > max(0.005, _RISEN * problem.scale / np.sqrt(size)))
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -127,7 +127,8 @@ class FittedLaw:
 def _unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
     """How far two schedules are apart, from 0 to 1: a rule of thumb.
 
-    Over the updates of the longer one, the mean of the difference of rates as a share of a tenth of the peak, at most 1.
+    The mean, over the updates of the longer one, of the difference of rates as a share of a tenth of the peak, at most
+    1 each.
     """
     common = min(len(first), len(second))
     apart = np.abs(first[:common] - second[:common]) / (_APART * max(first.max(), second.max()))
