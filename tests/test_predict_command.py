@@ -55,6 +55,43 @@ def prediction():
     return predict(law, propose([*ASKED, LONG], STEPS, PEAK))
 
 
+@pytest.fixture(scope="module")
+def planned(runs):
+    """What the command says when it is asked what to do."""
+    options = ["--warmup", 5, "--law", "multi_power", "--optimize", "--cooldown", 40, "--schedule", ASKED[0]]
+    status, out, err = run("predict", *runs, *options, "--json")
+    assert (status, err) == (0, "")
+    return json.loads(out)
+
+
+# --- what to do ---------------------------------------------------------------------------------------
+
+
+def test_the_best_schedule_is_ranked_with_those_that_were_asked_about(planned):
+    best, first = planned["best_schedule"], planned["candidates"][0]
+    names = {each["name"] for each in planned["candidates"]}
+    assert names == {ASKED[0], "the best schedule", best["nearest"]["schedule"]}
+    assert first["final_loss"] == pytest.approx(best["final_loss"], rel=2e-4)
+    assert (best["steps"], best["peak"]) == (STEPS, PEAK)
+
+
+def test_more_steps_and_a_cooldown_from_here_are_told(planned):
+    assert [each["steps"] for each in planned["more_steps"]] == [40, 80, 120, 160, 240, 320]
+    losses = [each["final_loss"] for each in planned["more_steps"]]
+    assert losses == sorted(losses, reverse=True)
+    assert planned["cooldown"]["extra"] == 40
+    assert all(each["held"] + each["length"] == 40 for each in planned["cooldown"]["rows"])
+
+
+def test_the_best_schedule_is_printed_ready_for_training(runs):
+    status, out, _ = run("predict", *runs, "--warmup", 5, "--law", "annealing", "--optimize", "--cooldown", 0)
+    assert status == 0
+    assert f"best rates for {STEPS} steps, peak {PEAK}" in out
+    [text] = re.findall(r'to train with it: --schedule "(.*)" --lr 0.1 --steps 80', out)
+    assert propose([text], STEPS, PEAK)
+    assert "cooling down to 0 from 0.1 after" in out
+
+
 # --- one JSON object ----------------------------------------------------------------------------------
 
 

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -61,12 +62,15 @@ def test_a_long_curve_has_some_hundred_points_and_more_after_a_drop(law):
     assert np.sum((forecast.steps >= 10_000) & (forecast.steps <= 10_100)) >= 5
 
 
-def test_the_odds_are_shares_of_worlds_and_never_certain(law, found):
-    worlds = len(law.worlds)
+def test_the_odds_are_those_of_a_normal_distribution_around_the_predicted_difference(law, found):
+    predicted = {name: law.predict(rates(text), [STEPS])[0] for name, text in ASKED.items()}
     ends = {name: law.draws(rates(text), [STEPS])[:, 0] for name, text in ASKED.items()}
     for (a, b), probability in found.odds.items():
-        assert probability == pytest.approx((np.sum(ends[a] < ends[b]) + 0.5) / (worlds + 1))
-        assert 0 < probability < 1
+        difference = predicted[b] - predicted[a]
+        deviation = np.sqrt(np.mean((ends[b] - ends[a] - difference) ** 2))
+        assert probability == pytest.approx(
+            NormalDist(difference, deviation).cdf(np.inf) - NormalDist(difference, deviation).cdf(0)
+        )
         assert found.probability(a, b) == probability
         assert found.probability(b, a) == pytest.approx(1 - probability)
     assert found.probability("linear", "linear") == 0.5
@@ -103,7 +107,7 @@ def test_the_verdict_names_the_best_and_what_it_beats(found):
     numbers = f"{best.final_loss:.3f} ({best.low:.3f} to {best.high:.3f})"
     assert found.verdict == (
         f"{best.name} is predicted to end lowest, at {numbers}.",
-        "It beats linear and constant with 99 %.",  # 40 of 40 worlds
+        "It beats linear and constant with more than 99 %.",
     )
 
 
@@ -125,7 +129,8 @@ def test_two_worlds_that_disagree_cant_tell(law):
     asked = [proposal("warmup(5) >> linear(to=0.1)", "falls"), proposal("warmup(5) >> constant()", "stays")]
     found = predict(true_law(law.curves, worlds), asked)
     [pair] = found.pairs
-    assert (pair.a, pair.b, pair.probability) == ("falls", "stays", 0.5)
+    assert (pair.a, pair.b) == ("falls", "stays")
+    assert 0.5 < pair.probability < 0.975
     [said] = [each for each in found.verdict if "can't be told apart" in each]
     assert said.startswith("falls and stays can't be told apart: they are predicted to differ by ")
     assert "the interval of the difference is -" in said

@@ -78,7 +78,7 @@ def more_steps(
     >>> curve = LossCurve(np.array([100, 200]), np.array([3.5, 3.3]), np.full(200, 3e-3))
     >>> law = FittedLaw(LAWS["multi_power"], values, (curve,), (World(LAWS["multi_power"], values),))
     >>> [(each.steps, round(each.gain, 4)) for each in more_steps(law, 200, schedule="linear(to=0)", factors=(1, 2))]
-    [(200, 0.0), (400, 0.2669)]
+    [(200, 0.0), (400, 0.267)]
 
     Raises:
         InputError: for numbers that can't be, a schedule that doesn't fit into one of the budgets, and a law without

@@ -160,7 +160,7 @@ def _before(rates: NDArray[np.float64], logged: NDArray[np.int64], warmup: int |
     usual = int(np.median(np.diff(logged))) if len(logged) > 1 else 1
     falls = np.flatnonzero(np.diff(rates[logged]) <= _ROUNDED * rates.max())
     risen = int(logged[falls[0]]) if len(falls) else int(logged[-1])
-    if risen > first and warmup_of(rates) < risen:  # a warmup in stairs, since rows are held
+    if risen > first:  # a warmup, in stairs where rows are held
         line = np.interp(np.arange(first, risen), logged, rates[logged])
         if not np.allclose(line, rates[first:risen]):
             yield f"The rates of the warmup up to step {risen} are interpolated between rows, not held."

@@ -23,9 +23,7 @@ def thin(curve: LossCurve) -> Points:
     are picked.
     """
     every = -(-len(curve.steps) // _POINTS)
-    if every == 1:
-        return curve.steps, curve.losses
-    if _noise(curve.losses) * 1.5 <= _LEAST_SCALE:
+    if every == 1 or _noise(curve.losses) * 1.5 <= _LEAST_SCALE:
         return curve.steps[::-every][::-1].copy(), curve.losses[::-every][::-1].copy()
     rates = curve.learning_rates[np.minimum(curve.steps, len(curve.learning_rates) - 1)]
     jumps = np.flatnonzero(np.abs(np.diff(rates)) > _JUMP * every * curve.peak) + 1
