@@ -296,6 +296,8 @@ def test_each_run_may_have_a_schedule_of_its_own(tmp_path):
         (["--run-schedule", "constant()"], "--run-schedule needs its base, --run-lr"),
         (["--run-schedule", "constant()", "--run-schedule", "cosine()"], "once for all runs or once for each: 2 for 3"),
         (["--skip", "-1"], "--skip must be at least 0, not -1"),
+        (["--cooldown", "-1"], "--cooldown must be at least 0, not -1"),
+        (["--law", "power", "--optimize", "--steps", "5"], "steps must be at least 20, not 5"),
         (["--run-steps", "5"], "--run-steps belongs to --run-schedule, which is missing"),
         (["--between", "cubic"], "between must be"),
         (["missing.csv"], "missing.csv"),
@@ -307,6 +309,13 @@ def test_wrong_input_is_one_line_and_status_2(lrkit, runs, arguments, sentence):
     assert err.startswith("lrkit: error: ")
     assert sentence in err
     assert err.count("\n") == 1
+
+
+def test_a_record_without_rates_says_which_options_give_them(lrkit, tmp_path):
+    (tmp_path / "bare.csv").write_text("step,loss\n" + "".join(f"{step},{2 + 1 / step}\n" for step in range(1, 20)))
+    status, _, err = lrkit("predict", tmp_path / "bare.csv")
+    assert status == 2
+    assert "say --run-schedule and --run-lr, or --lr, one of: loss" in err
 
 
 def test_without_runs_there_is_nothing_to_predict_from(lrkit):

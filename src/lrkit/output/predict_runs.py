@@ -1,7 +1,8 @@
 """The runs that a prediction is made from: how they are read is what the command was told."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -98,7 +99,7 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
     curves: list[LossCurve] = []
     for number, path in enumerate(options.paths):
         rate = _own(options.rates, number)
-        with by_options():
+        with _as_said_here(), by_options():
             curves += read_curves(
                 [path],
                 reading={**reading, "lr": rate if rate is not None else list(options.lr) or None},
@@ -113,6 +114,16 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
         each if often[each.name] == 1 else replace(each, name=str(path))
         for each, path in zip(curves, options.paths, strict=True)
     ]
+
+
+@contextmanager
+def _as_said_here() -> Iterator[None]:
+    """Name the options of this command where others have --lr for a number too."""
+    try:
+        yield
+    except InputError as error:
+        said = str(error).replace("say --lr, as a number or one", "say --run-schedule and --run-lr, or --lr, one")
+        raise InputError(said) from error
 
 
 def _own(given: Sequence[T], number: int) -> T | None:

@@ -165,7 +165,7 @@ class Problem:
 
 def problem_of(law: Law, curves: Sequence[LossCurve]) -> Problem:
     """To fit a law to curves."""
-    scales, thinned = scales_of(curves), [thin(each) for each in curves]
+    scales, thinned = scales_of(curves), [thin(each, len(curves)) for each in curves]
     paths = tuple(
         trace(each.learning_rates, steps, fine=_FINE) for each, (steps, _) in zip(curves, thinned, strict=True)
     )

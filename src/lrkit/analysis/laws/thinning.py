@@ -9,20 +9,24 @@ from lrkit.analysis.laws.curve import LossCurve
 
 __all__ = ["huber_scale", "thin"]
 
-_POINTS = 48  # of a curve: more cost time and say little, since neighbours err alike
+_POINTS, _FEWEST, _ALL = 48, 16, 200  # of a curve; of all: more cost time and say little, since neighbours err alike
 _LEAST_SCALE = 1e-3  # of the logarithm of a loss: laws aren't better than this
 _JUMP = 0.02  # of the peak: between two points, means don't reach across
 
 Points = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
-def thin(curve: LossCurve) -> Points:
+def thin(curve: LossCurve, curves: int) -> Points:
     """Steps and losses of some of the points, evenly spaced, the last among them; of noisy ones means of neighbours.
 
     Where the loss bends, a mean isn't the loss in the middle. So points whose noise is less than a law can be wrong by
     are picked.
+
+    Args:
+        curve: with its points.
+        curves: how many there are: of many, each needs fewer.
     """
-    every = -(-len(curve.steps) // _POINTS)
+    every = -(-len(curve.steps) // max(_FEWEST, min(_POINTS, _ALL // curves)))
     if every == 1 or _noise(curve.losses) * 1.5 <= _LEAST_SCALE:
         return curve.steps[::-every][::-1].copy(), curve.losses[::-every][::-1].copy()
     rates = curve.learning_rates[np.minimum(curve.steps, len(curve.learning_rates) - 1)]
