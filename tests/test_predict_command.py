@@ -311,6 +311,14 @@ def test_wrong_input_is_one_line_and_status_2(lrkit, runs, arguments, sentence):
     assert err.count("\n") == 1
 
 
+def test_an_interruption_is_told_in_one_line(lrkit, runs, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lrkit.analysis.laws.fitting.fit", stop)
+    assert lrkit("predict", *runs) == (130, "", "lrkit: interrupted: nothing is kept of a fit that hasn't ended\n")
+
+
 def test_a_record_without_rates_says_which_options_give_them(lrkit, tmp_path):
     (tmp_path / "bare.csv").write_text("step,loss\n" + "".join(f"{step},{2 + 1 / step}\n" for step in range(1, 20)))
     status, _, err = lrkit("predict", tmp_path / "bare.csv")

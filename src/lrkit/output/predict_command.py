@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from lrkit.output.predict_plot import predict_figure
 from lrkit.output.predict_proposals import propose
 from lrkit.output.predict_runs import RunOptions, read_runs
 from lrkit.output.predict_table import WIDTH, predict_table
+from lrkit.output.task_command import say
 from lrkit.schedules.shares import as_count, as_number, as_positive
 
 __all__ = ["PredictOptions", "predict_schedules"]
@@ -51,10 +53,14 @@ def predict_schedules(options: PredictOptions) -> None:
     steps = max(len(each.learning_rates) for each in curves) if options.steps is None else options.steps
     peak = max(each.peak for each in curves) if options.peak is None else as_positive(options.peak, "--peak")
     proposals = propose(options.schedules, steps, peak, options.runs.epoch_steps)
-    law = fit_law(curves, options.law, seed=options.seed)
-    plans = plan(law, steps, peak, options.level, optimize=options.optimize, cooldown=options.cooldown)
-    proposals += plans.proposals([each.name for each in proposals])
-    prediction = predict(law, proposals, level=options.level)
+    try:
+        law = fit_law(curves, options.law, seed=options.seed)
+        plans = plan(law, steps, peak, options.level, optimize=options.optimize, cooldown=options.cooldown)
+        proposals += plans.proposals([each.name for each in proposals])
+        prediction = predict(law, proposals, level=options.level)
+    except KeyboardInterrupt:
+        say("interrupted: nothing is kept of a fit that hasn't ended")
+        raise typer.Exit(128 + signal.SIGINT) from None
     if options.out is not None:
         save(predict_figure(prediction), options.out)
     _report(prediction, plans, options)
