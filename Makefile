@@ -53,6 +53,10 @@ bench: install  ## Compare with other libraries, and what is found with what is 
 	$(BIN)/python benchmarks/found_rates.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/predict_speed.py
+	$(BIN)/python benchmarks/predict_own.py
+	$(BIN)/python benchmarks/predict_optimised.py
 
 format: install  ## Mend what the linter and the formatter can mend
 	$(BIN)/ruff check --fix .
