@@ -11,5 +11,5 @@ __all__ = ["CANDIDATES", "LAWS"]
 LAWS: dict[str, Law] = {
     law.name: law for law in (Feedback(), MultiPower(), Convolution(), Annealing(), Power(), Exponential())
 }
-CANDIDATES = ("feedback", "multi_power", "convolution", "annealing")
+CANDIDATES = ("feedback", "multi_power", "annealing")
 """The laws that are chosen from, those that know of the rate: where they can't be told apart, the first is taken."""
