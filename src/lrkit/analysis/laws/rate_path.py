@@ -134,7 +134,7 @@ def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = 
     levels = rates
     turns = np.flatnonzero(np.diff(np.sign(np.diff(rates[: last + 1]))) != 0) + 1
     if len(turns) > _MOST:  # blocks can't follow them, so they follow the mean
-        levels, turns = uniform_filter1d(rates, max(1, last // fine), mode="nearest"), turns[:0]
+        levels, turns = uniform_filter1d(rates, max(1, last // fine), mode="mirror"), turns[:0]
     changes = np.abs(np.diff(levels[: last + 1]))
     peak = float(rates.max())
     passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak / fine, float(changes.sum()) / _MOST))
