@@ -153,7 +153,7 @@ def held_against(law: FittedLaw, runs: Recorded, seed: int | None = None) -> Hel
     curve = runs.curve("", seed)
     errors = np.abs(law.predict(runs.rates, curve.steps) / curve.losses - 1)
     last = final_steps(len(runs.rates))
-    low, high = np.quantile(law.draws(runs.rates, last).mean(axis=1), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = (end.mean() for end in law.interval(runs.rates, last, level=LEVEL))
     return Held(
         mean=float(errors.mean()),
         worst=float(errors.max()),
