@@ -36,9 +36,9 @@ def before_explosion(losses: Array) -> NDArray[np.intp]:
 
 
 def rises_above(logs: Array, losses: Array, level: float, *, after: int) -> float | None:
-    """Where the running median rises above a level, after a place at which it is below; None where it never does.
+    """Where the running median rises above a level, after a place; None where it never does.
 
-    Between points it is a straight line.
+    Between points it is a straight line. Where it is above the level at that place already, it is there.
 
     >>> rises_above(np.arange(7.0), np.array([1.0, 9.0, 1.0, 1.0, 5.0, 7.0, np.nan]), 4.0, after=2)
     3.75
@@ -50,8 +50,10 @@ def rises_above(logs: Array, losses: Array, level: float, *, after: int) -> floa
     place = after + 1 + int(above[0])
     if not np.isfinite(smooth[place]):
         return float(logs[place])
+    if smooth[place - 1] >= level:
+        return float(logs[place - 1])
     share = (level - smooth[place - 1]) / (smooth[place] - smooth[place - 1])
-    return float(logs[place - 1] + max(0.0, share) * (logs[place] - logs[place - 1]))
+    return float(logs[place - 1] + share * (logs[place] - logs[place - 1]))
 
 
 def _running_median(losses: Array) -> tuple[Array, int]:
