@@ -11,7 +11,7 @@ import lrkit
 import record_cases
 from lrkit import InputError, InputTypeError
 from lrkit.analysis.laws.fitting import fit_law
-from lrkit.analysis.laws.recorded_curves import read_curves
+from lrkit.analysis.laws.recorded_curves import read_curve
 
 PUBLISHED = Path(__file__).parents[1] / "benchmarks/data/loss_curves/llm_25M"
 
@@ -68,7 +68,7 @@ def published_rates(name, updates):
     ],
 )
 def test_the_rates_of_every_step_of_a_published_curve(name, bound):
-    (curve,) = read_curves([PUBLISHED / f"{name}.csv"], reading={"first_step": 0}, warmup=2160)
+    curve = read_curve(PUBLISHED / f"{name}.csv", reading={"first_step": 0}, warmup=2160)
     rows = np.loadtxt(PUBLISHED / f"{name}.csv", delimiter=",", skiprows=1)
     assert curve.steps.tolist() == rows[:, 0].astype(int).tolist()
     np.testing.assert_allclose(curve.losses, rows[:, 2], rtol=1e-7)
@@ -168,8 +168,8 @@ def test_of_a_sparse_record_the_rows_are_used_and_stay_known_in_a_run_folder(tmp
     assert json.loads(json.dumps(read.made["imported"]["logged"]["loss"])) == [[100, 9, 100], [1050, 2, 10]]
     lrkit.save_history(read, tmp_path / "folder")
     lrkit.write_csv(read, tmp_path / "own.csv")
-    curves = read_curves([tmp_path / each for each in ("run.csv", "folder", "own.csv")], reading={"first_step": 0})
-    for curve in curves:  # equal neighbours are points of their own
+    for name in ("run.csv", "folder", "own.csv"):
+        curve = read_curve(tmp_path / name, reading={"first_step": 0})  # equal neighbours are points of their own
         assert curve.steps.tolist() == [row[0] for row in rows]
         np.testing.assert_allclose(curve.losses, [row[2] for row in rows], rtol=1e-7)
 
@@ -219,16 +219,16 @@ def test_a_warmup_in_rows_rises_from_the_first_update_on(tmp_path, between):
 def test_rates_of_a_schedule_over_the_whole_run(tmp_path):
     file = write(tmp_path / "run.csv", [(step, 1 + 10 / (step + 1)) for step in range(0, 900, 10)], "step,loss")
     wanted = lrkit.parse("warmup(10%) >> cosine(to=0.1)").over(1000)(np.arange(891), 0.2)
-    (curve,) = read_curves([file], reading={"lr": 0.2}, schedule="warmup(10%) >> cosine(to=0.1)", steps=1000)
+    curve = read_curve(file, reading={"lr": 0.2}, schedule="warmup(10%) >> cosine(to=0.1)", steps=1000)
     np.testing.assert_array_equal(curve.learning_rates, wanted)
     assert curve.notes[0] == "The rates are those of warmup(10%) >> cosine(to=0.1) at 0.2 over 1000 updates."
-    (shorter,) = read_curves([file], reading={"lr": 0.2}, schedule="linear(to=0)")
+    shorter = read_curve(file, reading={"lr": 0.2}, schedule="linear(to=0)")
     assert shorter.learning_rates[-1] == pytest.approx(0.2 / 891)
     assert "say steps where it had more" in shorter.notes[0]
-    (constant,) = read_curves([file], reading={"lr": 0.2})
+    constant = read_curve(file, reading={"lr": 0.2})
     assert set(constant.learning_rates) == {0.2}
     with pytest.raises(InputError, match="steps must be at least 891, the updates that run recorded, not 500"):
-        read_curves([file], reading={"lr": 0.2}, schedule="linear(to=0)", steps=500)
+        read_curve(file, reading={"lr": 0.2}, schedule="linear(to=0)", steps=500)
 
 
 def test_a_schedule_that_the_recorded_rates_contradict_is_told():
@@ -339,23 +339,11 @@ def test_it_says_of_which_type(made, options, sentence):
 # --- several -----------------------------------------------------------------------------------------
 
 
-def test_runs_of_one_name_are_called_after_their_paths(tmp_path):
-    rows = [(step, 0.1, 1 + 10 / (step + 1)) for step in range(20)]
-    files = []
-    for name in ("a/run.csv", "b/run.csv", "c/other.csv"):
-        (tmp_path / name).parent.mkdir()
-        files.append(write(tmp_path / name, rows))
-    assert [each.name for each in read_curves(files)] == [str(files[0]), str(files[1]), "other"]
-    assert [each.name for each in read_curves([files[2], files[2]])] == [str(files[2]), f"{files[2]} (2)"]
-    assert [each.name for each in read_curves(files[:2], names=["x", "y"])] == ["x", "y"]
-    with pytest.raises(InputError, match="names must be given for each run or for none: 1 names, 2 runs"):
-        read_curves(files[:2], names=["x"])
-
-
 def test_options_for_records_of_others_are_none_for_those_of_lrkit(tmp_path):
     done = lrkit.run(record_cases.task(), "linear(to=0)", observers=[lrkit.RunFolder(tmp_path / "own")])
     file = write(tmp_path / "run.csv", [(step, 1 + 1 / (step + 1)) for step in range(20)], "count,train")
-    own, other = read_curves([tmp_path / "own", file], reading={"step": "count", "loss": "train", "lr": 0.3})
+    reading = {"step": "count", "loss": "train", "lr": 0.3}
+    own, other = read_curve(tmp_path / "own", reading=reading), read_curve(file, reading=reading)
     np.testing.assert_array_equal(own.learning_rates, done.lr)
     assert (own.name, other.name, set(other.learning_rates)) == ("own", "run", {0.3})
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lrkit.analysis.ending import Ending, as_law, as_level, foresee
+from lrkit.analysis.ending import Ending, as_law, foresee
 from lrkit.analysis.laws.curve import as_rates
-from lrkit.analysis.laws.fitted import FittedLaw
+from lrkit.analysis.laws.fitted import FittedLaw, as_level
 from lrkit.analysis.nearest_schedule import rates_of
 from lrkit.analysis.optimisation import best_schedule, budget
 from lrkit.schedules.cooldowns import Cooldown

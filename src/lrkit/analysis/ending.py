@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from lrkit.analysis.laws.fitted import FittedLaw
 from lrkit.analysis.validity import beyond
 from lrkit.schedules.errors import InputTypeError, shown
-from lrkit.schedules.shares import as_number
 
-__all__ = ["Ending", "as_law", "as_level", "foresee"]
+__all__ = ["Ending", "as_law", "foresee"]
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,3 @@ def as_law(law: object) -> FittedLaw:
         raise InputTypeError(f"law must be a fitted law, as from fit_law, not {shown(law)} ({type(law).__name__})")
     law.require_worlds()
     return law
-
-
-def as_level(level: object) -> float:
-    """The probability that an interval has, between 0 and 1."""
-    return as_number(level, "level", low=0.0, high=1.0, low_open=True, high_open=True)

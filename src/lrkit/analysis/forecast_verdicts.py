@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from lrkit.analysis.laws.fitted import FittedLaw
 from lrkit.analysis.prediction import Forecast, Pair
 from lrkit.analysis.verdicts import show_digits
+from lrkit.analysis.wording import listed
 
 __all__ = ["say_law", "say_loss", "say_odds", "say_prediction"]
 
@@ -43,7 +44,7 @@ def say_law(law: FittedLaw) -> Iterator[str]:
     """What the curves leave open, and what would settle it."""
     if law.free:
         do = "isn't" if len(law.free) == 1 else "aren't"
-        yield f"{_join(law.free)} {do} determined by what was fitted."
+        yield f"{listed(law.free)} {do} determined by what was fitted."
     if law.advice:
         yield law.advice
 
@@ -55,7 +56,7 @@ def _beaten(pairs: Sequence[Pair]) -> str:
         groups.setdefault(say_odds(each.probability), []).append(each.b)
     if len(groups) == 1 and len(pairs) > _MOST_NAMES:
         return f"each of the {len(pairs)} others with {next(iter(groups))}"
-    return _join([f"{_join(names)} with {odds}" for odds, names in groups.items()])
+    return listed([f"{listed(names)} with {odds}" for odds, names in groups.items()])
 
 
 def _alike(forecasts: Sequence[Forecast], pairs: Sequence[Pair]) -> Iterator[str]:
@@ -93,7 +94,3 @@ def say_odds(probability: float) -> str:
     if probability > 0.99:
         return "more than 99 %"
     return "less than 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 
 from lrkit.analysis.bent_path import landmarks, slope
 from lrkit.analysis.best_schedule import BestSchedule, NamedSchedule
-from lrkit.analysis.ending import as_law, as_level, foresee
+from lrkit.analysis.ending import as_law, foresee
 from lrkit.analysis.expectation import Expectation, expect
-from lrkit.analysis.laws.fitted import FittedLaw
+from lrkit.analysis.laws.fitted import FittedLaw, as_level
 from lrkit.analysis.nearest_schedule import Fit, fit_families
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_count, as_positive

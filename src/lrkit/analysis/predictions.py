@@ -5,21 +5,18 @@ from itertools import combinations
 from statistics import NormalDist
 
 import numpy as np
-from numpy.typing import NDArray
 
 from lrkit.analysis.forecast_verdicts import say_prediction
 from lrkit.analysis.laws.curve import as_rates
-from lrkit.analysis.laws.fitted import FittedLaw
+from lrkit.analysis.laws.fitted import FittedLaw, as_level
+from lrkit.analysis.laws.rate_path import knots
 from lrkit.analysis.prediction import Forecast, Pair, Prediction, Proposal
 from lrkit.analysis.validity import beyond
 from lrkit.schedules.errors import InputError, InputTypeError, shown
-from lrkit.schedules.shares import as_number
 
 __all__ = ["predict"]
 
-_EVEN, _CHANGING = 200, 60  # points of a curve: evenly spaced, and where rates change
-_JUMP, _MOST_JUMPS = 0.02, 40  # of the peak in one step; of the biggest such changes
-_AFTER = (0, 1, 3, 10, 30, 100, 300)  # steps after a jump, where a loss falls fast at first
+_KNOTS = 120  # of a curve
 
 
 def predict(law: FittedLaw, proposals: Sequence[Proposal], *, level: float = 0.95) -> Prediction:
@@ -38,7 +35,7 @@ def predict(law: FittedLaw, proposals: Sequence[Proposal], *, level: float = 0.9
         InputError: for a level that is none, names that aren't distinct, rates that can't be, and a law without worlds.
         InputTypeError: for what isn't a proposal.
     """
-    level = as_number(level, "level", low=0.0, high=1.0, low_open=True, high_open=True)
+    level = as_level(level)
     given: Sequence[object] = proposals
     for each in given:
         if not isinstance(each, Proposal):
@@ -56,7 +53,8 @@ def predict(law: FittedLaw, proposals: Sequence[Proposal], *, level: float = 0.9
 
 def _forecast(law: FittedLaw, proposal: Proposal, level: float) -> Forecast:
     rates = as_rates(proposal.learning_rates)
-    steps = _points(rates, min(int(each.steps[0]) for each in law.curves) if law.curves else 1)
+    first = min((int(each.steps[0]) for each in law.curves), default=1)  # losses before that were never measured
+    steps = knots(rates, np.arange(max(1, min(first, len(rates) // 2)), len(rates) + 1), _KNOTS)
     losses = law.predict(rates, steps)
     lows, highs = law.interval(rates, steps, level=level)
     seen = beyond(rates, law.curves)
@@ -68,24 +66,3 @@ def _pair(law: FittedLaw, first: Proposal, second: Proposal, level: float) -> Pa
     width = NormalDist().inv_cdf((1 + level) / 2) * deviation
     wins = NormalDist().cdf(difference / deviation) if deviation else 0.5
     return Pair(first.name, second.name, wins, difference, difference - width, difference + width)
-
-
-def _points(rates: NDArray[np.float64], first: int) -> NDArray[np.int64]:
-    """Where the curve is given: from where losses were measured on, evenly, and more of them where rates change."""
-    last = len(rates)
-    first = max(1, min(first, last // 2))
-    changes = np.abs(np.diff(rates))
-    total = float(changes.sum())
-    passed = np.floor(np.cumsum(changes) / total * _CHANGING) if total else np.zeros(len(changes))
-    jumps = np.flatnonzero(changes > _JUMP * rates.max())
-    jumps = jumps[np.argsort(-changes[jumps], kind="stable")[:_MOST_JUMPS]] + 1
-    places = np.concatenate(
-        [
-            np.linspace(first, last, _EVEN),
-            np.geomspace(first, last, _EVEN // 5),
-            np.flatnonzero(np.diff(passed)) + 1,
-            (jumps[:, None] + np.array(_AFTER)).ravel(),
-        ]
-    )
-    points = np.unique(np.append(np.rint(places), last).astype(np.int64))
-    return points[(points >= first) & (points <= last)]

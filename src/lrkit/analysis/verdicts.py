@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 
 from lrkit.analysis.comparison import Difference, Mean, Measure, Standing
+from lrkit.analysis.wording import listed
 
 __all__ = ["say_difference", "say_mean", "say_p", "say_seeds", "say_verdict", "show_digits"]
 
@@ -28,14 +29,14 @@ def say_verdict(standings: Sequence[Standing], reference: str, measure: Measure)
     if better:
         sentences.append(_better(better, reference, measure))
     if worse:
-        sentences.append(f"{reference} is better than {_join([_by(*each, measure) for each in worse])}.")
+        sentences.append(f"{reference} is better than {listed([_by(*each, measure) for each in worse])}.")
     if alike:
         names = _apart([each.name for each, _ in alike], reference, all_others=len(alike) == len(standings) - 1)
         sentences.append(f"{names} with {_seeds(alike[0][1].n)}{_needed([found for _, found in alike])}.")
     if same:
-        sentences.append(f"{_join([*same, reference])} have the same numbers.")
+        sentences.append(f"{listed([*same, reference])} have the same numbers.")
     if strangers := _strangers(standings, reference):
-        sentences.append(f"{_join([*strangers, reference])} have no seed in common, so no difference can be told.")
+        sentences.append(f"{listed([*strangers, reference])} have no seed in common, so no difference can be told.")
     if sound := [each for each in standings if each.final and not each.diverged]:
         sentences.append(_lead(sound, measure))
     sentences += [
@@ -59,7 +60,7 @@ def _better(better: Sequence[tuple[Standing, Difference]], reference: str, measu
     if len(better) == 1:
         [(standing, found)] = better
         return f"{standing.name} is better than {reference} ({say_difference(found, measure)})."
-    return f"{_join([_by(*each, measure) for each in better])} are better than {reference}."
+    return f"{listed([_by(*each, measure) for each in better])} are better than {reference}."
 
 
 def _lead(sound: Sequence[Standing], measure: Measure) -> str:
@@ -77,7 +78,7 @@ def _apart(names: Sequence[str], reference: str, *, all_others: bool) -> str:
         return f"{names[0]} and {reference} can't be told apart"
     if all_others:
         return f"None of the {len(names)} others can be told apart from {reference}"
-    return f"{_join(names)} can't be told apart from {reference}"
+    return f"{listed(names)} can't be told apart from {reference}"
 
 
 def _needed(alike: Sequence[Difference]) -> str:
@@ -164,7 +165,3 @@ def say_difference(found: Difference, measure: Measure) -> str:
 
 def _by(standing: Standing, found: Difference, measure: Measure) -> str:
     return f"{standing.name} ({say_difference(found, measure)})"
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from lrkit.analysis.laws.curve import LossCurve
-from lrkit.analysis.laws.recorded_curves import Measure, read_curves
+from lrkit.analysis.laws.recorded_curves import Measure, read_curve
 from lrkit.analysis.laws.recorded_points import MEASURES
 from lrkit.output.import_command import by_options
 from lrkit.schedules.errors import InputError, unknown
@@ -89,7 +89,7 @@ def _is_number(text: str) -> bool:
 
 
 def read_runs(options: RunOptions) -> list[LossCurve]:
-    """The losses and rates of every run, each with a name of its own.
+    """The losses and rates of every run; where two have the same name, they are called after their paths.
 
     Raises:
         InputError: for what can't be read, or a law couldn't be fitted to.
@@ -100,8 +100,8 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
     for number, path in enumerate(options.paths):
         rate = _own(options.rates, number)
         with _as_said_here(), by_options():
-            curves += read_curves(
-                [path],
+            curve = read_curve(
+                path,
                 reading={**reading, "lr": rate if rate is not None else list(options.lr) or None},
                 measure=cast("Measure", options.measure),
                 warmup=options.warmup,
@@ -109,6 +109,7 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
                 schedule=_own(options.schedules, number),
                 steps=_own(options.lengths, number),
             )
+        curves.append(curve)
     often = Counter(each.name for each in curves)
     return [
         each if often[each.name] == 1 else replace(each, name=str(path))

@@ -6,6 +6,7 @@ import numpy as np
 
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.problem import Optimum, Problem
+from lrkit.analysis.wording import listed
 
 __all__ = ["advise", "free_parameters"]
 
@@ -44,17 +45,17 @@ def advise(free: Sequence[str], problem: Problem, curves: Sequence[LossCurve]) -
     if response and not any(_falls(each) for each in curves):
         return (
             f"No run's rate falls, so nothing says what that wins: one that stays at {peak:.3g} for the first half, "
-            f"and goes on at once at a third of it, would narrow down {_listed(response)}."
+            f"and goes on at once at a third of it, would narrow down {listed(response)}."
         )
     if response and not any(_drops(each) for each in curves):
         return (
             "Rates fall only slowly, so what falling wins can't be told from what time does: a run that stays at "
             f"{peak:.3g} for the first half, and goes on at once at a third of it, would narrow down "
-            f"{_listed(response)}."
+            f"{listed(response)}."
         )
     if any(each.warmup < len(each.learning_rates) - 1 and not _falls(each) for each in curves):
-        return f"Another run of other length, whose rate falls to another end, would narrow down {_listed(free)}."
-    return f"A run whose rate stays at {peak:.3g} after the warmup would narrow down {_listed(free)}."
+        return f"Another run of other length, whose rate falls to another end, would narrow down {listed(free)}."
+    return f"A run whose rate stays at {peak:.3g} after the warmup would narrow down {listed(free)}."
 
 
 def _falls(curve: LossCurve) -> bool:
@@ -68,7 +69,3 @@ def _drops(curve: LossCurve) -> bool:
     rates = curve.learning_rates[: curve.steps[-1]]
     apart = max(1, len(rates) // 100)
     return len(rates) > apart and float((rates[:-apart] - rates[apart:]).max()) > _SUDDEN * curve.peak
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -6,6 +6,7 @@ import numpy as np
 
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.problem import Problem
+from lrkit.analysis.wording import listed
 
 __all__ = ["warn"]
 
@@ -25,12 +26,12 @@ def warn(problem: Problem, errors: Sequence[float], curves: Sequence[LossCurve])
     far = [each.name for each, error in zip(curves, errors, strict=True) if error > max(_BAD, _TIMES * noise)]
     if far:
         yield (
-            f"The law doesn't describe {_listed(far)}: it is off by up to {100 * max(errors):.1f} % on average, their "
+            f"The law doesn't describe {listed(far)}: it is off by up to {100 * max(errors):.1f} % on average, their "
             f"noise being {100 * noise:.1f} %. Don't trust what it predicts."
         )
     rising = [each.name for number, each in enumerate(curves) if _rises(problem, number)]
     if rising:
-        yield f"The loss of {_listed(rising)} rises in the end, while the rate doesn't: no law here knows of that."
+        yield f"The loss of {listed(rising)} rises in the end, while the rate doesn't: no law here knows of that."
 
 
 def _rises(problem: Problem, run: int) -> bool:
@@ -42,7 +43,3 @@ def _rises(problem: Problem, run: int) -> bool:
     if len(means) < 3 or rates[-size:].max() > rates[len(rates) // 2 :].min() * 1.05:
         return False
     return bool(means[-1] - min(means) > max(0.005, _RISEN * problem.scale / np.sqrt(size)))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -11,8 +11,9 @@ from lrkit.analysis.laws.curve import LossCurve, as_rates
 from lrkit.analysis.laws.law import Law
 from lrkit.analysis.laws.rate_path import ask
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.shares import as_number
 
-__all__ = ["FittedLaw", "World"]
+__all__ = ["FittedLaw", "World", "as_level"]
 
 _APART = 0.1  # of the peak: rates that differ by more have nothing in common
 
@@ -92,7 +93,11 @@ class FittedLaw:
         """Low and high ends, each of the shape (points,), of where the loss is with this probability.
 
         The prediction times exp(±z·deviation/prediction), with the z of a normal distribution.
+
+        Raises:
+            InputError: for a level that isn't between 0 and 1, and as `deviation`.
         """
+        level = as_level(level)
         losses = self.predict(learning_rates, steps)
         width = NormalDist().inv_cdf((1 + level) / 2) * self.deviation(learning_rates, steps) / losses
         return losses * np.exp(-width), losses * np.exp(width)
@@ -122,6 +127,11 @@ class FittedLaw:
         """
         if not self.worlds:
             raise InputError("law must have worlds, as from fit_law: without, nothing says how sure a prediction is")
+
+
+def as_level(level: object) -> float:
+    """The probability that an interval has, between 0 and 1."""
+    return as_number(level, "level", low=0.0, high=1.0, low_open=True, high_open=True)
 
 
 def _unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

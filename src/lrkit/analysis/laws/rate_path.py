@@ -21,13 +21,13 @@ from lrkit.schedules.errors import InputError, InputTypeError, shown
 if TYPE_CHECKING:
     from lrkit.analysis.laws.law import Law
 
-__all__ = ["Question", "RatePath", "ask", "floored", "trace"]
+__all__ = ["Question", "RatePath", "ask", "floored", "knots", "trace"]
 
 FINE = 240  # blocks to a run where the rate doesn't change, and to a fall from the peak to 0
 _MOST = 1200  # blocks of changes, for rates that go up and down all the time
 _JUMP = 0.02  # of the peak, in one step: a block by itself
 _MOST_JUMPS = 200  # the largest, for blocks
-_KNOTS = 400  # points that a curve of all steps is interpolated between, beside early ones and those after jumps
+_KNOTS = 360  # of a curve of all steps, which is interpolated between them
 _JUMPS_FOLLOWED = 60  # the largest, for points
 
 
@@ -183,22 +183,28 @@ def ask(rates: NDArray[np.float64], steps: ArrayLike | None) -> Question:
     """A question; steps as in `FittedLaw.predict`."""
     wanted = np.arange(len(rates)) if steps is None else _wanted(steps, len(rates))
     distinct = np.unique(wanted)
-    points = distinct if len(distinct) <= _KNOTS else _knots(rates, distinct)
+    points = distinct if len(distinct) <= _KNOTS else knots(rates, distinct, _KNOTS)
     return Question(trace(rates, points), wanted)
 
 
-def _knots(rates: NDArray[np.float64], wanted: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Some of the steps that are wanted: more of them early, where the rate changes, and after jumps."""
+def knots(rates: NDArray[np.float64], wanted: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Some of the steps that are wanted, the first and the last among them, between which a loss is nearly straight.
+
+    Args:
+        rates: shape (updates,).
+        wanted: int64, rising.
+        count: how many are spread evenly, and how many to a change of the peak; more are early, and after jumps.
+    """
     first, last = int(wanted[0]), int(wanted[-1])
     changes = np.abs(np.diff(rates[: last + 1]))
     peak = float(rates.max())
-    passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak, float(changes.sum())) * _KNOTS)
+    passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak, float(changes.sum())) * count)
     jumps = _largest(changes, peak, _JUMPS_FOLLOWED) + 1
     after = (jumps[:, None] + np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256])).ravel()
     places = np.concatenate(
         [
-            np.linspace(first, last, _KNOTS).astype(np.int64),
-            np.geomspace(1, max(last, 1), 300).astype(np.int64),
+            np.linspace(first, last, count).astype(np.int64),
+            np.geomspace(1, max(last, 1), count).astype(np.int64),
             np.flatnonzero(np.diff(passed)) + 1,
             after,
         ]

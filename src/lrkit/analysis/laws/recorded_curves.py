@@ -1,7 +1,6 @@
 """From recorded runs to the curves that laws are fitted to; what is filled in, averaged or left out is said."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.history import History
 from lrkit.training.records.reading import is_own, read_history
 
-__all__ = ["as_curve", "loss_curve", "read_curves"]
+__all__ = ["as_curve", "loss_curve", "read_curve"]
 
 Measure = Literal["training", "validation", "test"]
 
@@ -163,8 +162,8 @@ def as_curve(given: object, number: int) -> LossCurve:
     return replace(curve, steps=points[0], losses=points[1], notes=tuple(notes))
 
 
-def read_curves(
-    paths: Sequence[Path],
+def read_curve(
+    path: Path,
     *,
     reading: Mapping[str, Any] | None = None,
     measure: Measure = "training",
@@ -172,67 +171,38 @@ def read_curves(
     skip: int | None = None,
     schedule: str | None = None,
     steps: int | None = None,
-    names: Sequence[str] = (),
-) -> list[LossCurve]:
-    """The curves of recorded runs, in folders or files.
+    name: str | None = None,
+) -> LossCurve:
+    """The curve of a recorded run, in a folder or a file.
 
     Args:
-        paths: what `read_history` takes.
+        path: what `read_history` takes.
         reading: what else it takes, for records of others: of lrkit's own nothing has to be said.
-        measure: as in `loss_curve`, for all runs.
+        measure: as in `loss_curve`.
         warmup: likewise.
         skip: likewise.
         schedule: for records of others: what gives their rates, with the number in `reading["lr"]` as its base.
         steps: how many updates the schedule has.
-        names: what they are called, for all or none; by default after the run, its file or folder, and where two have
-            the same, after their paths.
+        name: what the curve is called; by default after the run, its folder or file.
 
     Raises:
         InputError: for what can't be read, and runs that no law can be fitted to; the message names the run.
     """
-    if names and len(names) != len(paths):
-        raise InputError(f"names must be given for each run or for none: {len(names)} names, {len(paths)} runs")
-    arguments = dict(reading or {})
+    own, arguments = is_own(path), dict(reading or {})
+    history = read_history(path, **({} if own else {**arguments, "schedule": schedule}))
+    place = path.resolve()
+    called = name or str(history.made.get("name") or (place.name if place.is_dir() else place.stem))
+    if own or schedule is None:
+        return loss_curve(history, measure=measure, warmup=warmup, skip=skip, name=called)
     base = arguments.get("lr")
-    base = None if base is None or isinstance(base, str | list | tuple) else float(base)
-    own = [is_own(path) for path in paths]
-    histories = [
-        read_history(path, **({} if ours else {**arguments, "schedule": schedule}))
-        for path, ours in zip(paths, own, strict=True)
-    ]
-    called = list(names) or _names(paths, histories)
-    curves = []
-    for history, ours, name in zip(histories, own, called, strict=True):
-        plan = None if ours else schedule
-        curves.append(
-            loss_curve(
-                history,
-                measure=measure,
-                warmup=warmup,
-                skip=skip,
-                schedule=plan,
-                lr=base if plan else None,
-                steps=steps if plan else None,
-                epoch_steps=arguments.get("epoch_steps") if plan else None,
-                name=name,
-            )
-        )
-    return curves
-
-
-def _names(paths: Sequence[Path], histories: Sequence[History]) -> list[str]:
-    """One for each, no two the same."""
-    short = []
-    for path, history in zip(paths, histories, strict=True):
-        place = path.resolve()
-        short.append(str(history.made.get("name") or (place.name if place.is_dir() else place.stem)))
-    often = Counter(short)
-    found: list[str] = []
-    for path, name in zip(paths, short, strict=True):
-        wanted, number = name if often[name] == 1 else str(path), 1
-        unique = wanted
-        while unique in found:
-            number += 1
-            unique = f"{wanted} ({number})"
-        found.append(unique)
-    return found
+    return loss_curve(
+        history,
+        measure=measure,
+        warmup=warmup,
+        skip=skip,
+        schedule=schedule,
+        lr=None if base is None or isinstance(base, str | list | tuple) else float(base),
+        steps=steps,
+        epoch_steps=arguments.get("epoch_steps"),
+        name=called,
+    )
