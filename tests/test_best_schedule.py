@@ -13,6 +13,7 @@ from lrkit.analysis.laws.catalogue import LAWS
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.fitted import FittedLaw, World
 from lrkit.analysis.laws.multi_power import MultiPower
+from lrkit.analysis.optimisation import budget
 from lrkit.output.best_schedule_table import best_lines, budget_lines, cooldown_lines
 
 STEPS, PEAK, WARMUP = 1000, 3e-3, 50
@@ -150,13 +151,20 @@ def test_the_fewest_steps_that_are_allowed_have_a_schedule(law):
         assert len(rates_of(best.nearest, 20)) == len(best.learning_rates) == 20
 
 
-def test_where_the_law_knows_nothing_of_rates_the_rate_stays(law):
+def test_a_law_that_knows_nothing_of_rates_is_refused(law):
     values = SENSIBLE["power"] | SIZES
     blind = FittedLaw(LAWS["power"], values, law.curves, (World(LAWS["power"], values),))
-    best = lrkit.best_schedule(blind, 200)
-    assert best.nearest == "warmup(10%) >> constant()"
-    np.testing.assert_array_equal(best.learning_rates, rates_of(best.nearest, 200))
-    assert best.final_loss == best.nearest_loss
+    for ask in (lambda: lrkit.best_schedule(blind, 200), lambda: lrkit.cooldown_lengths(blind, np.full(50, PEAK))):
+        with pytest.raises(lrkit.InputError, match="law must be one that knows of rates, so not power"):
+            ask()
+
+
+def test_a_warmup_from_0_is_as_long_as_one_that_ends_at_the_peak(law):
+    """Rates t/40 of the peak, and (t + 1)/40 of it."""
+    for first in (0, 1):
+        rates = PEAK * np.minimum(1.0, (np.arange(STEPS) + first) / 40)
+        curve = LossCurve(np.array([100, 200]), np.array([3.0, 2.9]), rates)
+        assert budget(replace(law, curves=(curve,)), STEPS, None, None)[2] == 40
 
 
 # The nearest schedule with a name

@@ -268,10 +268,11 @@ def test_losses_that_rise_in_the_end_and_a_curve_that_no_law_describes_are_named
     stepped = replace(stepped, losses=np.where(stepped.steps < 2000, 1.5, 1.0) * stepped.losses, name="stepped")
     assert any(
         each.startswith("The loss of rising rises in the end")
-        for each in fit_law([rising], "feedback", worlds=0).chosen
+        for each in fit_law([rising], "feedback", worlds=0).warnings
     )
     assert any(
-        each.startswith("The law doesn't describe stepped") for each in fit_law([stepped], "feedback", worlds=0).chosen
+        each.startswith("The law doesn't describe stepped")
+        for each in fit_law([stepped], "feedback", worlds=0).warnings
     )
 
 
@@ -293,7 +294,8 @@ def test_a_law_that_predicts_others_better_is_chosen():
 def test_curves_may_be_of_any_kind(true, curves):
     steps, losses, eta = curves[0].steps, curves[0].losses, curves[0].learning_rates
     history = lrkit.History((), eta[:, None].copy(), true.predict(eta).astype(np.float32), {"name": "mine"})
-    found = fit_law([curves[0], curves[0], (steps, losses, eta), history], "power", worlds=0)
+    again = replace(curves[0], losses=1.001 * losses)
+    found = fit_law([curves[0], again, (steps[1:], losses[1:], eta), history], "power", worlds=0)
     assert [each.name for each in found.curves] == [MADE[0], f"{MADE[0]} (2)", "curve 3", "curve 4 (mine)"]
     assert set(found.errors) == {each.name for each in found.curves}
 
@@ -306,11 +308,15 @@ def test_of_numbers_the_warmup_is_left_out(curves):
     assert found.notes == ("2 points are left out, before the end of the warmup at step 199: laws begin after it.",)
 
 
+ALONE = LossCurve(np.arange(1, 9), np.linspace(3, 2, 8), np.full(8, 0.1))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "sentence"),
     [
         ({"curves": []}, InputError, "curves must have at least one"),
         ({"curves": "mine"}, InputTypeError, "curves must be a list of curves, not 'mine'"),
+        ({"curves": [ALONE, ALONE]}, InputError, "curves must be of runs of their own: run and run are the same"),
         ({"curves": [3]}, InputTypeError, "curves must be each a LossCurve, a History or"),
         ({"curves": [([1, 2], [2.0, 1.0], [0.1, 0.1])]}, InputError, "curve 1 must have at least 8 training losses"),
         ({"law": "powr"}, InputError, "unknown law 'powr', did you mean 'power'"),

@@ -231,6 +231,28 @@ def test_rates_of_a_schedule_over_the_whole_run(tmp_path):
         read_curve(file, reading={"lr": 0.2}, schedule="linear(to=0)", steps=500)
 
 
+def test_what_the_first_step_is_taken_to_be_is_told(tmp_path):
+    rows = [(step, 0.1, 1 + 10 / step) for step in range(10, 200, 10)]
+    notes = lrkit.loss_curve(lrkit.read_history(write(tmp_path / "run.csv", rows))).notes
+    assert "The record's step 1 is taken for the first update, which is step 0 here." in notes
+
+
+def test_a_warmup_that_the_recorded_rates_contradict_is_told():
+    rates = lrkit.parse("warmup(100) >> constant()").over(1000)(np.arange(1000), 0.1)
+    notes = [lrkit.loss_curve(history(falling(1000), rates), warmup=count).notes for count in (100, 400)]
+    assert not any("rise for" in each for each in notes[0])
+    assert notes[1][0] == "The rates rise for 99 updates, not 400: losses before step 400 are left out."
+
+
+def test_a_schedule_replaces_rates_that_a_record_has_and_that_is_told(tmp_path):
+    done = lrkit.run(record_cases.task(), "linear(to=0)", observers=[lrkit.RunFolder(tmp_path / "own")])
+    lrkit.write_csv(done, tmp_path / "run.csv")
+    for path in (tmp_path / "own", tmp_path / "run.csv"):
+        curve = read_curve(path, reading={"lr": 0.5}, schedule="constant()")
+        assert set(curve.learning_rates) == {0.5}
+        assert any(each.startswith("The rates that were recorded are others: at step ") for each in curve.notes)
+
+
 def test_a_schedule_that_the_recorded_rates_contradict_is_told():
     done = lrkit.run(record_cases.task(), "linear(to=0)")
     same, other = (lrkit.loss_curve(done, schedule=each) for each in ("linear(to=0)", "linear(to=0.5)"))
@@ -263,6 +285,10 @@ def test_gaps_restarts_and_groups_are_told(tmp_path):
     rows = [(step, 0.1 * (1 - step / 1000), 1 + 10 / (step + 1)) for step in steps]
     gap = lrkit.loss_curve(lrkit.read_history(write(tmp_path / "run.csv", rows)))
     assert "There is a gap from step 290 to 900; rates in it are interpolated." in gap.notes
+    fallen = [(step, 0.1 if step < 300 else 0.03, loss) for step, _, loss in rows]
+    dropped = lrkit.loss_curve(lrkit.read_history(write(tmp_path / "dropped.csv", fallen), first_step=0))
+    assert "There is a gap from step 290 to 900; rates in it are held." in dropped.notes
+    assert set(dropped.learning_rates[:900]) == {0.1}
     restarts = lrkit.loss_curve(history(falling(100), lrkit.cosine(50).repeat().over(100)(np.arange(100), 0.1)))
     assert "The rate rises again after the warmup, first by step 50" in restarts.notes[0]
     groups = lrkit.loss_curve(history(falling(50), np.tile([0.1, 0.01], (50, 1))))
@@ -278,7 +304,11 @@ def test_a_run_that_diverged_is_used_up_to_there():
     losses[60:] = math.nan
     curve = lrkit.loss_curve(history(losses, [0.1] * 100))
     assert curve.steps[-1] == 59
-    assert curve.notes[0] == "The run diverged: what was measured from step 60 on is left out."
+    assert curve.notes[0] == "The run diverged: from step 60 on no loss is finite."
+    losses[30] = math.nan
+    both = lrkit.loss_curve(history(losses, [0.1] * 100))
+    assert both.notes[:2] == (curve.notes[0], "Losses that aren't finite are left out: 1, the first at step 30.")
+    assert both.steps.tolist() == [step for step in curve.steps if step != 30]
     losses[60:] = 1
     losses[70] = math.inf
     assert 70 not in lrkit.loss_curve(history(losses, [0.1] * 100)).steps
@@ -306,7 +336,7 @@ GOOD = history(falling(100), [0.1] * 100)
         (GOOD, {"warmup": -1}, "warmup must be at least 0, not -1"),
         (GOOD, {"steps": 200}, "steps must be left out where no schedule is given"),
         (GOOD, {"lr": 0.0}, "lr must be finite and above 0, not 0.0"),
-        (GOOD, {"schedule": "plateau(factor=0.5)"}, "schedule for the rate alone"),
+        (GOOD, {"schedule": "plateau(factor=0.5)"}, "schedule must be one of the rate alone"),
         (GOOD, {"schedule": "linear(200, to=0)"}, r"\(for the rates of run\)"),
         (history(falling(100) - 1.2, [0.1] * 100), {}, "losses must be positive, .*run has a training loss of"),
         (history(falling(100), [0.0] * 100), {}, "learning rates must not be all 0, as those of run are"),
@@ -351,7 +381,7 @@ def test_options_for_records_of_others_are_none_for_those_of_lrkit(tmp_path):
 def test_a_law_is_fitted_to_histories():
     named = history(falling(40), np.linspace(0.1, 0.01, 40), name="falling")
     plain = history(falling(40), [0.1] * 40)
-    fitted = fit_law([named, plain, lrkit.loss_curve(plain, skip=4, name="third")])
+    fitted = fit_law([named, plain, lrkit.loss_curve(plain, skip=4, name="third")], "power", worlds=0)
     assert [each.name for each in fitted.curves] == ["curve 1 (falling)", "curve 2", "third"]
     assert [int(each.steps[0]) for each in fitted.curves] == [1, 1, 4]
     with pytest.raises(InputTypeError, match="curves must be each a LossCurve, a History or"):

@@ -79,7 +79,7 @@ def test_more_steps_and_a_cooldown_from_here_are_told(planned):
     assert [each["steps"] for each in planned["more_steps"]] == [40, 80, 120, 160, 240, 320]
     losses = [each["final_loss"] for each in planned["more_steps"]]
     assert losses == sorted(losses, reverse=True)
-    assert planned["cooldown"]["extra"] == 40
+    assert (planned["cooldown"]["extra"], planned["cooldown"]["steps"]) == (40, planned["curves"][0]["steps"])
     assert all(each["held"] + each["length"] == 40 for each in planned["cooldown"]["rows"])
 
 
@@ -297,7 +297,10 @@ def test_each_run_may_have_a_schedule_of_its_own(tmp_path):
         (["--run-schedule", "constant()", "--run-schedule", "cosine()"], "once for all runs or once for each: 2 for 3"),
         (["--skip", "-1"], "--skip must be at least 0, not -1"),
         (["--cooldown", "-1"], "--cooldown must be at least 0, not -1"),
-        (["--law", "power", "--optimize", "--steps", "5"], "steps must be at least 20, not 5"),
+        (["--cooldown", "20000001"], "--cooldown must be at most 20000000, not 20000001"),
+        (["--optimize", "--steps", "5"], "--steps must be at least 20, not 5"),
+        (["--law", "power", "--optimize"], "law must be one that knows of rates, so not power"),
+        (["--run-schedule", "plateau()", "--run-lr", "0.1"], "--run-schedule must be one of the rate alone"),
         (["--run-steps", "5"], "--run-steps belongs to --run-schedule, which is missing"),
         (["--between", "cubic"], "between must be"),
         (["missing.csv"], "missing.csv"),
@@ -317,6 +320,19 @@ def test_an_interruption_is_told_in_one_line(lrkit, runs, monkeypatch):
 
     monkeypatch.setattr("lrkit.analysis.laws.fitting.fit", stop)
     assert lrkit("predict", *runs) == (130, "", "lrkit: interrupted: nothing is kept of a fit that hasn't ended\n")
+
+
+def test_a_cooldown_from_a_rate_that_has_fallen_says_so(lrkit, runs):
+    status, out, _ = lrkit("predict", runs[1], runs[0], "--warmup", 5, "--law", "annealing", "--cooldown", 10)
+    assert status == 0
+    assert re.search(r"cooling down to 0 from 0\.01\d*, to which the rate has fallen from 0\.\d+, after \d+ steps:", out)
+
+
+def test_a_folder_is_no_picture(lrkit, runs, tmp_path):
+    (tmp_path / "picture.png").mkdir()
+    status, out, err = lrkit("predict", *runs, "--out", tmp_path / "picture.png")
+    assert (status, out) == (2, "")
+    assert "is a folder" in err
 
 
 def test_a_record_without_rates_says_which_options_give_them(lrkit, tmp_path):

@@ -132,7 +132,7 @@ def test_two_worlds_that_disagree_cant_tell(law):
     assert (pair.a, pair.b) == ("falls", "stays")
     assert 0.5 < pair.probability < 0.975
     [said] = [each for each in found.verdict if "can't be told apart" in each]
-    assert said.startswith("falls and stays can't be told apart: they are predicted to differ by ")
+    assert said.startswith("falls and stays can't be told apart: the first ends lower with ")
     assert "the interval of the difference is -" in said
 
 
@@ -158,7 +158,12 @@ def test_one_schedule_is_predicted_by_itself(law):
     [
         ("warmup(5) >> linear(to=0.1)", STEPS, PEAK, []),
         ("warmup(5) >> linear(to=0.1)", STEPS, 1.04 * PEAK, []),
-        ("warmup(5) >> linear(to=0.1)", STEPS, 2 * PEAK, ["Its peak rate is 2 times the highest that was fitted."]),
+        (
+            "warmup(5) >> linear(to=0.1)",
+            STEPS,
+            2 * PEAK,
+            ["Its peak rate is 2 times the highest that was fitted; laws don't"],
+        ),
         ("warmup(5) >> constant()", STEPS, 0.4 * PEAK, ["Its peak rate is 0.4 times the lowest peak that was fitted."]),
         ("warmup(5) >> constant()", 3 * STEPS, PEAK, []),
         ("warmup(5) >> constant()", 256, PEAK, ["It has 3.2 times the steps of the longest run."]),
@@ -188,8 +193,25 @@ def test_the_verdict_says_which_lie_outside(law):
     asked = [proposal(ASKED["linear"], "in"), proposal("constant()", "out"), proposal("linear(to=0)", "away")]
     found = predict(law, asked)
     assert "2 of the 3 lie outside of what the fit saw, so their intervals may be too narrow." in found.verdict
+    assert predict(law, asked[1:]).verdict[-1] == (
+        "Both lie outside of what the fit saw, so their intervals may be too narrow."
+    )
     one = predict(law, asked[:2]).verdict
     assert "out lies outside of what the fit saw, so its interval may be too narrow." in one
+
+
+def test_a_loss_that_no_training_has_is_marked(law):
+    wild = replace(law, parameters={**VALUES, "B": 200.0})
+    [found] = predict(wild, [proposal(ASKED["linear"], "wild")]).forecasts
+    assert found.low < found.final_loss < 0
+    assert found.final_loss < found.high
+    assert found.beyond == (f"The law gives it a loss of {found.final_loss:.3g}, which no training has.",)
+
+
+def test_what_speaks_against_a_law_is_in_the_verdict(law):
+    warned = predict(replace(law, warnings=("Don't trust it.",)), [proposal(ASKED["linear"], "linear")])
+    assert "Don't trust it." in warned.verdict
+    assert warned.to_dict()["warnings"] == ["Don't trust it."]
 
 
 # --- as JSON ------------------------------------------------------------------------------------------

@@ -136,6 +136,7 @@ class CooldownLengths:
     Attributes:
         steps: how many it has had so far.
         rate: where it stands.
+        peak: the highest rate so far.
         extra: how many steps are left for staying and cooling down together; None where each cooldown begins now.
         level: of the intervals.
         rows: the shortest cooldown first.
@@ -143,6 +144,7 @@ class CooldownLengths:
 
     steps: int
     rate: float
+    peak: float
     extra: int | None
     level: float
     rows: tuple[CooldownRow, ...]
@@ -157,6 +159,7 @@ class CooldownLengths:
         return {
             "steps": self.steps,
             "rate": self.rate,
+            "peak": self.peak,
             "extra": self.extra,
             "level": self.level,
             "rows": [each.to_dict() for each in self.rows],
@@ -229,7 +232,7 @@ def cooldown_lengths(
                 float(law.predict(staying, [len(staying)])[0]),
             )
         )
-    return CooldownLengths(count, rate, left, level, tuple(rows))
+    return CooldownLengths(count, rate, float(so_far.max()), left, level, tuple(rows))
 
 
 def _fall(cooldown: Cooldown, length: int, rate: float) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lrkit.analysis.laws.fitted import FittedLaw
 from lrkit.analysis.validity import beyond
-from lrkit.schedules.errors import InputTypeError, shown
+from lrkit.schedules.errors import InputError, InputTypeError, shown
 
 __all__ = ["Ending", "as_law", "foresee"]
 
@@ -38,17 +38,22 @@ def foresee(law: FittedLaw, rates: NDArray[np.float64], level: float) -> Ending:
     end = [len(rates)]
     loss = float(law.predict(rates, end)[0])
     low, high = (float(each[0]) for each in law.interval(rates, end, level=level))
-    return Ending(loss, low, high, beyond(rates, law.curves) if law.curves else ())
+    outside = beyond(rates, law.curves) if law.curves else ()
+    if loss <= 0:
+        outside += (f"The law gives it a loss of {loss:.3g}, which no training has.",)
+    return Ending(loss, low, high, outside)
 
 
 def as_law(law: object) -> FittedLaw:
-    """A fitted law that can say how sure it is.
+    """A fitted law that knows of rates, and can say how sure it is.
 
     Raises:
         InputTypeError: for what is none.
-        InputError: for one without worlds.
+        InputError: for one without worlds, and a baseline.
     """
     if not isinstance(law, FittedLaw):
         raise InputTypeError(f"law must be a fitted law, as from fit_law, not {shown(law)} ({type(law).__name__})")
     law.require_worlds()
+    if not law.law.response:
+        raise InputError(f"law must be one that knows of rates, so not {law.law.name}: for it all schedules are alike")
     return law

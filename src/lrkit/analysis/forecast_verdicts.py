@@ -25,7 +25,9 @@ def say_prediction(law: FittedLaw, forecasts: Sequence[Forecast], pairs: Sequenc
         yield f"{forecasts[0].name} is predicted to end at {say_loss(forecasts[0])}."
     elif forecasts:
         yield f"{forecasts[0].name} is predicted to end lowest, at {say_loss(forecasts[0])}."
-        yield f"It beats {_beaten([each for each in pairs if each.a == forecasts[0].name])}."
+        beaten = [each for each in pairs if each.a == forecasts[0].name and each.told_apart]
+        if beaten:
+            yield f"It beats {_beaten(beaten, len(forecasts) - 1)}."
     yield from _alike(forecasts, pairs)
     outside = [each.name for each in forecasts if each.beyond]
     if outside:
@@ -36,12 +38,13 @@ def say_prediction(law: FittedLaw, forecasts: Sequence[Forecast], pairs: Sequenc
 def _outside(names: Sequence[str], count: int) -> str:
     if len(names) == 1:
         return f"{names[0]} lies outside of what the fit saw, so its interval may be too narrow."
-    who = f"All {count}" if len(names) == count else f"{len(names)} of the {count}"
+    who = f"{len(names)} of the {count}" if len(names) < count else "Both" if count == 2 else f"All {count}"
     return f"{who} lie outside of what the fit saw, so their intervals may be too narrow."
 
 
 def say_law(law: FittedLaw) -> Iterator[str]:
-    """What the curves leave open, and what would settle it."""
+    """Why the law may not be trusted, what the curves leave open, and what would settle it."""
+    yield from law.warnings
     if law.free:
         do = "isn't" if len(law.free) == 1 else "aren't"
         yield f"{listed(law.free)} {do} determined by what was fitted."
@@ -49,13 +52,14 @@ def say_law(law: FittedLaw) -> Iterator[str]:
         yield law.advice
 
 
-def _beaten(pairs: Sequence[Pair]) -> str:
+def _beaten(pairs: Sequence[Pair], others: int) -> str:
     """Names with probabilities, each of which is said once."""
     groups: dict[str, list[str]] = {}
     for each in pairs:
         groups.setdefault(say_odds(each.probability), []).append(each.b)
     if len(groups) == 1 and len(pairs) > _MOST_NAMES:
-        return f"each of the {len(pairs)} others with {next(iter(groups))}"
+        who = "each of" if len(pairs) == others else f"{len(pairs)} of"
+        return f"{who} the {others} others with {next(iter(groups))}"
     return listed([f"{listed(names)} with {odds}" for odds, names in groups.items()])
 
 
@@ -70,8 +74,8 @@ def _alike(forecasts: Sequence[Forecast], pairs: Sequence[Pair]) -> Iterator[str
             continue
         difference, low, high = show_digits([each.difference, each.low, each.high], (each.high - each.low) / 2)
         yield (
-            f"{each.a} and {each.b} can't be told apart: they are predicted to differ by {difference}, and the "
-            f"interval of the difference is {low} to {high}."
+            f"{each.a} and {each.b} can't be told apart: the first ends lower with {say_odds(each.probability)}, they "
+            f"are predicted to differ by {difference}, and the interval of the difference is {low} to {high}."
         )
     if len(alike) > _MOST_PAIRS:
         yield f"{len(alike) - _MOST_PAIRS} more pairs can't be told apart either."

@@ -15,9 +15,9 @@ from lrkit.analysis.nearest_schedule import Fit, fit_families
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_count, as_positive
 
-__all__ = ["best_schedule", "budget"]
+__all__ = ["LEAST_STEPS", "best_schedule", "budget"]
 
-_LEAST_STEPS = 20  # fewer have no shape
+LEAST_STEPS = 20  # fewer have no shape
 _WARMUP_SHARE = 0.1  # of the budget: the most that a warmup takes that nobody asked for
 _KNOTS = 31
 _DENSER = 1.5  # the distance of knots from the end goes with this power: the last are closest
@@ -92,14 +92,15 @@ def best_schedule(
 
 def budget(law: FittedLaw, steps: object, peak: object, warmup: object) -> tuple[int, float, int]:
     """Steps, peak and warmup, checked, with what the fitted curves had where they are None."""
-    count = as_count(steps, "steps", low=_LEAST_STEPS)
+    count = as_count(steps, "steps", low=LEAST_STEPS)
     if not law.curves and (peak is None or warmup is None):
         raise InputError("peak and warmup must be given, not None, for a law that holds no curves")
     highest = max(each.peak for each in law.curves) if peak is None else as_positive(peak, "peak")
     if warmup is None:
-        seen = max(each.warmup for each in law.curves)
-        # The last step of a warmup is at the peak already.
-        return count, highest, min(seen + 1 if seen else 0, int(_WARMUP_SHARE * count))
+        longest = max(law.curves, key=lambda each: each.warmup)
+        # The last step of a warmup is at the peak already, and the first isn't at 0.
+        seen = longest.warmup + 1 if longest.warmup and longest.learning_rates[0] else longest.warmup
+        return count, highest, min(seen, int(_WARMUP_SHARE * count))
     length = as_count(warmup, "warmup")
     if length > count // 2:
         raise InputError(f"warmup must be at most half of the {count} steps, {count // 2}, not {length}")

@@ -129,6 +129,7 @@ class Prediction:
             "formula": fitted.law.formula,
             "source": fitted.law.source,
             "chosen": list(fitted.chosen),
+            "warnings": list(fitted.warnings),
             "free": list(fitted.free),
             "advice": fitted.advice,
             "errors": {name: float(value) for name, value in fitted.errors.items()},

@@ -6,12 +6,12 @@ from statistics import NormalDist
 
 import numpy as np
 
+from lrkit.analysis.ending import foresee
 from lrkit.analysis.forecast_verdicts import say_prediction
 from lrkit.analysis.laws.curve import as_rates
 from lrkit.analysis.laws.fitted import FittedLaw, as_level
 from lrkit.analysis.laws.rate_path import knots
 from lrkit.analysis.prediction import Forecast, Pair, Prediction, Proposal
-from lrkit.analysis.validity import beyond
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
 __all__ = ["predict"]
@@ -57,8 +57,8 @@ def _forecast(law: FittedLaw, proposal: Proposal, level: float) -> Forecast:
     steps = knots(rates, np.arange(max(1, min(first, len(rates) // 2)), len(rates) + 1), _KNOTS)
     losses = law.predict(rates, steps)
     lows, highs = law.interval(rates, steps, level=level)
-    seen = beyond(rates, law.curves)
-    return Forecast(proposal, float(losses[-1]), float(lows[-1]), float(highs[-1]), steps, losses, lows, highs, seen)
+    end = foresee(law, rates, level)
+    return Forecast(proposal, end.final_loss, end.low, end.high, steps, losses, lows, highs, end.beyond)
 
 
 def _pair(law: FittedLaw, first: Proposal, second: Proposal, level: float) -> Pair:

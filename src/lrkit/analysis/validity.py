@@ -33,7 +33,8 @@ def beyond(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> tuple[str
     A higher or a much lower peak, and a longer run.
 
     >>> beyond(np.full(320, 0.3), [seen])
-    ('Its peak rate is 3 times the highest that was fitted.', 'It has 3.2 times the steps of the longest run.')
+    ("Its peak rate is 3 times the highest that was fitted; laws don't know where training diverges.",
+     'It has 3.2 times the steps of the longest run.')
     >>> beyond(np.full(100, 0.04), [seen])[0]
     'Its peak rate is 0.4 times the lowest peak that was fitted.'
 
@@ -52,7 +53,8 @@ def beyond(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> tuple[str
 def _peak(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[str]:
     peak, peaks = float(rates.max()), [each.peak for each in curves]
     if peak > _PEAK_ABOVE * max(peaks):
-        yield f"Its peak rate is {_times(peak / max(peaks))} the highest that was fitted."
+        times = _times(peak / max(peaks))
+        yield f"Its peak rate is {times} the highest that was fitted; laws don't know where training diverges."
     elif peak < _PEAK_BELOW * min(peaks):
         yield f"Its peak rate is {_times(peak / min(peaks))} the lowest peak that was fitted."
 

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 from lrkit.analysis.best_schedule import BestSchedule
 from lrkit.analysis.budgets import Budget, CooldownLengths
 from lrkit.analysis.ending import Ending
+from lrkit.output.predict_table import WIDTH, wrapped
 from lrkit.output.sweep_table import column, percent, show_loss
 from lrkit.schedules.shares import show_number
 
 __all__ = ["best_lines", "budget_lines", "cooldown_lines"]
 
 
-def best_lines(best: BestSchedule) -> list[str]:
+def best_lines(best: BestSchedule, width: int = WIDTH) -> list[str]:
     """The table of the best rates, what is predicted for them, and the nearest schedule that has a name."""
     points = best.points
     lines = [
@@ -30,10 +31,10 @@ def best_lines(best: BestSchedule) -> list[str]:
         f"its rates differ from the best ones by {percent(best.nearest_distance)} of the peak on average",
         f'to train with it: --schedule "{best.nearest}" --lr {best.peak:.6g} --steps {best.steps}',
     ]
-    return [*lines, *_notes([("the best rates", best.ending), ("the schedule with a name", best.named_ending)])]
+    return [*lines, *_notes([("the best rates", best.ending), ("the schedule with a name", best.named_ending)], width)]
 
 
-def budget_lines(rows: Sequence[Budget], level: float = 0.95) -> list[str]:
+def budget_lines(rows: Sequence[Budget], level: float = 0.95, width: int = WIDTH) -> list[str]:
     """The table of what fewer and more steps would give; rows that go beyond what was fitted are marked."""
     lines = _joined(
         column("steps", [str(each.steps) for each in rows]),
@@ -44,14 +45,14 @@ def budget_lines(rows: Sequence[Budget], level: float = 0.95) -> list[str]:
         ["", *(_mark(each.ending) for each in rows)],
     )
     schedule = [f"schedule: {rows[0].schedule}"] if rows else []
-    return [*schedule, *lines, *_notes([(f"{each.steps} steps", each.ending) for each in rows])]
+    return [*schedule, *lines, *_notes([(f"{each.steps} steps", each.ending) for each in rows], width)]
 
 
-def cooldown_lines(found: CooldownLengths) -> list[str]:
+def cooldown_lines(found: CooldownLengths, width: int = WIDTH) -> list[str]:
     """The table of cooldowns, and with a given number of steps left, which is best."""
     rows = found.rows
     lines = [
-        f"cooling down to 0 from {found.rate:.6g} after {found.steps} steps:",
+        f"cooling down to 0 from {found.rate:.6g}{_fallen(found)} after {found.steps} steps:",
         *_joined(
             column("stay", [str(each.held) for each in rows]),
             column("cool down", [str(each.length) for each in rows]),
@@ -67,7 +68,12 @@ def cooldown_lines(found: CooldownLengths) -> list[str]:
             f"best for {found.extra} more steps: stay for {best.held}, then cool down for {best.length}: "
             f"{_show(best.ending, found.level)}"
         )
-    return [*lines, *_notes([(f"a cooldown of {each.length} steps", each.ending) for each in rows])]
+    return [*lines, *_notes([(f"a cooldown of {each.length} steps", each.ending) for each in rows], width)]
+
+
+def _fallen(found: CooldownLengths) -> str:
+    """That a run stands lower than it was, which is seldom what a cooldown is asked for."""
+    return f", to which the rate has fallen from {found.peak:.6g}," if found.rate < 0.99 * found.peak else ""
 
 
 def _joined(*columns: Sequence[str]) -> list[str]:
@@ -94,10 +100,14 @@ def _mark(ending: Ending) -> str:
     return "beyond" if ending.beyond else ""
 
 
-def _notes(endings: Sequence[tuple[str, Ending]]) -> list[str]:
+def _notes(endings: Sequence[tuple[str, Ending]], width: int) -> list[str]:
     """What lies beyond what was fitted: each sentence once, with all that it is true of."""
     names: dict[str, list[str]] = {}
     for name, ending in endings:
         for sentence in ending.beyond:
             names.setdefault(sentence, []).append(name)
-    return [f"beyond what was fitted ({', '.join(found)}): {sentence}" for sentence, found in names.items()]
+    said = [
+        f"beyond what was fitted ({'all' if len(found) == len(endings) > 2 else ', '.join(found)}): {sentence}"
+        for sentence, found in names.items()
+    ]
+    return [line for each in said for line in wrapped(each, width, "  ")]

@@ -185,7 +185,7 @@ def check_out(out: Path | None) -> None:
     """Refuse a place where a picture can't be written, before there is anything to draw.
 
     Raises:
-        InputError: for another suffix, and a folder that doesn't exist.
+        InputError: for another suffix, a folder that doesn't exist, and one of that name.
     """
     if out is None:
         return
@@ -193,6 +193,8 @@ def check_out(out: Path | None) -> None:
         raise InputError(f"--out must end in {', '.join(_SUFFIXES)}, not {str(out)!r}")
     if not out.parent.is_dir():
         raise InputError(f"--out must be in a folder that exists, not {str(out)!r}")
+    if out.is_dir():
+        raise InputError(f"--out must be a file, and {str(out)!r} is a folder")
 
 
 def _file(path: object) -> Path:

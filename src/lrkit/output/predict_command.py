@@ -10,17 +10,20 @@ from pathlib import Path
 
 import typer
 
+from lrkit.analysis.laws.fitted import as_level
 from lrkit.analysis.laws.fitting import fit_law
+from lrkit.analysis.optimisation import LEAST_STEPS
 from lrkit.analysis.prediction import Prediction
 from lrkit.analysis.predictions import predict
 from lrkit.output.plots import check_out, save
 from lrkit.output.predict_plans import Plans, plan
 from lrkit.output.predict_plot import predict_figure
-from lrkit.output.predict_proposals import propose
+from lrkit.output.predict_proposals import MOST_STEPS, propose
 from lrkit.output.predict_runs import RunOptions, read_runs
 from lrkit.output.predict_table import WIDTH, predict_table
 from lrkit.output.task_command import say
-from lrkit.schedules.shares import as_count, as_number, as_positive
+from lrkit.schedules.errors import InputError
+from lrkit.schedules.shares import as_count, as_positive
 
 __all__ = ["PredictOptions", "predict_schedules"]
 
@@ -45,19 +48,12 @@ class PredictOptions:
 def predict_schedules(options: PredictOptions) -> None:
     """Check everything that a person can get wrong, fit, report."""
     check_out(options.out)
-    as_number(options.level, "--level", low=0.0, high=1.0, low_open=True, high_open=True)
+    as_level(options.level, "--level")
     as_count(options.seed, "--seed")
-    if options.cooldown is not None:
-        as_count(options.cooldown, "--cooldown")
-    curves = read_runs(options.runs)
-    steps = max(len(each.learning_rates) for each in curves) if options.steps is None else options.steps
-    peak = max(each.peak for each in curves) if options.peak is None else as_positive(options.peak, "--peak")
-    proposals = propose(options.schedules, steps, peak, options.runs.epoch_steps)
+    if options.cooldown is not None and as_count(options.cooldown, "--cooldown") > MOST_STEPS:
+        raise InputError(f"--cooldown must be at most {MOST_STEPS}, not {options.cooldown}")
     try:
-        law = fit_law(curves, options.law, seed=options.seed)
-        plans = plan(law, steps, peak, options.level, optimize=options.optimize, cooldown=options.cooldown)
-        proposals += plans.proposals([each.name for each in proposals])
-        prediction = predict(law, proposals, level=options.level)
+        prediction, plans = _predicted(options)
     except KeyboardInterrupt:
         say("interrupted: nothing is kept of a fit that hasn't ended")
         raise typer.Exit(128 + signal.SIGINT) from None
@@ -66,13 +62,28 @@ def predict_schedules(options: PredictOptions) -> None:
     _report(prediction, plans, options)
 
 
+def _predicted(options: PredictOptions) -> tuple[Prediction, Plans]:
+    curves = read_runs(options.runs)
+    steps = max(len(each.learning_rates) for each in curves) if options.steps is None else options.steps
+    if options.optimize:
+        as_count(steps, "--steps", low=LEAST_STEPS)
+    peak = max(each.peak for each in curves) if options.peak is None else as_positive(options.peak, "--peak")
+    proposals = propose(options.schedules, steps, peak, options.runs.epoch_steps)
+    if sys.stderr.isatty():
+        say(f"fitting to {len(curves)} runs, which takes about half a minute")
+    law = fit_law(curves, options.law, seed=options.seed)
+    plans = plan(law, steps, peak, options.level, optimize=options.optimize, cooldown=options.cooldown)
+    proposals += plans.proposals([each.name for each in proposals])
+    return predict(law, proposals, level=options.level), plans
+
+
 def _report(prediction: Prediction, plans: Plans, options: PredictOptions) -> None:
     if options.json:
         picture = None if options.out is None else str(options.out)
         typer.echo(json.dumps({**prediction.to_dict(), **plans.to_dict(), "picture": picture}, allow_nan=False))
         return
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else WIDTH
-    for line in [*predict_table(prediction, width), *plans.lines()]:
+    for line in [*predict_table(prediction, width), *plans.lines(width)]:
         typer.echo(line)
     if options.out is not None:
         typer.echo(f"picture {options.out}")

@@ -41,13 +41,13 @@ class Plans:
             found.append(Proposal(best.nearest, rates_of(best.nearest, best.steps, best.peak), best.nearest))
         return found
 
-    def lines(self) -> list[str]:
+    def lines(self, width: int) -> list[str]:
         """What is printed, after an empty line each."""
         lines: list[str] = []
         if self.best is not None:
-            lines += ["", *best_lines(self.best), "", *budget_lines(self.budgets, self.best.level)]
+            lines += ["", *best_lines(self.best, width), "", *budget_lines(self.budgets, self.best.level, width)]
         if self.cooldown is not None:
-            lines += ["", *cooldown_lines(self.cooldown)]
+            lines += ["", *cooldown_lines(self.cooldown, width)]
         return lines
 
     def to_dict(self) -> dict[str, Any]:
@@ -78,7 +78,6 @@ def plan(law: FittedLaw, steps: int, peak: float, level: float, *, optimize: boo
         budgets = more_steps(law, best.steps, peak=best.peak, schedule=best.nearest, level=level)
         found = Plans(best, tuple(budgets))
     if cooldown is not None:
-        curve = law.curves[0]
-        so_far = curve.learning_rates[: curve.steps[-1]]
+        so_far = law.curves[0].learning_rates
         found = Plans(found.best, found.budgets, cooldown_lengths(law, so_far, extra=cooldown or None, level=level))
     return found

@@ -27,6 +27,7 @@ _FITTED_POINTS = 400
 _TOP = 92  # in percent: of the losses, so many are inside; the first after the warmup would squash the others
 _MARGIN = 0.05
 _TRUTH = "#444444"
+_FEW = 3  # bands: more lie over each other, so they are paler
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def predict_figure(
     if heading:
         figure.suptitle("\n".join(heading), fontsize=11, x=0.01, ha="left")
     above, below = figure.subplots(2, 1, sharex=True, height_ratios=[2.2, 1])
-    handles = [_draw_losses(above, each) for each in lines]
+    bands = 0.2 if len(prediction.forecasts) <= _FEW else 0.08
+    handles = [_draw_losses(above, each, bands) for each in lines]
     above.set_ylim(*_limits(lines))
     above.set_ylabel("loss")
     above.grid(alpha=0.3)
@@ -123,10 +125,10 @@ def _measured(curve: LossCurve) -> tuple[NDArray[np.float64], NDArray[np.float64
     return np.add.reduceat(curve.steps.astype(float), begins) / counts, np.add.reduceat(curve.losses, begins) / counts
 
 
-def _draw_losses(axes: "Axes", each: _Line) -> Any:
+def _draw_losses(axes: "Axes", each: _Line, bands: float) -> Any:
     if each.forecast is not None:
         low, high = each.forecast.lows, each.forecast.highs
-        axes.fill_between(each.steps, low, high, color=each.colour, alpha=0.2, linewidth=0, zorder=2)
+        axes.fill_between(each.steps, low, high, color=each.colour, alpha=bands, linewidth=0, zorder=2)
         axes.plot(each.steps[-1:], each.losses[-1:], "o", color=each.colour, ms=6, zorder=5)
     if each.measured is not None:
         known = each.forecast is None

@@ -9,9 +9,9 @@ from lrkit.schedules import Plan, Schedule, parse
 from lrkit.schedules.errors import InputError, shown
 from lrkit.schedules.plans import as_plans
 
-__all__ = ["propose"]
+__all__ = ["MOST_STEPS", "propose"]
 
-_MOST_STEPS = 20_000_000
+MOST_STEPS = 20_000_000
 
 
 def propose(texts: Sequence[str], steps: int, peak: float, epoch_steps: int | None = None) -> list[Proposal]:
@@ -30,8 +30,8 @@ def propose(texts: Sequence[str], steps: int, peak: float, epoch_steps: int | No
     >>> made.name, made.schedule, made.learning_rates.tolist()
     ('warmup(50%) >> linear(to=0)', 'warmup(50%) >> linear(to=0)', [0.1, 0.2, 0.2, 0.1])
     """
-    if not 1 <= steps <= _MOST_STEPS:
-        raise InputError(f"--steps must be from 1 to {_MOST_STEPS}, not {steps}")
+    if not 1 <= steps <= MOST_STEPS:
+        raise InputError(f"--steps must be from 1 to {MOST_STEPS}, not {steps}")
     return [_propose(text, steps, peak, epoch_steps) for text in dict.fromkeys(texts)]
 
 

@@ -18,6 +18,13 @@ __all__ = ["RunOptions", "read_runs"]
 
 T = TypeVar("T")
 
+_WORDS = {
+    "say --lr, as a number or one": "say --run-schedule and --run-lr, or --lr, one",
+    "say steps where": "say --run-steps where",
+    "say how long (warmup)": "say how long (--warmup)",
+    "steps must be at least": "--run-steps must be at least",
+    "schedule must be one of the rate alone": "--run-schedule must be one of the rate alone",
+}
 _READING = ("loss", "valid_loss", "step", "epoch_steps", "first_step", "between", "lr_ahead")
 
 
@@ -109,7 +116,7 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
                 schedule=_own(options.schedules, number),
                 steps=_own(options.lengths, number),
             )
-        curves.append(curve)
+        curves.append(replace(curve, notes=tuple(map(_said_here, curve.notes))))
     often = Counter(each.name for each in curves)
     return [
         each if often[each.name] == 1 else replace(each, name=str(path))
@@ -119,12 +126,18 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
 
 @contextmanager
 def _as_said_here() -> Iterator[None]:
-    """Name the options of this command where others have --lr for a number too."""
+    """Name the options of this command in errors."""
     try:
         yield
     except InputError as error:
-        said = str(error).replace("say --lr, as a number or one", "say --run-schedule and --run-lr, or --lr, one")
-        raise InputError(said) from error
+        raise InputError(_said_here(str(error))) from error
+
+
+def _said_here(sentence: str) -> str:
+    """Name the options of this command, where Python has arguments and other commands other options."""
+    for words, here in _WORDS.items():
+        sentence = sentence.replace(words, here)
+    return sentence
 
 
 def _own(given: Sequence[T], number: int) -> T | None:

@@ -10,7 +10,7 @@ from lrkit.analysis.prediction import Prediction
 from lrkit.analysis.verdicts import show_digits
 from lrkit.output.sweep_table import column, percent
 
-__all__ = ["WIDTH", "predict_table"]
+__all__ = ["WIDTH", "predict_table", "wrapped"]
 
 WIDTH = 100  # of what isn't printed on a terminal, which has its own
 _LEAST_WIDTH = 24  # of a schedule's text
@@ -23,7 +23,7 @@ def predict_table(prediction: Prediction, width: int = WIDTH) -> list[str]:
     if prediction.forecasts:
         lines += [*_ranking(prediction, width), ""]
     for sentence in prediction.verdict:
-        lines += _wrapped(sentence, width)
+        lines += wrapped(sentence, width)
     if prediction.verdict:
         lines.append("")
     return [*lines, *_law(prediction, width), *_runs(prediction, width)]
@@ -57,7 +57,7 @@ def _ranking(prediction: Prediction, width: int) -> list[str]:
             row = [rank, f"{part:<{longest}}", *cells] if not number else [" " * len(rank), part]
             lines.append("  ".join(row).rstrip())
     for sentence, number in marks.items():
-        lines += _wrapped(f"[{number}] {sentence}", width, "    ")
+        lines += wrapped(f"[{number}] {sentence}", width, "    ")
     return lines
 
 
@@ -68,9 +68,9 @@ def _sentences(prediction: Prediction) -> list[str]:
 
 def _law(prediction: Prediction, width: int) -> list[str]:
     fitted = prediction.law
-    values = ", ".join(f"{name} = {value:.4g}" for name, value in fitted.parameters.items())
+    values = ", ".join(f"{name} = {fitted.parameters[name]:.4g}" for name in fitted.law.parameters)
     parts = [f"law {fitted.law.name}: {fitted.law.formula} ({fitted.law.source})", f"fitted: {values}", *fitted.chosen]
-    return [line for each in parts for line in _wrapped(each, width, _INDENT)]
+    return [line for each in parts for line in wrapped(each, width, _INDENT)]
 
 
 def _runs(prediction: Prediction, width: int) -> list[str]:
@@ -90,7 +90,7 @@ def _runs(prediction: Prediction, width: int) -> list[str]:
     for parts, cells in zip(names, zip(*columns, strict=True), strict=True):
         for part, rest in zip_longest(parts, ["  ".join(cells)], fillvalue=""):
             lines.append(f"{part:<{longest}}  {rest}".rstrip())
-    return [*lines, *(line for each in _notes(curves) for line in _wrapped(each, width, _INDENT))]
+    return [*lines, *(line for each in _notes(curves) for line in wrapped(each, width, _INDENT))]
 
 
 def _notes(curves: Sequence[LossCurve]) -> list[str]:
@@ -102,7 +102,7 @@ def _notes(curves: Sequence[LossCurve]) -> list[str]:
     return [f"note: {', '.join(found)}: {note}" for note, found in names.items()]
 
 
-def _wrapped(text: str, width: int, indent: str = "") -> list[str]:
+def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """Lines that are no wider; a number and its % stay together."""
     lines = textwrap.wrap(text.replace(" %", "\u00a0%"), width, subsequent_indent=indent)
     return [line.replace("\u00a0", " ") for line in lines]

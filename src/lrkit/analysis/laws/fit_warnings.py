@@ -26,8 +26,8 @@ def warn(problem: Problem, errors: Sequence[float], curves: Sequence[LossCurve])
     far = [each.name for each, error in zip(curves, errors, strict=True) if error > max(_BAD, _TIMES * noise)]
     if far:
         yield (
-            f"The law doesn't describe {listed(far)}: it is off by up to {100 * max(errors):.1f} % on average, their "
-            f"noise being {100 * noise:.1f} %. Don't trust what it predicts."
+            f"The law doesn't describe {listed(far)}: it is off by {100 * max(errors):.1f} % on average there, with "
+            f"noise of {100 * noise:.1f} %. Don't trust what it predicts."
         )
     rising = [each.name for number, each in enumerate(curves) if _rises(problem, number)]
     if rising:

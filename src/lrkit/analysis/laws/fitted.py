@@ -40,6 +40,7 @@ class FittedLaw:
         free: the parameters that the curves don't determine; empty where they determine all.
         advice: the run that would say most of them; None where nothing is free.
         chosen: in sentences, how the law was chosen.
+        warnings: in sentences, why it may not be trusted; empty where nothing speaks against it.
     """
 
     law: Law
@@ -51,6 +52,7 @@ class FittedLaw:
     free: tuple[str, ...] = ()
     advice: str | None = None
     chosen: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def predict(self, learning_rates: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.float64]:
         """The loss of a training with these rates.
@@ -92,15 +94,19 @@ class FittedLaw:
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Low and high ends, each of the shape (points,), of where the loss is with this probability.
 
-        The prediction times exp(±z·deviation/prediction), with the z of a normal distribution.
+        The prediction times exp(±z·√ln(1 + (deviation/prediction)²)), with the z of a normal distribution: the ends of
+        a log-normal one. Where a law falls to 0 or below, it is the prediction ± z·deviation.
 
         Raises:
             InputError: for a level that isn't between 0 and 1, and as `deviation`.
         """
         level = as_level(level)
         losses = self.predict(learning_rates, steps)
-        width = NormalDist().inv_cdf((1 + level) / 2) * self.deviation(learning_rates, steps) / losses
-        return losses * np.exp(-width), losses * np.exp(width)
+        deviation = self.deviation(learning_rates, steps)
+        z, positive = NormalDist().inv_cdf((1 + level) / 2), losses > 0
+        width = z * np.sqrt(np.log1p((deviation / np.where(positive, losses, 1.0)) ** 2))
+        low, high = losses * np.exp(-width), losses * np.exp(width)
+        return np.where(positive, low, losses - z * deviation), np.where(positive, high, losses + z * deviation)
 
     def difference(self, first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
         """The final loss of the second schedule less that of the first, and its standard deviation.
@@ -129,9 +135,9 @@ class FittedLaw:
             raise InputError("law must have worlds, as from fit_law: without, nothing says how sure a prediction is")
 
 
-def as_level(level: object) -> float:
+def as_level(level: object, name: str = "level") -> float:
     """The probability that an interval has, between 0 and 1."""
-    return as_number(level, "level", low=0.0, high=1.0, low_open=True, high_open=True)
+    return as_number(level, name, low=0.0, high=1.0, low_open=True, high_open=True)
 
 
 def _unlike(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

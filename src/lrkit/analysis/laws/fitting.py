@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ _WORLDS = 32  # of the law that is taken
 _OTHER_WORLDS = 10  # of each that can't be told from it
 _MOST_APART = 100.0  # the peaks of two runs of one task
 _AUTO = "auto"
+_MEASURED = ("steps", "losses", "learning_rates")
 
 
 def fit_law(curves: Sequence[Any], law: str | Law = _AUTO, *, worlds: int = _WORLDS, seed: int = 0) -> FittedLaw:
@@ -74,6 +76,9 @@ def _curves(given: object) -> tuple[LossCurve, ...]:
     if not given:
         raise InputError("curves must have at least one")
     curves = [as_curve(each, number) for number, each in enumerate(given, 1)]
+    for one, other in combinations(curves, 2):
+        if all(np.array_equal(getattr(one, each), getattr(other, each)) for each in _MEASURED):
+            raise InputError(f"curves must be of runs of their own: {one.name} and {other.name} are the same")
     peaks = sorted(each.peak for each in curves)
     if peaks[-1] > _MOST_APART * peaks[0]:
         raise InputError(
@@ -111,7 +116,8 @@ def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng
         doubt=doubt_of(held, choice.name, errors),
         free=free,
         advice=advise(free, problem, curves),
-        chosen=(*choice.reasons, *warn(problem, errors, curves)),
+        chosen=choice.reasons,
+        warnings=tuple(warn(problem, errors, curves)),
     )
 
 

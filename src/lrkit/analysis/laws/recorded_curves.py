@@ -162,6 +162,18 @@ def as_curve(given: object, number: int) -> LossCurve:
     return replace(curve, steps=points[0], losses=points[1], notes=tuple(notes))
 
 
+def _read(path: Path, arguments: Mapping[str, Any], schedule: str | None) -> History:
+    """A record, with the rates that it has, and with those of the schedule only where it has none."""
+    if is_own(path):
+        return read_history(path)
+    if schedule is not None:
+        try:
+            return read_history(path, **{**arguments, "lr": None})
+        except InputError:  # no rates, or what is wrong otherwise, which is told next
+            pass
+    return read_history(path, **{**arguments, "schedule": schedule})
+
+
 def read_curve(
     path: Path,
     *,
@@ -181,18 +193,19 @@ def read_curve(
         measure: as in `loss_curve`.
         warmup: likewise.
         skip: likewise.
-        schedule: for records of others: what gives their rates, with the number in `reading["lr"]` as its base.
+        schedule: what gives the rates, with the number in `reading["lr"]` as its base; a note says where others were
+            recorded.
         steps: how many updates the schedule has.
         name: what the curve is called; by default after the run, its folder or file.
 
     Raises:
         InputError: for what can't be read, and runs that no law can be fitted to; the message names the run.
     """
-    own, arguments = is_own(path), dict(reading or {})
-    history = read_history(path, **({} if own else {**arguments, "schedule": schedule}))
+    arguments = dict(reading or {})
+    history = _read(path, arguments, schedule)
     place = path.resolve()
     called = name or str(history.made.get("name") or (place.name if place.is_dir() else place.stem))
-    if own or schedule is None:
+    if schedule is None:
         return loss_curve(history, measure=measure, warmup=warmup, skip=skip, name=called)
     base = arguments.get("lr")
     return loss_curve(

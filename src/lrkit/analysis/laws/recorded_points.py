@@ -37,16 +37,15 @@ def measured(
             raise InputError(f"{name} has no {measure} loss; another measure is {_others(history, measure)}")
         steps = np.array([step for step, _ in found], dtype=np.int64)
         losses = np.array([loss for _, loss in found], dtype=np.float64)
-    wrong = np.flatnonzero(~np.isfinite(losses))
-    if not len(wrong):
-        return (steps, losses), []
-    if np.isfinite(losses[-1]):
-        keep = np.isfinite(losses)
-        note = f"Losses that aren't finite are left out: {len(wrong)}, the first at step {steps[wrong[0]]}."
-    else:
-        keep = np.arange(len(losses)) < wrong[0]
-        note = f"The run diverged: what was measured from step {steps[wrong[0]]} on is left out."
-    return (steps[keep], losses[keep]), [note]
+    keep = np.isfinite(losses)
+    end = int(np.flatnonzero(keep)[-1]) + 1 if keep.any() else 0
+    notes = []
+    if end < len(losses):
+        notes.append(f"The run diverged: from step {steps[end]} on no loss is finite.")
+    wrong = np.flatnonzero(~keep[:end])
+    if len(wrong):
+        notes.append(f"Losses that aren't finite are left out: {len(wrong)}, the first at step {steps[wrong[0]]}.")
+    return (steps[keep], losses[keep]), notes
 
 
 def _others(history: History, measure: str) -> str:

@@ -23,6 +23,7 @@ _ROUNDED = 1e-6  # of the peak: what differs by less is the same, written with f
 _STEEP = 10  # times as steep as before and after: a jump
 _AGAIN = 0.05  # of the peak: by so much a rate rises again where that is worth a word
 _AGREES = 0.01  # of the peak
+_WARMUP_AGREES = 0.02  # of the updates: rows are that far apart
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def rates_of(history: History, said: RatesSaid, name: str) -> tuple[NDArray[np.f
         raise InputError(
             f"warmup must be below {len(history.lrs)}, the updates that {name} recorded, not {said.warmup}"
         )
-    notes = []
+    notes = [*_counted(history)]
     if said.computed:
         rates, found = _by_schedule(history, said, name)
         notes += found
@@ -89,8 +90,22 @@ def rates_of(history: History, said: RatesSaid, name: str) -> tuple[NDArray[np.f
         notes += _filled_in(history, rates, said.warmup)
     if not rates.any():
         raise InputError(f"learning rates must not be all 0, as those of {name} are")
-    notes += _rises(rates, said.warmup)
+    notes += [*_contradicted(rates, said.warmup), *_rises(rates, said.warmup)]
     return rates, notes
+
+
+def _counted(history: History) -> Iterator[str]:
+    """What the record calls the first update, where it isn't 0."""
+    first = (history.made.get("imported") or {}).get("first_step", 0)
+    if first:
+        yield f"The record's step {first} is taken for the first update, which is step 0 here."
+
+
+def _contradicted(rates: NDArray[np.float64], warmup: int | None) -> Iterator[str]:
+    """Where a warmup that was said isn't the one that was recorded."""
+    rising = warmup_of(rates)
+    if warmup is not None and abs(rising - warmup) > _WARMUP_AGREES * len(rates):
+        yield f"The rates rise for {rising} updates, not {warmup}: losses before step {warmup} are left out."
 
 
 # --- by a schedule -----------------------------------------------------------------------------------
@@ -185,14 +200,16 @@ def _between(rates: NDArray[np.float64], logged: NDArray[np.int64], between: str
     distances = np.diff(logged)
     if not len(distances):
         return
-    how = "interpolated" if between == "linear" else "held"
+    jumps = list(_at_once(rates, logged)) if between == "linear" else []
     gaps = np.flatnonzero(distances > _GAP * np.median(distances))
     if len(gaps):
         widest = gaps[distances[gaps].argmax()]
+        inside = rates[logged[widest] : logged[widest + 1]]
+        held = (inside == inside[0]).all() and inside[0] != rates[logged[widest + 1]]
         count = "a gap" if len(gaps) == 1 else f"{len(gaps)} gaps, the widest"
+        how = "held" if held or between == "hold" else "interpolated"
         yield f"There is {count} from step {logged[widest]} to {logged[widest + 1]}; rates in it are {how}."
-    if between == "linear":
-        yield from _at_once(rates, logged)
+    yield from jumps
 
 
 def _at_once(rates: NDArray[np.float64], logged: NDArray[np.int64]) -> Iterator[str]:

@@ -20,7 +20,7 @@ def computed_rates(schedule: str | None, base: float, steps: int, epoch_steps: i
     """
     plan = parse(schedule or "constant()")
     if not isinstance(plan, Schedule):
-        raise InputError(f"lr as a number needs a schedule for the rate alone, not {str(plan)!r}")
+        raise InputError(f"schedule must be one of the rate alone, known beforehand, not {str(plan)!r}")
     lengths = {} if epoch_steps is None else {"epoch_steps": epoch_steps}
     rates: NDArray[np.float64] = np.asarray(plan.over(steps, **lengths).value(np.arange(steps), base))
     return rates
