@@ -72,7 +72,8 @@ def predict(
         list[str] | None,
         typer.Option(
             metavar="SCHEDULE",
-            help="What the schedule of the runs was, where rates weren't recorded: one for all, or one for each.",
+            help="What the schedule of the runs was, where rates weren't recorded, or are to be replaced: one for all "
+            "runs, or one for each.",
         ),
     ] = None,
     run_lr: Annotated[
@@ -89,7 +90,8 @@ def predict(
     skip: Annotated[
         int | None,
         typer.Option(
-            metavar="STEP", help="Leave out losses before this step; by default the warmup and the first 2 %."
+            metavar="STEP",
+            help="Leave out losses before this step, beside those of the warmup; by default the first 2 %.",
         ),
     ] = None,
     loss: Loss = None,
