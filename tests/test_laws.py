@@ -240,7 +240,7 @@ def test_a_difference_is_surer_the_more_alike_two_schedules_are(found):
     eta = rates("warmup(5%) >> constant() >> linear(20%, to=0.1)", 4000)
     near, far = eta.copy(), rates("warmup(5%) >> cosine(to=0.1)", 4000)
     near[-100:] *= 0.9
-    deviations = [doubtful.difference(eta, other)[1] for other in (eta, near, far)]
+    deviations = [doubtful.difference(doubtful.end(eta), doubtful.end(other))[1] for other in (eta, near, far)]
     assert deviations[0] == 0 < deviations[1] < deviations[2]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from lrkit.analysis.ending import foresee
 from lrkit.analysis.forecast_verdicts import say_prediction
 from lrkit.analysis.laws.curve import as_rates
-from lrkit.analysis.laws.fitted import FittedLaw, as_level
+from lrkit.analysis.laws.fitted import End, FittedLaw, as_level
 from lrkit.analysis.laws.rate_path import knots
 from lrkit.analysis.prediction import Forecast, Pair, Prediction, Proposal
 from lrkit.schedules.errors import InputError, InputTypeError, shown
@@ -47,7 +47,8 @@ def predict(law: FittedLaw, proposals: Sequence[Proposal], *, level: float = 0.9
     if proposals:
         law.require_worlds()
     forecasts = tuple(sorted((_forecast(law, each, level) for each in proposals), key=lambda each: each.final_loss))
-    pairs = tuple(_pair(law, a.proposal, b.proposal, level) for a, b in combinations(forecasts, 2))
+    ends = [(each.name, law.end(each.proposal.learning_rates)) for each in forecasts]
+    pairs = tuple(_pair(law, a, b, level) for a, b in combinations(ends, 2))
     return Prediction(law, forecasts, pairs, level, tuple(say_prediction(law, forecasts, pairs)))
 
 
@@ -61,8 +62,8 @@ def _forecast(law: FittedLaw, proposal: Proposal, level: float) -> Forecast:
     return Forecast(proposal, end.final_loss, end.low, end.high, steps, losses, lows, highs, end.beyond)
 
 
-def _pair(law: FittedLaw, first: Proposal, second: Proposal, level: float) -> Pair:
-    difference, deviation = law.difference(first.learning_rates, second.learning_rates)
+def _pair(law: FittedLaw, first: tuple[str, End], second: tuple[str, End], level: float) -> Pair:
+    difference, deviation = law.difference(first[1], second[1])
     width = NormalDist().inv_cdf((1 + level) / 2) * deviation
     wins = NormalDist().cdf(difference / deviation) if deviation else 0.5
-    return Pair(first.name, second.name, wins, difference, difference - width, difference + width)
+    return Pair(first[0], second[0], wins, difference, difference - width, difference + width)

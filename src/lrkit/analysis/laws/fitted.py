@@ -13,7 +13,7 @@ from lrkit.analysis.laws.rate_path import ask
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_number
 
-__all__ = ["FittedLaw", "World", "as_level"]
+__all__ = ["End", "FittedLaw", "World", "as_level"]
 
 _APART = 0.1  # of the peak: rates that differ by more have nothing in common
 
@@ -24,6 +24,21 @@ class World:
 
     law: Law
     values: Mapping[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class End:
+    """The final loss of a schedule.
+
+    Attributes:
+        rates: float64, shape (updates,).
+        loss: as predicted.
+        drawn: float64, shape (worlds,): what it would be in each world.
+    """
+
+    rates: NDArray[np.float64]
+    loss: float
+    drawn: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,22 +123,27 @@ class FittedLaw:
         low, high = losses * np.exp(-width), losses * np.exp(width)
         return np.where(positive, low, losses - z * deviation), np.where(positive, high, losses + z * deviation)
 
-    def difference(self, first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-        """The final loss of the second schedule less that of the first, and its standard deviation.
-
-        Worlds are the same for both, so what is uncertain of both alike doesn't count. The law's doubt counts as far as
-        their rates differ.
+    def end(self, learning_rates: ArrayLike) -> End:
+        """The final loss of a training with these rates, for `difference`.
 
         Raises:
             InputError: as `deviation`.
         """
         self.require_worlds()
-        rates = as_rates(first), as_rates(second)
-        ends = [self.predict(each, [len(each)])[0] for each in rates]
-        drawn = [self.draws(each, [len(each)])[:, 0] for each in rates]
-        apart = ((drawn[1] - drawn[0] - (ends[1] - ends[0])) ** 2).mean()
-        doubt = self.doubt * float(np.mean(ends))
-        return float(ends[1] - ends[0]), float(np.sqrt(apart + 2 * doubt**2 * _unlike(*rates)))
+        rates = as_rates(learning_rates)
+        last = [len(rates)]
+        return End(rates, float(self.predict(rates, last)[0]), self.draws(rates, last)[:, 0])
+
+    def difference(self, first: End, second: End) -> tuple[float, float]:
+        """The final loss of the second schedule less that of the first, and its standard deviation.
+
+        Worlds are the same for both, so what is uncertain of both alike doesn't count. The law's doubt counts as far as
+        their rates differ.
+        """
+        difference = second.loss - first.loss
+        apart = ((second.drawn - first.drawn - difference) ** 2).mean()
+        doubt = self.doubt * (first.loss + second.loss) / 2
+        return difference, float(np.sqrt(apart + 2 * doubt**2 * _unlike(first.rates, second.rates)))
 
     def require_worlds(self) -> None:
         """Refuse to say how sure a prediction is where nothing is known of it.
