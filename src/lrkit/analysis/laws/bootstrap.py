@@ -10,7 +10,7 @@ from lrkit.analysis.laws.problem import Optimum, Problem
 __all__ = ["resample"]
 
 _BLOCK = 6  # neighbouring points err alike, so they are weighted alike
-_EVALUATIONS = 12  # a refit begins where the fit ended
+_EVALUATIONS = 24  # a refit begins where the fit ended
 
 
 def resample(problem: Problem, optimum: Optimum, count: int, rng: np.random.Generator) -> list[World]:

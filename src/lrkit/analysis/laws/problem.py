@@ -104,9 +104,10 @@ class Problem:
             return float(self.scale**2 * np.where(size <= 1, size**2 / 2, size - 0.5).sum())
 
     def solve(self, start: NDArray[np.float64], *, most: int = 60) -> Optimum:
-        """Minimise the cost from a place, by scipy's trust-region least squares.
+        """Minimise the cost from a place, by scipy's trust-region least squares, reweighted.
 
-        The Jacobian is exact, by forward-mode differentiation.
+        The Jacobian is exact, by forward-mode differentiation. scipy's own Huber loss corrects for its curvature, which
+        leaves next to nothing of what lies beyond the scale: steps become far too long there, and are all refused.
 
         Args:
             start: where to begin.
@@ -122,7 +123,7 @@ class Problem:
             self._residuals,
             start,
             jac=slopes,
-            loss="huber",
+            loss=_huber,
             f_scale=self.scale,
             x_scale="jac",
             max_nfev=most,
@@ -161,6 +162,13 @@ class Problem:
             runs=np.where(self.runs > run, self.runs - 1, self.runs)[kept],
             weights=self.weights[kept],
         )
+
+
+def _huber(squares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Huber's loss of squares, in units of the scale, its slope, and no curvature, shape (3, residuals)."""
+    sizes = np.sqrt(np.maximum(squares, 1.0))
+    values = np.where(squares <= 1, squares, 2 * sizes - 1)
+    return np.stack([values, 1 / sizes, np.zeros_like(squares)])
 
 
 def problem_of(law: Law, curves: Sequence[LossCurve]) -> Problem:
