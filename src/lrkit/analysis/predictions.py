@@ -65,5 +65,5 @@ def _forecast(law: FittedLaw, proposal: Proposal, level: float) -> Forecast:
 def _pair(law: FittedLaw, first: tuple[str, End], second: tuple[str, End], level: float) -> Pair:
     difference, deviation = law.difference(first[1], second[1])
     width = NormalDist().inv_cdf((1 + level) / 2) * deviation
-    wins = NormalDist().cdf(difference / deviation) if deviation else 0.5
+    wins = NormalDist().cdf(difference / deviation) if deviation else 1.0 if difference else 0.5  # never negative
     return Pair(first[0], second[0], wins, difference, difference - width, difference + width)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrkit.analysis.laws.law import Expected, Law
-from lrkit.analysis.laws.rate_path import RatePath, floored
+from lrkit.analysis.laws.rate_path import RatePath
 from lrkit.analysis.laws.scales import Scales
 
 __all__ = ["Annealing"]
@@ -34,7 +34,7 @@ class Annealing(Law):
         """See the class."""
         memory = values["memory"].clamp(min=1 + 1e-6)
         area = -torch.expm1(path.steps_since * torch.log1p(-1 / memory)) * memory
-        progress = values["A"] * floored(path.sums) ** -values["alpha"]
+        progress = values["A"] * path.progress ** -values["alpha"]
         return values["L0"] + progress + values["C"] * path.respond(path.warmed_rates, area)
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:

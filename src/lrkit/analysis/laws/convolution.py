@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrkit.analysis.laws.law import Expected, Law
-from lrkit.analysis.laws.rate_path import RatePath, floored
+from lrkit.analysis.laws.rate_path import LEAST_RATE, RatePath
 from lrkit.analysis.laws.scales import Scales
 
 __all__ = ["Convolution", "Feedback"]
@@ -39,8 +39,8 @@ class Convolution(Law):
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
         """See the class."""
-        level = floored(path.edge_rates / values["peak"]) ** values["delta"]
-        return _losses(values, path, level, floored(path.sums))
+        level = (path.edge_rates / values["peak"]).clamp(min=LEAST_RATE) ** values["delta"]
+        return _losses(values, path, level, path.progress)
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:
         """See `Law`."""
@@ -72,7 +72,7 @@ class Feedback(Law):
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
         """See the class."""
-        level = floored(path.edge_rates / values["peak"]) ** values["delta"]
+        level = (path.edge_rates / values["peak"]).clamp(min=LEAST_RATE) ** values["delta"]
         excess = (torch.maximum(path.edge_sums, values["first_sum"] / 2) / values["sum"]) ** -values["alpha"]
         worth = torch.maximum(path.sums - values["tau0"] * values["first_sum"], values["first_sum"] / 100)
         return _losses(values, path, level * (1 + values["w"] * excess), worth)

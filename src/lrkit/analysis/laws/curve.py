@@ -67,7 +67,7 @@ class LossCurve:
 
     @property
     def warmup(self) -> int:
-        """How many updates come before the rate stops to rise for the first time.
+        """As `warmup_of` has it.
 
         >>> LossCurve(np.array([3]), np.array([2.0]), np.array([0.1, 0.2, 0.3, 0.3])).warmup
         2

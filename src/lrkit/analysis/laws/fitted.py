@@ -86,7 +86,12 @@ class FittedLaw:
         return ask(as_rates(learning_rates), steps).answer(self.law, self.parameters)
 
     def draws(self, learning_rates: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.float64]:
-        """What the loss would be in each world, shape (worlds, points); a world is the same for all schedules."""
+        """What the loss would be in each world, shape (worlds, points); a world is the same for all schedules.
+
+        Raises:
+            InputError: for a law without worlds, and as `predict`.
+        """
+        self.require_worlds()
         question = ask(as_rates(learning_rates), steps)
         return np.stack([question.answer(world.law, world.values) for world in self.worlds])
 
@@ -98,7 +103,6 @@ class FittedLaw:
         Raises:
             InputError: for a law without worlds, and as `predict`.
         """
-        self.require_worlds()
         losses = self.predict(learning_rates, steps)
         apart = ((self.draws(learning_rates, steps) - losses) ** 2).mean(axis=0)
         deviation: NDArray[np.float64] = np.sqrt(apart + (self.doubt * losses) ** 2)
@@ -129,7 +133,6 @@ class FittedLaw:
         Raises:
             InputError: as `deviation`.
         """
-        self.require_worlds()
         rates = as_rates(learning_rates)
         last = [len(rates)]
         return End(rates, float(self.predict(rates, last)[0]), self.draws(rates, last)[:, 0])

@@ -37,14 +37,15 @@ _MEASURED = ("steps", "losses", "learning_rates")
 def fit_law(curves: Sequence[Any], law: str | Law = _AUTO, *, worlds: int = _WORLDS, seed: int = 0) -> FittedLaw:
     """The law that describes curves, with its values, and how sure they are.
 
-    Minimises Huber's loss of log L − log loss over at most 48 points of each curve, by trust-region least squares with
+    Minimises Huber's loss of log L − log loss over about 48 points of each curve, by trust-region least squares with
     exact derivatives, from the best of many starts. What parameters are expected to be counts a little, so that what
     the curves don't determine stays sensible. With three curves or more a law is chosen by how well it predicts each
     from the others.
 
     Args:
         curves: each a `LossCurve`, a `History`, or (steps, losses, learning rates), the rates of every step from the
-            first on, warmup included.
+            first on, warmup included. Losses of the warmup are left out; but for a `LossCurve`, so are those of the
+            first 2 % of the updates.
         law: a law, or the name of one in `lrkit.analysis.laws.catalogue.LAWS`; "auto" to choose.
         worlds: how often the law is fitted anew for its uncertainty, to curves and points with random weights; 0 for
             none, which is fast and gives no intervals.
@@ -52,6 +53,7 @@ def fit_law(curves: Sequence[Any], law: str | Law = _AUTO, *, worlds: int = _WOR
 
     Raises:
         InputError: for no curve, an unknown law, and curves that no law can be fitted to.
+        InputTypeError: for what is no curve, and no law.
 
     >>> rates = np.full(2000, 0.1)
     >>> steps = np.arange(100, 2000, 100)
@@ -97,8 +99,9 @@ def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng
     optima = {name: fit(problem) for name, problem in problems.items()}
     enough = len(curves) >= ENOUGH
     held = {name: held_out_error(problem, optima[name]) for name, problem in problems.items() if enough}
-    choice = _choice(list(problems), held, len(curves))
-    problem, optimum = problems[choice.name], optima[choice.name]
+    fitted = {name: problem.errors(optima[name].place) for name, problem in problems.items()}
+    choice = _choice(held, fitted, len(curves))
+    problem, optimum, errors = problems[choice.name], optima[choice.name], fitted[choice.name]
     drawn: list[World] = []
     if worlds:
         others = -(-worlds * _OTHER_WORLDS // _WORLDS)
@@ -106,7 +109,6 @@ def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng
             count = worlds if name == choice.name else others
             drawn += resample(problems[name], optima[name], count, rng)
     free = free_parameters(problem, optimum)
-    errors = problem.errors(optimum.place)
     return FittedLaw(
         law=problem.law,
         parameters=problem.values(optimum.place),
@@ -143,17 +145,17 @@ def _laws(law: object) -> list[Law]:
     return [LAWS[law]]
 
 
-def _choice(names: Sequence[str], held: Mapping[str, float], curves: int) -> Choice:
-    """By curves held out, where there are enough."""
-    if len(names) == 1:
-        return Choice(names[0], (), (f"The law {names[0]} was asked for.",))
+def _choice(held: Mapping[str, float], fitted: Mapping[str, Sequence[float]], curves: int) -> Choice:
+    """By curves held out, where there are enough; else by the fit itself, and all others count as uncertainty."""
+    if len(fitted) == 1:
+        [name] = fitted
+        return Choice(name, (), (f"The law {name} was asked for.",))
     if held:
-        return choose(held)
+        return choose(held, "Predicting each curve from the others")
+    found = choose({name: float(np.mean(errors)) for name, errors in fitted.items()}, "Describing what was fitted")
     few = "One curve is" if curves == 1 else "Two curves are"
-    reason = (
-        f"{few} too few to hold one out: {names[0]} is taken unseen, and what the other laws say counts as uncertainty."
-    )
-    return Choice(names[0], tuple(names[1:]), (reason,))
+    reason = f"{few} too few to hold one out, so what the other laws say counts as uncertainty."
+    return Choice(found.name, tuple(name for name in fitted if name != found.name), (reason, *found.reasons))
 
 
 @contextmanager

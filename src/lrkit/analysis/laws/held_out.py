@@ -52,16 +52,20 @@ def doubt_of(errors: Mapping[str, float], name: str, fitted: Sequence[float]) ->
     return math.sqrt(math.pi / 2) * mean
 
 
-def choose(errors: Mapping[str, float]) -> Choice:
-    """The first of the laws, in the order given, whose error held out isn't clearly worse than the best.
+def choose(errors: Mapping[str, float], how: str) -> Choice:
+    """The first of the laws, in the order given, whose error isn't clearly worse than the best.
 
-    >>> choose({"feedback": 0.0012, "multi_power": 0.001, "annealing": 0.004}).alike
+    Args:
+        errors: by name.
+        how: what they were measured by, for the reasons.
+
+    >>> choose({"feedback": 0.0012, "multi_power": 0.001, "annealing": 0.004}, "Held out").alike
     ('multi_power',)
     """
     best = min(errors, key=lambda name: errors[name])
     alike = [name for name, error in errors.items() if error <= _ALIKE * errors[best]]
     table = ", ".join(f"{name} {100 * error:.2f} %" for name, error in errors.items())
-    reasons = [f"Predicting each curve from the others, laws err by: {table}."]
+    reasons = [f"{how}, laws err by: {table}."]
     if alike[0] == best:
         reasons.append(f"{best} errs least.")
     else:

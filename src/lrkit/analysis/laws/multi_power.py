@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lrkit.analysis.laws.law import Expected, Law
-from lrkit.analysis.laws.rate_path import RatePath, floored
+from lrkit.analysis.laws.rate_path import LEAST_RATE, RatePath
 from lrkit.analysis.laws.scales import Scales
 
 __all__ = ["MultiPower"]
@@ -34,9 +34,9 @@ class MultiPower(Law):
 
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
         """See the class."""
-        speed = values["C"] * floored(path.block_rates) ** -values["gamma"]
+        speed = values["C"] * path.block_rates.clamp(min=LEAST_RATE * path.peak) ** -values["gamma"]
         won = -torch.expm1(-values["beta"] * torch.log1p(speed * path.sums_since))
-        progress = values["A"] * floored(path.sums) ** -values["alpha"]
+        progress = values["A"] * path.progress ** -values["alpha"]
         return values["L0"] + progress + values["B"] * path.respond(path.warmed_rates, won)
 
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:

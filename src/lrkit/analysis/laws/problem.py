@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 from scipy.optimize import least_squares
 from torch import Tensor
 
@@ -147,10 +148,14 @@ class Problem:
         return np.concatenate([self._roots * errors, self._pulls * (place - self.middles)])
 
     def errors(self, place: NDArray[np.float64]) -> list[float]:
-        """The mean relative error of the law at a place, for each curve."""
+        """The mean relative error of the law at a place, for each curve: of the medians of three neighbours.
+
+        So a single loss that is far off, as one that has just spiked, says nothing of the law.
+        """
         with torch.no_grad():
             apart = np.abs(np.expm1(self.log_losses(torch.as_tensor(place)).numpy() - self.logs))
-        return [float(apart[self.runs == run].mean()) for run in range(len(self.paths))]
+        runs = [apart[self.runs == run] for run in range(len(self.paths))]
+        return [float(median_filter(each, 3, mode="nearest").mean()) for each in runs]
 
     def without(self, run: int) -> "Problem":
         """The same without one of the curves, whose units stay."""

@@ -21,11 +21,13 @@ from lrkit.schedules.errors import InputError, InputTypeError, shown
 if TYPE_CHECKING:
     from lrkit.analysis.laws.law import Law
 
-__all__ = ["Question", "RatePath", "ask", "floored", "knots", "trace"]
+__all__ = ["LEAST_RATE", "Question", "RatePath", "ask", "knots", "trace"]
 
+LEAST_RATE = 1e-6  # of the peak: lower ones count as that, so that a power of them is finite
 FINE = 240  # blocks to a run where the rate doesn't change, and to a fall from the peak to 0
 _MOST = 1200  # blocks of changes, for rates that go up and down all the time
 _JUMP = 0.02  # of the peak, in one step: a block by itself
+_ROUNDED = 1e-6  # of the peak, in one step: no turn
 _MOST_JUMPS = 200  # the largest, for blocks
 _KNOTS = 360  # of a curve of all steps, which is interpolated between them
 _JUMPS_FOLLOWED = 60  # the largest, for points
@@ -60,6 +62,16 @@ class RatePath:
     def sums(self) -> Tensor:
         """Rates summed over the updates before each point, shape (points,)."""
         return torch.as_tensor(self._sums[self.points])
+
+    @cached_property
+    def progress(self) -> Tensor:
+        """The same, but at least one update at the highest rate, so that a power of it is finite at the start."""
+        return self.sums.clamp(min=self.peak)
+
+    @cached_property
+    def peak(self) -> float:
+        """The highest rate."""
+        return float(self.rates.max())
 
     @cached_property
     def edge_rates(self) -> Tensor:
@@ -132,7 +144,8 @@ def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = 
     """The path of rates to points; blocks are cut where the rate has changed, at points, and often enough besides."""
     last = min(max(int(points[-1]), 1), len(rates) - 1)
     levels = rates
-    turns = np.flatnonzero(np.diff(np.sign(np.diff(rates[: last + 1]))) != 0) + 1
+    slopes = np.diff(rates[: last + 1])
+    turns = np.flatnonzero(np.diff(np.sign(slopes * (np.abs(slopes) > _ROUNDED * rates.max()))) != 0) + 1
     if len(turns) > _MOST:  # blocks can't follow them, so they follow the mean
         levels, turns = uniform_filter1d(rates, max(1, last // fine), mode="mirror"), turns[:0]
     changes = np.abs(np.diff(levels[: last + 1]))
@@ -151,11 +164,6 @@ def _largest(changes: NDArray[np.float64], peak: float, most: int) -> NDArray[np
     """The steps of the largest changes that are jumps."""
     jumps = np.flatnonzero(changes > _JUMP * peak)
     return jumps[np.argsort(-changes[jumps], kind="stable")[:most]]
-
-
-def floored(numbers: Tensor) -> Tensor:
-    """Numbers that are at least a millionth of their largest, so that a power of them is finite."""
-    return torch.maximum(numbers, 1e-6 * numbers.detach().max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +226,7 @@ def _wanted(steps: ArrayLike, updates: int) -> NDArray[np.int64]:
         found: NDArray[Any] = np.asarray(steps, dtype=np.float64)
     except (TypeError, ValueError):
         raise InputTypeError(f"steps must be whole numbers, not {shown(steps)}") from None
-    if found.ndim != 1 or not len(found) or (found % 1).any():
+    if found.ndim != 1 or not len(found) or not np.isfinite(found).all() or (found % 1).any():
         raise InputError(f"steps must be whole numbers, at least one, not {shown(steps)}")
     if found.min() < 0 or found.max() > updates:
         raise InputError(f"steps must be from 0 to {updates}, the number of rates, not {shown(steps)}")

@@ -136,7 +136,7 @@ def _require_positive(points: Measured, name: str, measure: str) -> None:
 
 
 def as_curve(given: object, number: int) -> LossCurve:
-    """A curve of one, of a recorded run, or of (steps, losses, learning rates), of which the warmup is left out.
+    """A curve of one, of a recorded run, or of (steps, losses, learning rates), without what no law describes.
 
     Args:
         given: what a caller has.
@@ -147,7 +147,7 @@ def as_curve(given: object, number: int) -> LossCurve:
         InputError: for what no law can be fitted to.
     """
     if isinstance(given, LossCurve):
-        return given
+        return _stripped(given, 0)
     if isinstance(given, History):
         own = given.made.get("name")
         return loss_curve(given, name=f"curve {number} ({own})" if own else f"curve {number}")
@@ -156,10 +156,14 @@ def as_curve(given: object, number: int) -> LossCurve:
             f"curves must be each a LossCurve, a History or (steps, losses, learning rates), not {shown(given)}"
         )
     steps, losses, learning_rates = given
-    curve = LossCurve(steps, losses, learning_rates, name=f"curve {number}")
-    points, notes = _described((curve.steps, curve.losses), curve.learning_rates, None, None)
+    return _stripped(LossCurve(steps, losses, learning_rates, name=f"curve {number}"), None)
+
+
+def _stripped(curve: LossCurve, skip: int | None) -> LossCurve:
+    """Without the losses of the warmup, and before so many updates; by default the first 2 %."""
+    points, notes = _described((curve.steps, curve.losses), curve.learning_rates, None, skip)
     _require_enough(points, curve.learning_rates, "training", curve.name, notes)
-    return replace(curve, steps=points[0], losses=points[1], notes=tuple(notes))
+    return replace(curve, steps=points[0], losses=points[1], notes=(*curve.notes, *notes))
 
 
 def _read(path: Path, arguments: Mapping[str, Any], schedule: str | None) -> History:
