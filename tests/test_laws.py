@@ -138,6 +138,24 @@ def test_rates_that_turn_at_every_step_are_followed_by_their_mean():
     np.testing.assert_allclose(law.predict(turning)[100:], law.predict(even)[100:], rtol=1e-3)
 
 
+@pytest.mark.parametrize("name", LAWS)
+def test_a_training_that_has_hardly_begun_has_a_loss_too_whatever_else_is_asked(name):
+    law = law_of(name)
+    eta = np.concatenate([np.zeros(10), rates("warmup(5%) >> constant()", 4000)])
+    first = law.predict(eta, [0, 1, 20])
+    assert np.isfinite(first).all()
+    np.testing.assert_allclose(first, law.predict(eta, [0, 1, 20, 4000])[:3], rtol=1e-3)
+    assert np.isfinite(law.predict([PEAK])).all()
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_rates_with_noise_in_their_last_digits_are_followed(name):
+    law, eta = law_of(name), rates("warmup(5%) >> constant(1, steps=45%) >> constant(0.1)", 8000)
+    noisy = eta * (1 + 1e-7 * np.random.default_rng(0).normal(size=len(eta)))
+    steps = [3900, 4001, 4010, 4100, 8000]
+    np.testing.assert_allclose(law.predict(noisy, steps), law.predict(eta, steps), rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("given", "steps", "sentence"),
     [
@@ -148,6 +166,7 @@ def test_rates_that_turn_at_every_step_are_followed_by_their_mean():
         ([0.1, 0.1], [3], "steps must be from 0 to 2, the number of rates"),
         ([0.1, 0.1], [0.5], "steps must be whole numbers, at least one"),
         ([0.1, 0.1], [], "steps must be whole numbers, at least one"),
+        ([0.1, 0.1], [np.inf], "steps must be whole numbers, at least one"),
     ],
 )
 def test_what_cant_be_predicted_is_refused(given, steps, sentence):
@@ -156,8 +175,11 @@ def test_what_cant_be_predicted_is_refused(given, steps, sentence):
 
 
 def test_how_sure_it_is_takes_worlds():
-    with pytest.raises(InputError, match="law must have worlds, as from fit_law"):
-        law_of("power").interval([0.1, 0.1])
+    for ask in (law_of("power").interval, law_of("power").draws):
+        with pytest.raises(InputError, match="law must have worlds, as from fit_law"):
+            ask([0.1, 0.1])
+    with pytest.raises(InputError, match="level must be finite and above 0 and below 1, not 95"):
+        law_of("power").interval([0.1, 0.1], level=95)
 
 
 # --- fits to curves that laws made --------------------------------------------------------------------
@@ -256,6 +278,15 @@ def test_what_one_constant_run_leaves_open_is_named_with_the_run_that_would_say_
     )
 
 
+def test_what_one_run_leaves_open_is_as_uncertain_as_it_was_expected_to_be(curves):
+    """A constant rate says little of B, and schedules that fall need it."""
+    alone = fit_law(curves[:1], "feedback", worlds=12)
+    assert np.std([np.log(each.values["B"]) for each in alone.worlds]) > 0.3
+    falls, stays = rates(MADE[1], 4000), rates(MADE[0], 4000)
+    widths = [np.diff(np.log(np.ravel(alone.interval(each, [4000]))))[0] for each in (stays, falls)]
+    assert widths[1] > 5 * widths[0]
+
+
 def test_a_law_without_a_response_is_determined_by_one_run(true):
     alone = fit_law([made_by(law_of("power", LONG), MADE[0])], "power", worlds=0)
     assert (alone.free, alone.advice) == ((), None)
@@ -274,6 +305,22 @@ def test_losses_that_rise_in_the_end_and_a_curve_that_no_law_describes_are_named
         each.startswith("The law doesn't describe stepped")
         for each in fit_law([stepped], "feedback", worlds=0).warnings
     )
+
+
+def test_losses_that_spike_make_neither_the_law_nor_the_interval_doubtful(curves, found):
+    losses = curves[0].losses.copy()
+    losses[[9, 30]] *= 1.5
+    spiked = fit_law([replace(curves[0], losses=losses), *curves[1:]], "feedback", worlds=0)
+    assert spiked.doubt < 3 * found.doubt
+    assert spiked.warnings == ()
+
+
+def test_of_one_or_two_curves_a_law_is_taken_that_describes_them():
+    true = law_of("annealing", LONG)
+    found = fit_law([made_by(true, text, noise=1e-5) for text in MADE[1:]], worlds=1)
+    assert found.chosen[1].startswith("Describing what was fitted, laws err by: feedback ")
+    assert found.law.name == "annealing"
+    assert {world.law.name for world in found.worlds} == set(CANDIDATES)
 
 
 @pytest.mark.parametrize(("count", "words"), [(1, "One curve is too few"), (2, "Two curves are too few")])
@@ -305,7 +352,10 @@ def test_of_numbers_the_warmup_is_left_out(curves):
     steps = np.arange(0, 4000, 100)
     [found] = fit_law([(steps, 2 + 1 / (1 + steps), eta)], "power", worlds=0).curves
     assert found.steps[0] == 200  # where the warmup ends
-    assert found.notes == ("2 points are left out, before the end of the warmup at step 199: laws begin after it.",)
+    left_out = "2 points are left out, before the end of the warmup at step 199: laws begin after it."
+    assert found.notes == (left_out,)
+    [found] = fit_law([LossCurve(steps, 2 + 1 / (1 + steps), eta)], "power", worlds=0).curves
+    assert (found.steps[0], found.notes) == (200, (left_out,))
 
 
 ALONE = LossCurve(np.arange(1, 9), np.linspace(3, 2, 8), np.full(8, 0.1))
