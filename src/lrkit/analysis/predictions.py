@@ -10,7 +10,7 @@ from lrkit.analysis.ending import foresee
 from lrkit.analysis.forecast_verdicts import say_prediction
 from lrkit.analysis.laws.curve import as_rates
 from lrkit.analysis.laws.fitted import End, FittedLaw, as_level
-from lrkit.analysis.laws.rate_path import knots
+from lrkit.analysis.laws.question import knots
 from lrkit.analysis.prediction import Forecast, Pair, Prediction, Proposal
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lrkit.analysis.laws.curve import LossCurve, as_rates
 from lrkit.analysis.laws.law import Law
-from lrkit.analysis.laws.rate_path import ask
+from lrkit.analysis.laws.question import ask
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_number
 

@@ -4,24 +4,18 @@ Laws sum over all changes of the rate before each point. Over n steps that is n^
 that are fine where the rate changes, so that both points and blocks are some hundreds, whatever n is.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 
 from lrkit.analysis.laws.curve import warmup_of
-from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-if TYPE_CHECKING:
-    from lrkit.analysis.laws.law import Law
-
-__all__ = ["LEAST_RATE", "Question", "RatePath", "ask", "knots", "trace"]
+__all__ = ["LEAST_RATE", "RatePath", "largest_jumps", "trace"]
 
 LEAST_RATE = 1e-6  # of the peak: lower ones count as that, so that a power of them is finite
 FINE = 240  # blocks to a run where the rate doesn't change, and to a fall from the peak to 0
@@ -29,8 +23,6 @@ _MOST = 1200  # blocks of changes, for rates that go up and down all the time
 _JUMP = 0.02  # of the peak, in one step: a block by itself
 _ROUNDED = 1e-6  # of the peak, in one step: no turn
 _MOST_JUMPS = 200  # the largest, for blocks
-_KNOTS = 360  # of a curve of all steps, which is interpolated between them
-_JUMPS_FOLLOWED = 60  # the largest, for points
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +143,7 @@ def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = 
     changes = np.abs(np.diff(levels[: last + 1]))
     peak = float(rates.max())
     passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak / fine, float(changes.sum()) / _MOST))
-    jumps = _largest(changes, peak, _MOST_JUMPS)
+    jumps = largest_jumps(changes, peak, _MOST_JUMPS)
     regular = np.linspace(0, last, fine + 1).astype(np.int64)
     early = np.geomspace(1, max(last, 1), 40).astype(np.int64)  # what depends on the sum changes fast at first
     some = points[:: max(1, len(points) // fine)]
@@ -160,74 +152,7 @@ def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = 
     return RatePath(rates, points, edges[edges <= last], levels)
 
 
-def _largest(changes: NDArray[np.float64], peak: float, most: int) -> NDArray[np.int64]:
-    """The steps of the largest changes that are jumps."""
+def largest_jumps(changes: NDArray[np.float64], peak: float, most: int) -> NDArray[np.int64]:
+    """The steps of the largest changes from one update to the next that are jumps, int64."""
     jumps = np.flatnonzero(changes > _JUMP * peak)
     return jumps[np.argsort(-changes[jumps], kind="stable")[:most]]
-
-
-@dataclass(frozen=True, eq=False)
-class Question:
-    """What is asked of laws: the losses of some rates at some steps.
-
-    Attributes:
-        path: to points that the wanted steps are among or lie between.
-        wanted: int64, shape (points,): after how many updates a loss is wanted.
-    """
-
-    path: RatePath
-    wanted: NDArray[np.int64]
-
-    def answer(self, law: "Law", values: Mapping[str, float]) -> NDArray[np.float64]:
-        """The losses of a law with its values, shape (points,)."""
-        given = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}
-        with torch.no_grad():
-            losses = law.losses(given, self.path).numpy()
-        found: NDArray[np.float64] = np.interp(self.wanted, self.path.points, losses)
-        return found
-
-
-def ask(rates: NDArray[np.float64], steps: ArrayLike | None) -> Question:
-    """A question; steps as in `FittedLaw.predict`."""
-    wanted = np.arange(len(rates)) if steps is None else _wanted(steps, len(rates))
-    distinct = np.unique(wanted)
-    points = distinct if len(distinct) <= _KNOTS else knots(rates, distinct, _KNOTS)
-    return Question(trace(rates, points), wanted)
-
-
-def knots(rates: NDArray[np.float64], wanted: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Some of the steps that are wanted, the first and the last among them, between which a loss is nearly straight.
-
-    Args:
-        rates: shape (updates,).
-        wanted: int64, rising.
-        count: how many are spread evenly, and how many to a change of the peak; more are early, and after jumps.
-    """
-    first, last = int(wanted[0]), int(wanted[-1])
-    changes = np.abs(np.diff(rates[: last + 1]))
-    peak = float(rates.max())
-    passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak, float(changes.sum())) * count)
-    jumps = _largest(changes, peak, _JUMPS_FOLLOWED) + 1
-    after = (jumps[:, None] + np.array([0, 1, 2, 4, 8, 16, 32, 64, 128, 256])).ravel()
-    places = np.concatenate(
-        [
-            np.linspace(first, last, count).astype(np.int64),
-            np.geomspace(1, max(last, 1), count).astype(np.int64),
-            np.flatnonzero(np.diff(passed)) + 1,
-            after,
-        ]
-    )
-    inside = places[(places >= first) & (places <= last)]
-    return np.unique(wanted[np.clip(np.searchsorted(wanted, inside), 0, len(wanted) - 1)])
-
-
-def _wanted(steps: ArrayLike, updates: int) -> NDArray[np.int64]:
-    try:
-        found: NDArray[Any] = np.asarray(steps, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputTypeError(f"steps must be whole numbers, not {shown(steps)}") from None
-    if found.ndim != 1 or not len(found) or not np.isfinite(found).all() or (found % 1).any():
-        raise InputError(f"steps must be whole numbers, at least one, not {shown(steps)}")
-    if found.min() < 0 or found.max() > updates:
-        raise InputError(f"steps must be from 0 to {updates}, the number of rates, not {shown(steps)}")
-    return found.astype(np.int64)
