@@ -12,6 +12,7 @@ import torch
 import lrkit
 from lrkit import FittedLaw, InputError, InputTypeError, LossCurve, fit_law
 from lrkit.analysis.laws.catalogue import CANDIDATES, LAWS
+from lrkit.analysis.laws.fitted import World
 from lrkit.analysis.laws.rate_path import trace
 
 sys.path.append(str(Path(__file__).parent.parent / "benchmarks"))
@@ -264,6 +265,26 @@ def test_a_difference_is_surer_the_more_alike_two_schedules_are(found):
     near[-100:] *= 0.9
     deviations = [doubtful.difference(doubtful.end(eta), doubtful.end(other))[1] for other in (eta, near, far)]
     assert deviations[0] == 0 < deviations[1] < deviations[2]
+
+
+def test_what_is_longer_than_all_runs_is_less_sure(found):
+    law = replace(found, doubt=0.0, doubt_ahead=0.01, worlds=(World(found.law, found.parameters),))
+    for times, sigma in ((0.5, 0.0), (1, 0.0), (3, 0.01), (9, 0.02)):
+        eta = rates(MADE[0], int(times * 4000))
+        deviation = law.deviation(eta, [len(eta)]) / law.predict(eta, [len(eta)])
+        assert deviation == pytest.approx(sigma, rel=1e-3, abs=1e-9)
+    ends = [law.end(rates(text, steps)) for text, steps in ((MADE[0], 12_000), (MADE[1], 12_000), (MADE[0], 4000))]
+    assert law.difference(ends[0], ends[1])[1] == 0  # both alike
+    assert law.difference(ends[0], ends[2])[1] == pytest.approx(0.01 * (ends[0].loss + ends[2].loss) / 2)
+
+
+def test_the_doubt_ahead_is_what_the_first_thirds_say_of_the_ends(curves, found):
+    """The runs follow the law, so they say it within their noise; one that doesn't hold on gives itself away."""
+    assert 0 < found.doubt_ahead < 0.01
+    fallen = [replace(each, losses=each.losses * np.where(each.steps > 2000, 0.8, 1.0)) for each in curves]
+    assert fit_law(fallen, "feedback", worlds=1).doubt_ahead > 10 * found.doubt_ahead
+    short = replace(curves[0], steps=curves[0].steps[-12:], losses=curves[0].losses[-12:])
+    assert fit_law([short], "feedback", worlds=1).doubt_ahead == 0  # too few points to say
 
 
 # --- what curves say, and what they don't -------------------------------------------------------------

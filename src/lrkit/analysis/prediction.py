@@ -134,6 +134,7 @@ class Prediction:
             "advice": fitted.advice,
             "errors": {name: float(value) for name, value in fitted.errors.items()},
             "doubt": fitted.doubt,
+            "doubt_ahead": fitted.doubt_ahead,
             "level": self.level,
             "curves": [
                 {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,7 @@ from lrkit.schedules.shares import as_number
 
 __all__ = ["End", "FittedLaw", "World", "as_level"]
 
+_AHEAD = 3.0  # times as many updates
 _APART = 0.1  # of the peak: rates that differ by more have nothing in common
 
 
@@ -52,6 +54,8 @@ class FittedLaw:
         worlds: refits to resampled curves, and other laws that fit.
         errors: by the name of a curve, the mean relative error of the fit.
         doubt: the relative error, as a standard deviation, of the law itself: how far off it was for curves held out.
+        doubt_ahead: the same for trainings that are three times as long as the longest curve: how far off the ends of
+            the curves were, fitted to their first thirds alone.
         free: the parameters that the curves don't determine; empty where they determine all.
         advice: the run that would say most of them; None where nothing is free.
         chosen: in sentences, how the law was chosen.
@@ -64,6 +68,7 @@ class FittedLaw:
     worlds: tuple[World, ...] = ()
     errors: Mapping[str, float] = field(default_factory=dict)
     doubt: float = 0.0
+    doubt_ahead: float = 0.0
     free: tuple[str, ...] = ()
     advice: str | None = None
     chosen: tuple[str, ...] = ()
@@ -98,15 +103,25 @@ class FittedLaw:
     def deviation(self, learning_rates: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.float64]:
         """How far the loss is from the prediction, as a standard deviation, shape (points,).
 
-        The mean square of the worlds' distance from the prediction, and the law's own doubt, added.
+        Squares are added: the mean one of the worlds' distances from the prediction, that of the law's own doubt, and,
+        for k times as many updates as in the longest curve, that of the doubt ahead times log k/log 3.
 
         Raises:
             InputError: for a law without worlds, and as `predict`.
         """
         losses = self.predict(learning_rates, steps)
         apart = ((self.draws(learning_rates, steps) - losses) ** 2).mean(axis=0)
-        deviation: NDArray[np.float64] = np.sqrt(apart + (self.doubt * losses) ** 2)
+        ahead = self._ahead(np.arange(len(losses)) if steps is None else np.asarray(steps))
+        deviation: NDArray[np.float64] = np.sqrt(apart + (self.doubt**2 + ahead**2) * losses**2)
         return deviation
+
+    def _ahead(self, steps: NDArray[Any]) -> NDArray[np.float64]:
+        """The doubt that comes of being longer than all curves, relative, shape (points,)."""
+        longest = max((int(each.steps[-1]) for each in self.curves), default=0)
+        if not longest:
+            return np.zeros(len(steps))
+        beyond: NDArray[np.float64] = np.log(np.maximum(steps / longest, 1.0)) / np.log(_AHEAD)
+        return self.doubt_ahead * beyond
 
     def interval(
         self, learning_rates: ArrayLike, steps: ArrayLike | None = None, *, level: float = 0.95
@@ -141,12 +156,13 @@ class FittedLaw:
         """The final loss of the second schedule less that of the first, and its standard deviation.
 
         Worlds are the same for both, so what is uncertain of both alike doesn't count. The law's doubt counts as far as
-        their rates differ.
+        their rates differ, that ahead as far as their lengths do.
         """
         difference = second.loss - first.loss
         apart = ((second.drawn - first.drawn - difference) ** 2).mean()
-        doubt = self.doubt * (first.loss + second.loss) / 2
-        return difference, float(np.sqrt(apart + 2 * doubt**2 * _unlike(first.rates, second.rates)))
+        ahead = np.diff(self._ahead(np.array([len(first.rates), len(second.rates)])))[0]
+        doubt = 2 * self.doubt**2 * _unlike(first.rates, second.rates) + ahead**2
+        return difference, float(np.sqrt(apart + doubt * ((first.loss + second.loss) / 2) ** 2))
 
     def require_worlds(self) -> None:
         """Refuse to say how sure a prediction is where nothing is known of it.

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from lrkit.analysis.laws.bootstrap import resample
@@ -116,11 +117,16 @@ def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng
         worlds=tuple(drawn),
         errors={each.name: error for each, error in zip(curves, errors, strict=True)},
         doubt=doubt_of(held, choice.name, errors),
+        doubt_ahead=_root_mean_square(problem.errors_ahead(optimum)) if worlds else 0.0,
         free=free,
         advice=advise(free, problem, curves),
         chosen=choice.reasons,
         warnings=tuple(warn(problem, errors, curves)),
     )
+
+
+def _root_mean_square(values: NDArray[np.float64]) -> float:
+    return float(np.sqrt((values**2).mean())) if len(values) else 0.0
 
 
 def fit(problem: Problem) -> Optimum:

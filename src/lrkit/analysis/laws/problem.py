@@ -21,6 +21,7 @@ __all__ = ["Optimum", "Problem", "problem_of"]
 
 _FINE = 60  # blocks: a quarter of what a prediction takes, which changes a loss by less than a fit errs
 _LEAST_LOSS = 1e-9  # a law on its way may go below 0, which has no logarithm
+_LAST = 3  # points that are a curve's end
 _FAR = 60.0  # a logarithm of a parameter beyond this is none
 
 
@@ -156,6 +157,21 @@ class Problem:
             apart = np.abs(np.expm1(self.log_losses(torch.as_tensor(place)).numpy() - self.logs))
         runs = [apart[self.runs == run] for run in range(len(self.paths))]
         return [float(median_filter(each, 3, mode="nearest").mean()) for each in runs]
+
+    def errors_ahead(self, optimum: Optimum) -> NDArray[np.float64]:
+        """How far off the ends of the curves are, relatively, fitted to their first thirds alone, shape (curves,).
+
+        Empty where these have fewer points than the law has parameters.
+        """
+        begins = [path.points[0] + (path.points[-1] - path.points[0]) / 3 for path in self.paths]
+        points = np.concatenate([path.points for path in self.paths])
+        early = points <= np.array(begins)[self.runs]
+        if early.sum() < len(self.law.parameters):
+            return np.empty(0)
+        place = replace(self, weights=early.astype(np.float64)).solve(optimum.place, most=30).place
+        with torch.no_grad():
+            errors = np.expm1(self.log_losses(torch.as_tensor(place)).numpy() - self.logs)
+        return np.array([np.median(errors[self.runs == run][-_LAST:]) for run in range(len(self.paths))])
 
     def without(self, run: int) -> "Problem":
         """The same without one of the curves, whose units stay."""
