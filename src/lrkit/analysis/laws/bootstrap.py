@@ -10,7 +10,7 @@ from lrkit.analysis.laws.problem import Optimum, Problem
 __all__ = ["resample"]
 
 _BLOCK = 6  # neighbouring points err alike, so they are weighted alike
-_EVALUATIONS = 24  # a refit begins where the fit ended
+_EVALUATIONS, _TOLERANCE = 40, 1e-3  # refits differ by more than that
 
 
 def resample(problem: Problem, optimum: Optimum, count: int, rng: np.random.Generator) -> list[World]:
@@ -34,7 +34,8 @@ def resample(problem: Problem, optimum: Optimum, count: int, rng: np.random.Gene
         weights = runs[problem.runs] * parts[blocks]
         moved = rng.normal(size=len(problem.middles)) * np.where(known, problem.spreads, 0.0)
         drawn = replace(problem, weights=weights / weights.mean(), middles=problem.middles + moved)
-        worlds.append(World(problem.law, problem.values(drawn.solve(optimum.place, most=_EVALUATIONS).place)))
+        refit = drawn.solve(optimum.place, most=_EVALUATIONS, tolerance=_TOLERANCE)
+        worlds.append(World(problem.law, problem.values(refit.place)))
     return worlds
 
 

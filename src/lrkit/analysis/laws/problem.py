@@ -105,7 +105,7 @@ class Problem:
             size = np.abs(self._residuals(place)) / self.scale
             return float(self.scale**2 * np.where(size <= 1, size**2 / 2, size - 0.5).sum())
 
-    def solve(self, start: NDArray[np.float64], *, most: int = 60) -> Optimum:
+    def solve(self, start: NDArray[np.float64], *, most: int = 60, tolerance: float = 1e-6) -> Optimum:
         """Minimise the cost from a place, by scipy's trust-region least squares, reweighted.
 
         The Jacobian is exact, by forward-mode differentiation. scipy's own Huber loss corrects for its curvature, which
@@ -114,6 +114,7 @@ class Problem:
         Args:
             start: where to begin.
             most: how many evaluations.
+            tolerance: a relative change of the cost that is none.
         """
         jacobian = torch.func.jacfwd(self.log_losses)
 
@@ -129,7 +130,7 @@ class Problem:
             f_scale=self.scale,
             x_scale="jac",
             max_nfev=most,
-            ftol=1e-6,
+            ftol=tolerance,
         )
         return Optimum(found.x, float(found.cost), found.jac[: len(self.logs)])
 
