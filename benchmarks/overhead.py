@@ -30,7 +30,7 @@ __all__ = ["measure", "recorder_cost", "report"]
 
 PACKAGES = (
     "torch", "lightning", "transformers", "accelerate", "pytorch-ignite", "skorch", "lrkit",
-)  # fmt: skip
+)  # fmt: skip  # more to a line reads better
 VARIANTS: dict[str, How] = {"usual": "usual", "once more": "usual", "lrkit": "lrkit", "recorded": "recorded"}
 
 

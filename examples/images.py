@@ -31,7 +31,7 @@ def network():
         nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(16, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(32 * 7 * 7, 10),
-    )  # fmt: skip
+    )  # fmt: skip  # more to a line reads better
 
 
 task = lrkit.Task(

@@ -98,7 +98,7 @@ def test_rates_lie_between_0_and_the_peak_and_never_rise_after_the_warmup(best):
         "constant() >> linear(20%, to=0)", "rex(to=0)", "exponential(to=0.05)", "polynomial(to=0, exponent=2)",
         "constant() >> cosine(40%, to=0.01)", "staircase(every=25%, factor=0.3)", "inverse_sqrt(timescale=10%)",
     ],
-)  # fmt: skip
+)  # fmt: skip  # more to a line reads better
 def test_nothing_that_one_would_write_is_predicted_to_end_lower(law, best, text):
     assert best.final_loss < final(law, rates_of(f"warmup(5%) >> {text}"))
 

@@ -209,7 +209,7 @@ def test_batches_that_share_a_tensor_are_not_taken_for_others():
         task = make(
             model=lambda: nn.Linear(6, 6, dtype=torch.float64), train=data, valid=None, collate=data.collate,
             loss=nn.functional.mse_loss, metrics={}, batch_size=16,
-        )  # fmt: skip
+        )  # fmt: skip  # more to a line reads better
         return lrkit.run(task, "linear(to=0)", compiled=compiled)
 
     close(history(compiled=True), history(compiled=False), 1e-9)

@@ -170,7 +170,7 @@ def test_one_cycle_is_torchs(total, pct_start, shape, three_phase):
     scheduler = theirs.OneCycleLR(
         optimizer, BASES, total, pct_start=pct_start, anneal_strategy=shape[:3] if shape == "cosine" else shape,
         three_phase=three_phase, div_factor=10, final_div_factor=100,
-    )  # fmt: skip
+    )  # fmt: skip  # more to a line reads better
     lrs, momenta = held(optimizer, scheduler, total - 1)
     lrs = np.append(lrs, [scheduler.get_last_lr()], 0)
     momenta = np.append(momenta, [[group["momentum"] for group in optimizer.param_groups]], 0)

@@ -28,7 +28,7 @@ VALUES = {
                  "w": 0.3, "tau0": 0.1},
     "power": {"L0": 2.0, "A": 0.2, "alpha": 0.5},
     "exponential": {"L0": 2.0, "A": 1.0, "T": 0.2},
-}  # fmt: skip
+}  # fmt: skip  # more to a line reads better
 SCHEDULES = {
     "constant": "constant()",
     "warmup and cosine": "warmup(20) >> cosine(to=0.1)",
@@ -65,7 +65,7 @@ def slow_multi_power(v, eta, t):
         won += (level[k - 1] - level[k]) * (
             1 - (v["C"] * max(level[k], 1e-6 * PEAK) ** -v["gamma"] * since + 1) ** -v["beta"]
         )
-    return v["L0"] + v["A"] * eta[:t].sum() ** -v["alpha"] - v["B"] * won  # fmt: skip
+    return v["L0"] + v["A"] * eta[:t].sum() ** -v["alpha"] - v["B"] * won
 
 
 def slow_annealing(v, eta, t):
@@ -397,7 +397,7 @@ ALONE = LossCurve(np.arange(1, 9), np.linspace(3, 2, 8), np.full(8, 0.1))
         ({"seed": "a"}, InputError, "seed must be a whole number from 0 on, not 'a'"),
         ({"worlds": -1}, InputError, "worlds must be a whole number from 0 on, not -1"),
     ],
-)  # fmt: skip
+)
 def test_wrong_input_is_told_in_a_sentence(curves, arguments, error, sentence):
     with pytest.raises(error, match=sentence):
         fit_law(**{"curves": curves, "law": "power", **arguments})

@@ -469,7 +469,7 @@ def interrupt(arguments, folder):
     process = subprocess.Popen(
         [sys.executable, "-m", "lrkit", "sweep", *arguments],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+    )  # fmt: skip  # more to a line reads better
     began = time.monotonic()
     seen = (line for line in process.stdout if "so far" in line)
     assert next(seen)

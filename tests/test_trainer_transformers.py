@@ -187,7 +187,7 @@ def test_other_evaluations_are_no_reports_and_not_the_loss_of_the_record(lr, cas
     assert [each.valid_loss for each in record.history().epochs] == losses
     assert set(record.history().epochs[0].metrics) == {
         "log_loss", "startup_runtime", "test_loss", "test_log_loss", "test_startup_runtime",
-    }  # fmt: skip
+    }  # fmt: skip  # more to a line reads better
     assert schedule.scheduler.state_dict()["controllers"]["lr"]["best"] == min(losses)
 
 

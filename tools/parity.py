@@ -119,7 +119,7 @@ TRANSFORMERS: dict[str, list[dict[str, Any]]] = {
         {"lr": BASE, "patience": 1, "factor": 0.8, "smooth": True, "window_size": 5, "cooldown": 3, "warmup": 2},
         {"lr": BASE, "patience": 0, "factor": 0.5, "min_lr": 0.02, "mode": "max", "threshold_mode": "rel"},
     ],
-}  # fmt: skip
+}  # fmt: skip  # more to a line reads better
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def page() -> str:
         "| name | argument sets | imported, for the first of them | `from_transformers` |",
         "|---|---|---|---|",
         *(f"| {r.name} | {r.sets} | `{r.plan}` | {r.imported:.1e} |" for r in transformers_rows()),
-    ]  # fmt: skip
+    ]  # fmt: skip  # more to a line reads better
     return "\n".join(lines) + "\n"
 
 

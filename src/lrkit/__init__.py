@@ -66,7 +66,7 @@ _HOMES = {
     "lrkit.analysis.summary": ["reductions"],
     "lrkit.analysis.tournament": ["Stage", "compare"],
     "lrkit.output.plots": ["plot"],
-}  # fmt: skip
+}  # fmt: skip  # more to a line reads better
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 __all__ = ["__version__", *sorted(_HOME)]  # noqa: PLE0604 (strings all, made from the list above)

@@ -25,7 +25,7 @@ def reductions(history: History, at_least: float = 0.05) -> tuple[Reduction, ...
     after it are less than a quarter of that: so the tail of a decay to zero is a slope, and has none.
     """
     rates = history.lr
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):  # a rate of 0 falls no further
         fall = np.nan_to_num(1.0 - rates[1:] / rates[:-1])
     beside = np.abs(np.pad(fall, 1))
     alone = np.maximum(beside[:-2], beside[2:]) < fall / 4

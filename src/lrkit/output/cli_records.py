@@ -8,7 +8,7 @@ import typer
 __all__ = [
     "Between", "EpochSteps", "FirstStep", "Loss", "LrAhead", "LrName", "MetricName", "StepName", "ValidLoss",
     "export_run", "import_run",
-]  # fmt: skip
+]  # fmt: skip  # more to a line reads better
 
 SOURCE_HELP = (
     "A run folder of lrkit, a .csv file, a folder or file of TensorBoard events, a folder of Lightning's CSVLogger, "

@@ -56,7 +56,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 def _rates(texts: Sequence[str]) -> float | list[str] | None:
     if len(texts) == 1:
-        with suppress(ValueError):  # a name
+        with suppress(ValueError):  # it is a name then, not a number
             return float(texts[0])
     return list(texts) or None
 

@@ -71,7 +71,7 @@ def _assist(task: Task, wanted: Order, ranks: Ranks) -> None:
 def _wait(ranks: Ranks, error: BaseException) -> None:
     """End together what has ended in all processes: torchrun ends the others as soon as one of them fails."""
     if not isinstance(error, KeyboardInterrupt):  # which came to this one alone
-        with suppress(ProcessLostError):
+        with suppress(ProcessLostError):  # the error that is told is this process's own
             ranks.wait()
 
 

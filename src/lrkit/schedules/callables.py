@@ -65,7 +65,7 @@ def ask(function: Callable[..., object], t: Array, who: str, counted: str = "ste
         return t
     # Never one alone, which some functions that can't take arrays would take for a number; and a copy.
     several = np.resize(t, max(2, t.size))
-    with np.errstate(all="ignore"):
+    with np.errstate(all="ignore"):  # what isn't finite is refused below
         try:
             found = function(several)
         except (TypeError, ValueError, LookupError):

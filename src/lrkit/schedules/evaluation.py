@@ -37,7 +37,7 @@ def evaluate(curve: Callable[[Array, Array], Array], t: ArrayLike, base: ArrayLi
     for begin in range(0, len(values), _BLOCK):
         block = slice(begin, min(begin + _BLOCK, len(values)))
         at, peak = _part(flat, block), _part(peaks, block)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):  # told below, with the step
             values[block] = curve(np.maximum(at, 0.0), peak)
         wrong = np.flatnonzero(~np.isfinite(values[block]))
         if wrong.size:

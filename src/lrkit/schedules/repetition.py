@@ -189,7 +189,7 @@ def _sum(cycles: Array | int, stretch: float) -> Array:
     count = np.asarray(cycles, dtype=np.float64)
     if stretch == 1.0:
         return count
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore"):  # then they are infinitely long
         total: Array = np.expm1(count * math.log1p(stretch - 1.0)) / (stretch - 1.0)
     return total
 

@@ -26,7 +26,7 @@ from lrkit.schedules import (
     repeat,
     shift,
     table,
-)  # fmt: skip
+)
 from lrkit.schedules.leaf import as_choice
 from lrkit.schedules.shares import ShareLike, as_rate, show_number
 
@@ -157,7 +157,7 @@ def _reduce_lr_on_plateau(
     return plateau(
         mode=mode, factor=factor, patience=patience, threshold=threshold, threshold_mode=threshold_mode,
         cooldown=cooldown, floor=as_rate(min_lr, "min_lr"), eps=eps,
-    )  # fmt: skip
+    )  # fmt: skip  # more to a line reads better
 
 
 def _greedy(

@@ -122,5 +122,5 @@ def _checked(value: Any, name: str) -> Any:
 
 _COUNTS = {
     "num_warmup_steps": 0, "num_training_steps": 1, "num_decay_steps": 0, "num_stable_steps": 0, "timescale": 1,
-}  # fmt: skip
+}  # fmt: skip  # more to a line reads better
 _NUMBERS = {"num_cycles", "lr_end", "power", "min_lr", "min_lr_rate", "warmup_lr_rate", "min_lr_ratio", "max_lr", "lr"}

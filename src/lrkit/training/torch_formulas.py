@@ -22,7 +22,7 @@ from lrkit.schedules import (
     repeat,
     staircase,
     triangular,
-)  # fmt: skip
+)
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.shares import ShareLike, as_rate
 from lrkit.training.drop_in import compositions, cycles, decays, functions, plateau

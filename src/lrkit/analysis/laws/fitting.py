@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from scipy.stats import qmc
 
 from lrkit.analysis.laws.bootstrap import resample
@@ -17,7 +16,7 @@ from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.determination import advise, free_parameters
 from lrkit.analysis.laws.fit_warnings import warn
 from lrkit.analysis.laws.fitted import FittedLaw, World
-from lrkit.analysis.laws.held_out import ENOUGH, Choice, choose, doubt_of, held_out_error
+from lrkit.analysis.laws.held_out import ENOUGH, Choice, choose, doubt_ahead_of, doubt_of, held_out_error
 from lrkit.analysis.laws.law import Law
 from lrkit.analysis.laws.problem import Optimum, Problem, problem_of
 from lrkit.analysis.laws.recorded_curves import as_curve
@@ -117,16 +116,12 @@ def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng
         worlds=tuple(drawn),
         errors={each.name: error for each, error in zip(curves, errors, strict=True)},
         doubt=doubt_of(held, choice.name, errors),
-        doubt_ahead=_root_mean_square(problem.errors_ahead(optimum)) if worlds else 0.0,
+        doubt_ahead=doubt_ahead_of(problem, optimum) if worlds else 0.0,
         free=free,
         advice=advise(free, problem, curves),
         chosen=choice.reasons,
         warnings=tuple(warn(problem, errors, curves)),
     )
-
-
-def _root_mean_square(values: NDArray[np.float64]) -> float:
-    return float(np.sqrt((values**2).mean())) if len(values) else 0.0
 
 
 def fit(problem: Problem) -> Optimum:

@@ -8,7 +8,7 @@ import numpy as np
 
 from lrkit.analysis.laws.problem import Optimum, Problem
 
-__all__ = ["ENOUGH", "Choice", "choose", "doubt_of", "held_out_error"]
+__all__ = ["ENOUGH", "Choice", "choose", "doubt_ahead_of", "doubt_of", "held_out_error"]
 
 ENOUGH = 3  # curves: with two left a law can be fitted
 _HELD = 6  # curves that are held out at most
@@ -50,6 +50,12 @@ def doubt_of(errors: Mapping[str, float], name: str, fitted: Sequence[float]) ->
     """
     mean = errors[name] if name in errors else 2 * float(np.mean(fitted))
     return math.sqrt(math.pi / 2) * mean
+
+
+def doubt_ahead_of(problem: Problem, optimum: Optimum) -> float:
+    """The root mean square, over curves, of how far off their ends are, fitted to their first thirds; 0 if unknown."""
+    errors = problem.errors_ahead(optimum)
+    return float(np.sqrt((errors**2).mean())) if len(errors) else 0.0
 
 
 def choose(errors: Mapping[str, float], how: str) -> Choice:

@@ -164,9 +164,9 @@ class Problem:
 
         Empty where these have fewer points than the law has parameters.
         """
-        begins = [path.points[0] + (path.points[-1] - path.points[0]) / 3 for path in self.paths]
+        thirds = [path.points[0] + (path.points[-1] - path.points[0]) / 3 for path in self.paths]
         points = np.concatenate([path.points for path in self.paths])
-        early = points <= np.array(begins)[self.runs]
+        early = points <= np.array(thirds)[self.runs]
         if early.sum() < len(self.law.parameters):
             return np.empty(0)
         place = replace(self, weights=early.astype(np.float64)).solve(optimum.place, most=30).place

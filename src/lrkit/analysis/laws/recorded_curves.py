@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -171,10 +172,8 @@ def _read(path: Path, arguments: Mapping[str, Any], schedule: str | None) -> His
     if is_own(path):
         return read_history(path)
     if schedule is not None:
-        try:
+        with suppress(InputError):  # it has no rates, or what is wrong with it otherwise is told next
             return read_history(path, **{**arguments, "lr": None})
-        except InputError:  # no rates, or what is wrong otherwise, which is told next
-            pass
     return read_history(path, **{**arguments, "schedule": schedule})
 
 

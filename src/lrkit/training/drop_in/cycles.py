@@ -113,7 +113,7 @@ class CyclicLR(Curved, lr_scheduler.CyclicLR, Checked):
             super().__init__(
                 optimizer, base_lr, max_lr, up, down, mode, gamma, scale_fn, scale_mode, cycle_momentum,
                 base_momentum, max_momentum, last_epoch,  # type: ignore[arg-type]  # sequences, as torch's docs say
-            )  # fmt: skip
+            )  # fmt: skip  # more to a line reads better
         self._update_lr(self.last_epoch)  # only now base_lrs is what was asked for, and not a stale initial_lr
 
     @property
@@ -229,7 +229,7 @@ class OneCycleLR(Curved, lr_scheduler.OneCycleLR, Checked):
             super().__init__(
                 optimizer, max_lr, total_steps, epochs, steps_per_epoch, pct_start, anneal_strategy, cycle_momentum,
                 base_momentum, max_momentum, div_factor, final_div_factor, three_phase, last_epoch,
-            )  # fmt: skip
+            )  # fmt: skip  # more to a line reads better
 
     @property
     def schedule(self) -> Schedule:

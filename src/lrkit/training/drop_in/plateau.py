@@ -40,7 +40,7 @@ class ReduceLROnPlateau(lr_scheduler.ReduceLROnPlateau):
         plateau(
             mode=mode, factor=factor, patience=patience, threshold=threshold, threshold_mode=threshold_mode,
             cooldown=cooldown, eps=eps,
-        )  # fmt: skip
+        )  # fmt: skip  # more to a line reads better
         for floor in min_lr if isinstance(min_lr, list | tuple) else [min_lr]:
             as_number(floor, "min_lr", low=0.0)
         super().__init__(optimizer, mode, factor, patience, threshold, threshold_mode, cooldown, min_lr, eps)
