@@ -22,7 +22,7 @@ class BentPath(RatePath):
     """A path to the end of a training, with gradients: all that depends on rates is made of `bent`, the rest inherited.
 
     Attributes:
-        bent: shape (blocks + 1,): the rate at each edge; between edges it is a straight line.
+        bent: shape (1, blocks + 1): the rate at each edge; between edges it is a straight line.
     """
 
     bent: Tensor
@@ -36,21 +36,21 @@ class BentPath(RatePath):
     def edge_sums(self) -> Tensor:
         """Exact: the updates of a block are those of a straight line."""
         lengths = torch.as_tensor(np.diff(self.edges), dtype=torch.float64)
-        low, high = self.bent[:-1], self.bent[1:]
+        low, high = self.bent[:, :-1], self.bent[:, 1:]
         blocks = lengths * low + (high - low) * (lengths - 1) / 2
-        return torch.cat([blocks.new_zeros(1), blocks.cumsum(0)])
+        return torch.cat([blocks.new_zeros(1, 1), blocks.cumsum(1)], dim=1)
 
     @cached_property
     def sums(self) -> Tensor:
         """As that of any path: all updates, that at the last edge too."""
-        return self.edge_sums[-1:] + self.bent[-1:]
+        return self.edge_sums[:, -1:] + self.bent[:, -1:]
 
     @cached_property
     def sums_since(self) -> Tensor:
         """As that of any path, but from the mean of a block's two sums rather than from where half of it is past."""
-        begin, end = self.edge_sums[:-1], self.edge_sums[1:]
+        begin, end = self.edge_sums[:, :-1], self.edge_sums[:, 1:]
         since = torch.where(torch.as_tensor(self._jumps), end, (begin + end) / 2)
-        return (self.sums[:, None] - since).clamp(min=0.0)
+        return (self.sums - since).clamp(min=0.0)
 
 
 def slope(
@@ -86,14 +86,14 @@ def bend(knots: NDArray[np.int64], values: Tensor, plain: NDArray[np.float64]) -
     share = torch.as_tensor((edges - knots[right - 1]) / (knots[right] - knots[right - 1]))
     bent = values[right - 1] * (1 - share) + values[right] * share
     rates = np.interp(np.arange(last + 1), knots, plain)
-    return BentPath(rates, np.array([last + 1]), edges, rates, bent)
+    return BentPath(rates, np.array([last + 1]), edges, rates, bent[None])
 
 
 def join(edges: NDArray[np.int64], plain: NDArray[np.float64]) -> BentPath:
     """The path of rates that have these values at edges, and lie on straight lines between them."""
     last = int(edges[-1])
     rates = np.interp(np.arange(last + 1), edges, plain)
-    return BentPath(rates, np.array([last + 1]), edges, rates, torch.as_tensor(plain))
+    return BentPath(rates, np.array([last + 1]), edges, rates, torch.as_tensor(plain)[None])
 
 
 def landmarks(steps: int, warmup: int) -> NDArray[np.int64]:

@@ -30,7 +30,7 @@ class Expectation:
 
     def along(self, path: RatePath) -> Tensor:
         """The mean of the losses at the last point of a path, a scalar."""
-        losses = [weight * law.losses(values, path)[-1] for weight, law, values in self.members]
+        losses = [weight * law.losses(values, path)[-1, 0] for weight, law, values in self.members]
         return torch.stack(losses).sum()
 
     def final(self, edges: NDArray[np.int64], rates: NDArray[np.float64]) -> float:

@@ -93,7 +93,7 @@ def _losses(values: Mapping[str, Tensor], path: RatePath, level: Tensor, worth: 
     def left(since: Tensor) -> Tensor:
         return -torch.expm1(-values["beta"] * torch.log1p(values["C"] / time * since))
 
-    noise = level[0] * left(path.sums) + path.respond(level, left(path.sums_since))
+    noise = level[:, :1] * left(path.sums) + path.respond(level, left(path.sums_since))
     return values["L0"] + values["A"] * (worth / time) ** -values["alpha"] + values["B"] * noise
 
 

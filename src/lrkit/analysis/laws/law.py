@@ -49,7 +49,13 @@ class Law(ABC):
 
     @abstractmethod
     def losses(self, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
-        """The loss at each point of a path, shape (points,), differentiable in the values."""
+        """The loss at each point of a path, shape (points, 1), differentiable in the values.
+
+        Args:
+            values: by name, of shape () or (points, 1): each point may have its own, and gives its loss from these
+                alone. So one backward pass finds the slopes of all losses.
+            path: the rates, as rows for points and columns for blocks.
+        """
 
     @abstractmethod
     def start(self, scales: Scales, at: NDArray[np.float64]) -> dict[str, float]:

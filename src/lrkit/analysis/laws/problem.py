@@ -1,6 +1,6 @@
 """One fit of one law: what is minimised, and how."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -77,8 +77,7 @@ class Problem:
 
     def values(self, place: NDArray[np.float64]) -> dict[str, float]:
         """A law's values at a place, its units among them."""
-        fitted = torch.as_tensor(place)
-        return {name: float(value) for name, value in self._named(fitted).items()}
+        return {name: float(value) for name, value in self._named(torch.as_tensor(place)).items()}
 
     def place(self, values: Mapping[str, float]) -> NDArray[np.float64]:
         """Where values are."""
@@ -86,14 +85,32 @@ class Problem:
         return np.array(found, dtype=np.float64)
 
     def _named(self, place: Tensor) -> dict[str, Tensor]:
+        """Values at a place, shape (1,), or at places, shape (places, parameters), in columns."""
         numbers = torch.where(self._signed, place, place.clamp(-_FAR, _FAR).exp())
-        return {**dict(zip(self.law.parameters, numbers, strict=True)), **self._units}
+        return {**dict(zip(self.law.parameters, numbers.split(1, dim=-1), strict=True)), **self._units}
 
-    def log_losses(self, place: Tensor) -> Tensor:
+    def _logs(self, places: Iterable[Tensor]) -> Tensor:
+        """Logarithms of what the law says at all points, shape (points,), with a place, or places, for each path."""
+        found = [self.law.losses(self._named(place), path) for place, path in zip(places, self.paths, strict=True)]
+        return torch.cat(found)[:, 0].clamp(min=_LEAST_LOSS).log()
+
+    def log_losses(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logarithms of what the law says at all points, shape (points,)."""
-        values = self._named(place)
-        losses = torch.cat([self.law.losses(values, path) for path in self.paths])
-        return losses.clamp(min=_LEAST_LOSS).log()
+        with torch.no_grad():
+            logs: NDArray[np.float64] = self._logs([torch.as_tensor(place)] * len(self.paths)).numpy()
+        return logs
+
+    def slopes(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Of `log_losses` by the place, shape (points, parameters), exact.
+
+        Each point has a copy of the place, of which its loss alone depends: so the gradient of the sum by all copies is
+        the Jacobian, in one backward pass.
+        """
+        copies = torch.as_tensor(place).repeat(len(self.logs), 1).requires_grad_()
+        logs = self._logs(copies.split([len(path.points) for path in self.paths]))
+        [slopes] = torch.autograd.grad(logs.sum(), copies)
+        found: NDArray[np.float64] = slopes.numpy()
+        return found
 
     def cost(self, place: NDArray[np.float64]) -> float:
         """The sum that is minimised: Σ huber(√weight·(log L − log loss)), and what expectations add.
@@ -108,24 +125,18 @@ class Problem:
     def solve(self, start: NDArray[np.float64], *, most: int = 60, tolerance: float = 1e-6) -> Optimum:
         """Minimise the cost from a place, by scipy's trust-region least squares, reweighted.
 
-        The Jacobian is exact, by forward-mode differentiation. scipy's own Huber loss corrects for its curvature, which
-        leaves next to nothing of what lies beyond the scale: steps become far too long there, and are all refused.
+        scipy's own Huber loss corrects for its curvature, which leaves next to nothing of what lies beyond the scale:
+        steps become far too long there, and are all refused.
 
         Args:
             start: where to begin.
             most: how many evaluations.
             tolerance: a relative change of the cost that is none.
         """
-        jacobian = torch.func.jacfwd(self.log_losses)
-
-        def slopes(place: NDArray[np.float64]) -> NDArray[np.float64]:
-            found = jacobian(torch.as_tensor(place)).numpy()
-            return np.concatenate([self._roots[:, None] * found, np.diag(self._pulls)])
-
         found = least_squares(
             self._residuals,
             start,
-            jac=slopes,
+            jac=self._residual_slopes,
             loss=_huber,
             f_scale=self.scale,
             x_scale="jac",
@@ -145,17 +156,18 @@ class Problem:
         return pulls
 
     def _residuals(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
-        with torch.no_grad():
-            errors = self.log_losses(torch.as_tensor(place)).numpy() - self.logs
+        errors = self.log_losses(place) - self.logs
         return np.concatenate([self._roots * errors, self._pulls * (place - self.middles)])
+
+    def _residual_slopes(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.concatenate([self._roots[:, None] * self.slopes(place), np.diag(self._pulls)])
 
     def errors(self, place: NDArray[np.float64]) -> list[float]:
         """The mean relative error of the law at a place, for each curve: of the medians of three neighbours.
 
         So a single loss that is far off, as one that has just spiked, says nothing of the law.
         """
-        with torch.no_grad():
-            apart = np.abs(np.expm1(self.log_losses(torch.as_tensor(place)).numpy() - self.logs))
+        apart = np.abs(np.expm1(self.log_losses(place) - self.logs))
         runs = [apart[self.runs == run] for run in range(len(self.paths))]
         return [float(median_filter(each, 3, mode="nearest").mean()) for each in runs]
 
@@ -170,8 +182,7 @@ class Problem:
         if early.sum() < len(self.law.parameters):
             return np.empty(0)
         place = replace(self, weights=early.astype(np.float64)).solve(optimum.place, most=30).place
-        with torch.no_grad():
-            errors = np.expm1(self.log_losses(torch.as_tensor(place)).numpy() - self.logs)
+        errors = np.expm1(self.log_losses(place) - self.logs)
         return np.array([np.median(errors[self.runs == run][-_LAST:]) for run in range(len(self.paths))])
 
     def without(self, run: int) -> "Problem":

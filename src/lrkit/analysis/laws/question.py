@@ -35,7 +35,7 @@ class Question:
         """The losses of a law with its values, shape (points,)."""
         given = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}
         with torch.no_grad():
-            losses = law.losses(given, self.path).numpy()
+            losses = law.losses(given, self.path)[:, 0].numpy()
         found: NDArray[np.float64] = np.interp(self.wanted, self.path.points, losses)
         return found
 

@@ -27,7 +27,7 @@ _MOST_JUMPS = 200  # the largest, for blocks
 
 @dataclass(frozen=True, eq=False)
 class RatePath:
-    """The rates up to some points. All is float64.
+    """The rates up to some points. All is float64; tensors have a row for each point, and a column for each block.
 
     Attributes:
         rates: shape (updates,), of every update: what is summed.
@@ -47,13 +47,13 @@ class RatePath:
 
     @cached_property
     def steps(self) -> Tensor:
-        """Updates before each point, shape (points,)."""
-        return torch.as_tensor(self.points, dtype=torch.float64)
+        """Updates before each point, shape (points, 1)."""
+        return torch.as_tensor(self.points[:, None], dtype=torch.float64)
 
     @cached_property
     def sums(self) -> Tensor:
-        """Rates summed over the updates before each point, shape (points,)."""
-        return torch.as_tensor(self._sums[self.points])
+        """Rates summed over the updates before each point, shape (points, 1)."""
+        return torch.as_tensor(self._sums[self.points, None])
 
     @cached_property
     def progress(self) -> Tensor:
@@ -67,13 +67,13 @@ class RatePath:
 
     @cached_property
     def edge_rates(self) -> Tensor:
-        """The rate at each edge, shape (blocks + 1,)."""
-        return torch.as_tensor(self.levels[self.edges])
+        """The rate at each edge, shape (1, blocks + 1)."""
+        return torch.as_tensor(self.levels[None, self.edges])
 
     @cached_property
     def edge_sums(self) -> Tensor:
-        """Rates summed over the updates before each edge, shape (blocks + 1,)."""
-        return torch.as_tensor(self._sums[self.edges])
+        """Rates summed over the updates before each edge, shape (1, blocks + 1)."""
+        return torch.as_tensor(self._sums[None, self.edges])
 
     @cached_property
     def warmed(self) -> int:
@@ -82,9 +82,9 @@ class RatePath:
 
     @cached_property
     def warmed_rates(self) -> Tensor:
-        """The rate at each edge, shape (blocks + 1,), as if it had not risen in the warmup but been there before."""
-        rates = self.edge_rates
-        return torch.cat([rates[self.warmed].expand(self.warmed), rates[self.warmed :]])
+        """The rate at each edge, shape (1, blocks + 1), as if it had not risen in the warmup but been there before."""
+        rates, warmed = self.edge_rates, self.warmed
+        return torch.cat([rates[:, [warmed]].expand(-1, warmed), rates[:, warmed:]], dim=1)
 
     @cached_property
     def _jumps(self) -> NDArray[np.bool_]:
@@ -94,8 +94,8 @@ class RatePath:
 
     @cached_property
     def block_rates(self) -> Tensor:
-        """The rate of each block, shape (blocks,): that after a jump, else that in the middle."""
-        low, high = self.edge_rates[:-1], self.edge_rates[1:]
+        """The rate of each block, shape (1, blocks): that after a jump, else that in the middle."""
+        low, high = self.edge_rates[:, :-1], self.edge_rates[:, 1:]
         return torch.where(torch.as_tensor(self._jumps), high, (low + high) / 2)
 
     @cached_property
@@ -123,13 +123,14 @@ class RatePath:
         """The changes of a level, each times what is left of it or has come of it by then, summed.
 
         Args:
-            levels: shape (blocks + 1,), at the edges.
+            levels: shape (1 or points, blocks + 1), at the edges.
             kernel: shape (points, blocks), of each change at each point.
 
         Returns:
-            Shape (points,).
+            Shape (points, 1).
         """
-        return (self.happened * kernel) @ levels.diff()
+        summed: Tensor = torch.linalg.vecdot(self.happened * kernel, levels.diff())
+        return summed[:, None]
 
 
 def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = FINE) -> RatePath:
