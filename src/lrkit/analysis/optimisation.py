@@ -11,6 +11,7 @@ from lrkit.analysis.best_schedule import BestSchedule, NamedSchedule
 from lrkit.analysis.ending import as_law, foresee
 from lrkit.analysis.expectation import Expectation, expect
 from lrkit.analysis.laws.fitted import FittedLaw, as_level
+from lrkit.analysis.laws.rate_shape import warmup_length
 from lrkit.analysis.nearest_schedule import Fit, fit_families
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_count, as_positive
@@ -97,10 +98,8 @@ def budget(law: FittedLaw, steps: object, peak: object, warmup: object) -> tuple
         raise InputError("peak and warmup must be given, not None, for a law that holds no curves")
     highest = max(each.peak for each in law.curves) if peak is None else as_positive(peak, "peak")
     if warmup is None:
-        longest = max(law.curves, key=lambda each: each.warmup)
-        # The last step of a warmup is at the peak already, and the first isn't at 0.
-        seen = longest.warmup + 1 if longest.warmup and longest.learning_rates[0] else longest.warmup
-        return count, highest, min(seen, int(_WARMUP_SHARE * count))
+        longest = max(warmup_length(each.learning_rates) for each in law.curves)
+        return count, highest, min(longest, int(_WARMUP_SHARE * count))
     length = as_count(warmup, "warmup")
     if length > count // 2:
         raise InputError(f"warmup must be at most half of the {count} steps, {count // 2}, not {length}")

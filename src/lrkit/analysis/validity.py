@@ -5,18 +5,17 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lrkit.analysis.laws.curve import LossCurve, warmup_of
+from lrkit.analysis.laws.curve import LossCurve
+from lrkit.analysis.laws.rate_shape import rises_again, warmup_length, warmup_of
 
 __all__ = ["beyond"]
 
 # The rules have one home, here, and docs/predict.md says them in words.
 _PEAK_ABOVE, _PEAK_BELOW = 1.05, 0.5  # times the highest and the lowest peak that were fitted
-_STEPS_ABOVE = 3.05  # times the longest run: three times is still near
+_NEAR = 3.05  # times the longest run, or the warmups: three times is still near
 _RATE_BELOW, _LOW_SHARE = 0.5, 0.01  # times the lowest rate; of the schedule's steps that must be there
 _ALMOST = 1e-3  # of the peak: a rate that is lower is as good as 0
-_WARMUP_APART = 3.0  # times the longest warmup, or less than the shortest one by that
-_WARMUP_SHARE = 0.01  # of a schedule's steps: a warmup that is shorter is as good as none
-_RISES = 0.05  # of the peak, after the warmup
+_WARMUP_SHARE = 0.01  # of the steps: a warmup that is shorter is as good as none
 
 
 def beyond(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> tuple[str, ...]:
@@ -61,7 +60,7 @@ def _peak(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[s
 
 def _length(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[str]:
     longest, first = max(int(each.steps[-1]) for each in curves), min(int(each.steps[0]) for each in curves)
-    if len(rates) > _STEPS_ABOVE * longest:
+    if len(rates) > _NEAR * longest:
         yield f"It has {_times(len(rates) / longest)} the steps of the longest run."
     elif len(rates) < first:
         yield f"It ends after {len(rates)} steps; the first loss that was fitted is that after {first}."
@@ -78,17 +77,18 @@ def _lowest(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator
 
 
 def _start(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[str]:
-    own, seen = warmup_of(rates), [warmup_of(each.learning_rates) for each in curves]
-    little = _WARMUP_SHARE * len(rates)
+    own, little = warmup_length(rates), _WARMUP_SHARE * len(rates)
+    fitted = [(warmup_length(each.learning_rates), len(each.learning_rates)) for each in curves]
+    seen = [length if length > _WARMUP_SHARE * steps else 0 for length, steps in fitted]
     if not max(seen):
         if own > little:
             yield "It has a warmup; no run that was fitted has one."
-    elif not own:
+    elif own <= 1:
         if all(seen):
             yield "It has no warmup; all runs that were fitted have one."
-    elif own > max(_WARMUP_APART * max(seen), little):
+    elif own > max(_NEAR * max(seen), little):
         yield f"Its warmup is {_times(own / max(seen))} as long as the longest that was fitted."
-    elif own < min(seen) / _WARMUP_APART:
+    elif own < min(seen) / _NEAR:
         yield f"Its warmup is {_times(own / min(seen))} as long as the shortest that was fitted."
     if _rises(rates) and not any(_rises(each.learning_rates) for each in curves):
         yield "Its rate rises again after the warmup; that of no run that was fitted does."
@@ -99,8 +99,7 @@ def _after_warmup(rates: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _rises(rates: NDArray[np.float64]) -> bool:
-    changes = np.diff(_after_warmup(rates))
-    return bool(changes[changes > 0].sum() > _RISES * rates.max())
+    return rises_again(rates, warmup_of(rates)) is not None
 
 
 def _times(ratio: float) -> str:

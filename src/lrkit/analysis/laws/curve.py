@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lrkit.analysis.laws.rate_shape import warmup_of
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["LossCurve", "as_rates", "warmup_of"]
+__all__ = ["LossCurve", "as_rates"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,20 +74,6 @@ class LossCurve:
         2
         """
         return warmup_of(self.learning_rates)
-
-
-def warmup_of(rates: NDArray[np.float64]) -> int:
-    """How many updates come before the rate reaches the highest that it has before it falls for the first time.
-
-    >>> warmup_of(np.array([0.1, 0.2, 0.3, 0.3, 0.1])), warmup_of(np.array([0.0, 0.0, 0.1, 0.1, 0.2, 0.1]))
-    (2, 4)
-    >>> warmup_of(np.array([0.3, 0.2, 0.4]))
-    0
-    """
-    tiny = 1e-6 * float(rates.max())  # as single precision leaves rates that are the same
-    falls = np.flatnonzero(np.diff(rates) < -tiny)
-    before = rates[: falls[0] + 1] if len(falls) else rates
-    return int(np.argmax(before >= before.max() - tiny))
 
 
 def as_rates(given: ArrayLike) -> NDArray[np.float64]:

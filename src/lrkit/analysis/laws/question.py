@@ -9,7 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from lrkit.analysis.laws.law import Law
-from lrkit.analysis.laws.rate_path import RatePath, largest_jumps, trace
+from lrkit.analysis.laws.rate_path import RatePath, trace
+from lrkit.analysis.laws.rate_shape import largest_changes
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
 __all__ = ["Question", "ask", "knots"]
@@ -60,8 +61,7 @@ def knots(rates: NDArray[np.float64], wanted: NDArray[np.int64], count: int) -> 
     changes = np.abs(np.diff(rates[: last + 1]))
     peak = float(rates.max())
     passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak, float(changes.sum())) * count)
-    jumps = largest_jumps(changes, peak, _JUMPS) + 1
-    after = (jumps[:, None] + _AFTER).ravel()
+    after = (largest_changes(rates[: last + 1], _JUMPS)[:, None] + _AFTER).ravel()
     places = np.concatenate(
         [
             np.linspace(first, last, count).astype(np.int64),

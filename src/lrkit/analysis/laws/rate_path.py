@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 
-from lrkit.analysis.laws.curve import warmup_of
+from lrkit.analysis.laws.rate_shape import largest_changes, warmup_of
 
-__all__ = ["LEAST_RATE", "RatePath", "largest_jumps", "trace"]
+__all__ = ["LEAST_RATE", "RatePath", "trace"]
 
 LEAST_RATE = 1e-6  # of the peak: lower ones count as that, so that a power of them is finite
 FINE = 240  # blocks to a run where the rate doesn't change, and to a fall from the peak to 0
 _MOST = 1200  # blocks of changes, for rates that go up and down all the time
-_JUMP = 0.02  # of the peak, in one step: a block by itself
 _ROUNDED = 1e-6  # of the peak, in one step: no turn
-_MOST_JUMPS = 200  # the largest, for blocks
+_MOST_JUMPS = 200  # the largest, each a block by itself
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,16 +143,10 @@ def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = 
     changes = np.abs(np.diff(levels[: last + 1]))
     peak = float(rates.max())
     passed = np.floor(np.concatenate([[0.0], np.cumsum(changes)]) / max(peak / fine, float(changes.sum()) / _MOST))
-    jumps = largest_jumps(changes, peak, _MOST_JUMPS)
+    jumps = largest_changes(levels[: last + 1], _MOST_JUMPS)
     regular = np.linspace(0, last, fine + 1).astype(np.int64)
     early = np.geomspace(1, max(last, 1), 40).astype(np.int64)  # what depends on the sum changes fast at first
     some = points[:: max(1, len(points) // fine)]
-    cuts = [regular, early, some, np.flatnonzero(np.diff(passed)) + 1, turns, jumps, jumps + 1]
+    cuts = [regular, early, some, np.flatnonzero(np.diff(passed)) + 1, turns, jumps - 1, jumps]
     edges = np.unique(np.concatenate(cuts))
     return RatePath(rates, points, edges[edges <= last], levels)
-
-
-def largest_jumps(changes: NDArray[np.float64], peak: float, most: int) -> NDArray[np.int64]:
-    """The steps of the largest changes from one update to the next that are jumps, int64."""
-    jumps = np.flatnonzero(changes > _JUMP * peak)
-    return jumps[np.argsort(-changes[jumps], kind="stable")[:most]]

@@ -10,7 +10,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from lrkit.analysis.laws.curve import LossCurve, warmup_of
+from lrkit.analysis.laws.curve import LossCurve
+from lrkit.analysis.laws.rate_shape import warmup_of
 from lrkit.analysis.laws.recorded_points import MEASURES, Measured, averaged, measured
 from lrkit.analysis.laws.recorded_rates import RatesSaid, rates_of
 from lrkit.schedules import Schedule

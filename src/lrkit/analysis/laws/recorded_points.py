@@ -5,6 +5,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lrkit.analysis.laws.rate_shape import jumps_of
 from lrkit.schedules.errors import InputError
 from lrkit.training.history import History
 from lrkit.training.records.logged import logged_updates
@@ -16,7 +17,6 @@ Measured = tuple[NDArray[np.int64], NDArray[np.float64]]  # updates done, and th
 
 _BLOCKS = 200  # of losses of every update, which are noisy
 _MOST_ROWS = 600  # of a sparse record that are used as they are
-_JUMP = 0.02  # of the peak, in one step, and more than five times what it changes in the steps beside
 _MOST_JUMPS = 50  # more are noise
 
 
@@ -75,7 +75,7 @@ def averaged(
     rows = logged_updates(history, "loss")
     if measure != "training" or len(steps) <= (_BLOCKS if rows is None else _MOST_ROWS):
         return points, []
-    jumps = _jumps(rates)
+    jumps = jumps_of(rates)
     jumps = jumps[(jumps >= steps[0]) & (jumps < steps[-1])]
     jumps = jumps if len(jumps) <= _MOST_JUMPS else jumps[:0]
     cuts = np.searchsorted(steps, jumps, side="right")  # a loss at the step of a jump is from before it
@@ -88,11 +88,3 @@ def averaged(
     middles = np.add.reduceat(steps, begins) // counts
     note = f"{len(steps)} losses are averaged in {len(counts)} blocks, each at its middle."
     return (middles, means), [note]
-
-
-def _jumps(rates: NDArray[np.float64]) -> NDArray[np.int64]:
-    """The updates that are the first with another rate, where it jumped."""
-    changes = np.abs(np.diff(rates))
-    beside = np.maximum(np.append(0, changes[:-1]), np.append(changes[1:], 0))
-    found: NDArray[np.int64] = np.flatnonzero((changes > _JUMP * rates.max()) & (changes > 5 * beside)) + 1
-    return found

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrkit.analysis.laws.curve import warmup_of
+from lrkit.analysis.laws.rate_shape import rises_again, warmup_of
 from lrkit.schedules import Schedule
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.history import History
@@ -21,7 +21,6 @@ _GAP = 10  # times the usual distance of rows
 _JUMP = 0.02  # of the peak, between two rows: less is none, or a number written with few digits
 _ROUNDED = 1e-6  # of the peak: what differs by less is the same, written with fewer digits
 _STEEP = 10  # times as steep as before and after: a jump
-_AGAIN = 0.05  # of the peak: by so much a rate rises again where that is worth a word
 _AGREES = 0.01  # of the peak
 _WARMUP_AGREES = 0.02  # of the updates: rows are that far apart
 
@@ -234,12 +233,9 @@ def _at_once(rates: NDArray[np.float64], logged: NDArray[np.int64]) -> Iterator[
 
 def _rises(rates: NDArray[np.float64], warmup: int | None) -> list[str]:
     """Whether the rate rises again once it has stopped to."""
-    begin = warmup or warmup_of(rates)
-    later = rates[begin:]
-    risen = np.flatnonzero(later - np.minimum.accumulate(later) > _AGAIN * rates.max())
-    if not len(risen):
+    risen = rises_again(rates, warmup or warmup_of(rates))
+    if risen is None:
         return []
     return [
-        f"The rate rises again after the warmup, first by step {begin + risen[0]}: the laws were made for rates that "
-        "only fall."
+        f"The rate rises again after the warmup, first by step {risen}: the laws were made for rates that only fall."
     ]
