@@ -285,7 +285,8 @@ def test_the_doubt_ahead_is_what_the_first_thirds_say_of_the_ends(curves, found)
     fallen = [replace(each, losses=each.losses * np.where(each.steps > 2000, 0.8, 1.0)) for each in curves]
     assert fit_law(fallen, "feedback", worlds=1).doubt_ahead > 10 * found.doubt_ahead
     short = replace(curves[0], steps=curves[0].steps[-12:], losses=curves[0].losses[-12:])
-    assert fit_law([short], "feedback", worlds=1).doubt_ahead == 0  # too few points to say
+    few = fit_law([short], "feedback", worlds=1)
+    assert few.doubt_ahead == 2 * few.doubt > 0  # too few points to say
 
 
 # --- what curves say, and what they don't -------------------------------------------------------------

@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lrkit.analysis.laws.curve import LossCurve, as_rates
 from lrkit.analysis.laws.law import Law
-from lrkit.analysis.laws.question import ask
+from lrkit.analysis.laws.question import Question, ask
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_number
 
@@ -97,8 +96,7 @@ class FittedLaw:
             InputError: for a law without worlds, and as `predict`.
         """
         self.require_worlds()
-        question = ask(as_rates(learning_rates), steps)
-        return np.stack([question.answer(world.law, world.values) for world in self.worlds])
+        return self._drawn(ask(as_rates(learning_rates), steps))
 
     def deviation(self, learning_rates: ArrayLike, steps: ArrayLike | None = None) -> NDArray[np.float64]:
         """How far the loss is from the prediction, as a standard deviation, shape (points,).
@@ -109,13 +107,23 @@ class FittedLaw:
         Raises:
             InputError: for a law without worlds, and as `predict`.
         """
-        losses = self.predict(learning_rates, steps)
-        apart = ((self.draws(learning_rates, steps) - losses) ** 2).mean(axis=0)
-        ahead = self._ahead(np.arange(len(losses)) if steps is None else np.asarray(steps))
-        deviation: NDArray[np.float64] = np.sqrt(apart + (self.doubt**2 + ahead**2) * losses**2)
-        return deviation
+        return self._known(learning_rates, steps)[1]
 
-    def _ahead(self, steps: NDArray[Any]) -> NDArray[np.float64]:
+    def _known(
+        self, learning_rates: ArrayLike, steps: ArrayLike | None
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The prediction and its deviation."""
+        self.require_worlds()
+        question = ask(as_rates(learning_rates), steps)
+        losses = question.answer(self.law, self.parameters)
+        apart = ((self._drawn(question) - losses) ** 2).mean(axis=0)
+        deviation = np.sqrt(apart + (self.doubt**2 + self._ahead(question.wanted) ** 2) * losses**2)
+        return losses, deviation
+
+    def _drawn(self, question: Question) -> NDArray[np.float64]:
+        return np.stack([question.answer(world.law, world.values) for world in self.worlds])
+
+    def _ahead(self, steps: NDArray[np.int64]) -> NDArray[np.float64]:
         """The doubt that comes of being longer than all curves, relative, shape (points,)."""
         longest = max((int(each.steps[-1]) for each in self.curves), default=0)
         if not longest:
@@ -135,8 +143,7 @@ class FittedLaw:
             InputError: for a level that isn't between 0 and 1, and as `deviation`.
         """
         level = as_level(level)
-        losses = self.predict(learning_rates, steps)
-        deviation = self.deviation(learning_rates, steps)
+        losses, deviation = self._known(learning_rates, steps)
         z, positive = NormalDist().inv_cdf((1 + level) / 2), losses > 0
         width = z * np.sqrt(np.log1p((deviation / np.where(positive, losses, 1.0)) ** 2))
         low, high = losses * np.exp(-width), losses * np.exp(width)
@@ -148,9 +155,10 @@ class FittedLaw:
         Raises:
             InputError: as `deviation`.
         """
+        self.require_worlds()
         rates = as_rates(learning_rates)
-        last = [len(rates)]
-        return End(rates, float(self.predict(rates, last)[0]), self.draws(rates, last)[:, 0])
+        question = ask(rates, [len(rates)])
+        return End(rates, float(question.answer(self.law, self.parameters)[0]), self._drawn(question)[:, 0])
 
     def difference(self, first: End, second: End) -> tuple[float, float]:
         """The final loss of the second schedule less that of the first, and its standard deviation.

@@ -109,14 +109,15 @@ def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng
             count = worlds if name == choice.name else others
             drawn += resample(problems[name], optima[name], count, rng)
     free = free_parameters(problem, optimum)
+    doubt = doubt_of(held, choice.name, errors)
     return FittedLaw(
         law=problem.law,
         parameters=problem.values(optimum.place),
         curves=curves,
         worlds=tuple(drawn),
         errors={each.name: error for each, error in zip(curves, errors, strict=True)},
-        doubt=doubt_of(held, choice.name, errors),
-        doubt_ahead=doubt_ahead_of(problem, optimum) if worlds else 0.0,
+        doubt=doubt,
+        doubt_ahead=doubt_ahead_of(problem, optimum, doubt) if worlds else 0.0,
         free=free,
         advice=advise(free, problem, curves),
         chosen=choice.reasons,

@@ -35,7 +35,7 @@ def held_out_error(problem: Problem, optimum: Optimum) -> float:
     errors = []
     for number in range(0, len(problem.paths), -(-len(problem.paths) // _HELD)):
         rest = problem.without(number)
-        errors.append(problem.errors(rest.solve(optimum.place, most=30).place)[number])
+        errors.append(problem.errors(rest.solve(optimum.place).place)[number])
     return float(np.mean(errors))
 
 
@@ -52,10 +52,13 @@ def doubt_of(errors: Mapping[str, float], name: str, fitted: Sequence[float]) ->
     return math.sqrt(math.pi / 2) * mean
 
 
-def doubt_ahead_of(problem: Problem, optimum: Optimum) -> float:
-    """The root mean square, over curves, of how far off their ends are, fitted to their first thirds; 0 if unknown."""
+def doubt_ahead_of(problem: Problem, optimum: Optimum, doubt: float) -> float:
+    """The root mean square, over curves, of how far off their ends are, fitted to their first thirds.
+
+    Where these have too few points to say, it is twice the law's own doubt: who knows less is less sure.
+    """
     errors = problem.errors_ahead(optimum)
-    return float(np.sqrt((errors**2).mean())) if len(errors) else 0.0
+    return float(np.sqrt((errors**2).mean())) if len(errors) else 2 * doubt
 
 
 def choose(errors: Mapping[str, float], how: str) -> Choice:

@@ -20,7 +20,7 @@ from lrkit.analysis.laws.thinning import huber_scale, thin
 __all__ = ["Optimum", "Problem", "problem_of"]
 
 _FINE = 60  # blocks: a quarter of what a prediction takes, which changes a loss by less than a fit errs
-_LEAST_LOSS = 1e-9  # a law on its way may go below 0, which has no logarithm
+_LEAST_LOSS = 1e-9  # of the lowest: a law on its way may go below 0, which has no logarithm
 _LAST = 3  # points that are a curve's end
 _FAR = 60.0  # a logarithm of a parameter beyond this is none
 
@@ -92,7 +92,7 @@ class Problem:
     def _logs(self, places: Iterable[Tensor]) -> Tensor:
         """Logarithms of what the law says at all points, shape (points,), with a place, or places, for each path."""
         found = [self.law.losses(self._named(place), path) for place, path in zip(places, self.paths, strict=True)]
-        return torch.cat(found)[:, 0].clamp(min=_LEAST_LOSS).log()
+        return torch.cat(found)[:, 0].clamp(min=_LEAST_LOSS * self.scales.lowest).log()
 
     def log_losses(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logarithms of what the law says at all points, shape (points,)."""
@@ -115,7 +115,7 @@ class Problem:
     def cost(self, place: NDArray[np.float64]) -> float:
         """The sum that is minimised: Σ huber(√weight·(log L − log loss)), and what expectations add.
 
-        An expectation is a residual too, at its spread √(points/5) times the scale, with Huber's loss: beyond a small
+        An expectation is a residual too, at its spread √(Σ weight/5) times the scale, with Huber's loss: beyond a small
         part of the spread it pulls as strongly wherever the parameter is, as a Laplace distribution does.
         """
         with np.errstate(over="ignore"):  # far off, it is far off
@@ -152,7 +152,7 @@ class Problem:
 
     @cached_property
     def _pulls(self) -> NDArray[np.float64]:
-        pulls: NDArray[np.float64] = self.scale * np.sqrt(len(self.logs) / 5) / self.spreads
+        pulls: NDArray[np.float64] = self.scale * np.sqrt(self.weights.sum() / 5) / self.spreads
         return pulls
 
     def _residuals(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -181,7 +181,7 @@ class Problem:
         early = points <= np.array(thirds)[self.runs]
         if early.sum() < len(self.law.parameters):
             return np.empty(0)
-        place = replace(self, weights=early.astype(np.float64)).solve(optimum.place, most=30).place
+        place = replace(self, weights=early.astype(np.float64)).solve(optimum.place).place
         errors = np.expm1(self.log_losses(place) - self.logs)
         return np.array([np.median(errors[self.runs == run][-_LAST:]) for run in range(len(self.paths))])
 

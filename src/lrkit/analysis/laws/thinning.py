@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.analysis.laws.curve import LossCurve
+from lrkit.analysis.laws.rate_shape import jumps_of
 
 __all__ = ["huber_scale", "thin"]
 
 _POINTS, _FEWEST, _ALL = 48, 16, 200  # of a curve; of all: more cost time and say little, since neighbours err alike
+_DIGITS = 6  # after the point: losses with more aren't rounded
 _LEAST_SCALE = 1e-3  # of the logarithm of a loss: laws aren't better than this
-_JUMP = 0.02  # of the peak: between two points, means don't reach across
 
 Points = tuple[NDArray[np.int64], NDArray[np.float64]]
 
@@ -29,8 +30,7 @@ def thin(curve: LossCurve, curves: int) -> Points:
     every = -(-len(curve.steps) // max(_FEWEST, min(_POINTS, _ALL // curves)))
     if every == 1 or _noise(curve.losses) * 1.5 <= _LEAST_SCALE:
         return curve.steps[::-every][::-1].copy(), curve.losses[::-every][::-1].copy()
-    rates = curve.learning_rates[np.minimum(curve.steps, len(curve.learning_rates) - 1)]
-    jumps = np.flatnonzero(np.abs(np.diff(rates)) > _JUMP * every * curve.peak) + 1
+    jumps = jumps_of(curve.learning_rates[np.maximum(curve.steps - 1, 0)])  # of the update before each loss
     begins = np.union1d(np.arange(0, len(curve.steps), every), jumps)
     counts = np.diff(np.append(begins, len(curve.steps)))
     return np.add.reduceat(curve.steps, begins) // counts, np.add.reduceat(curve.losses, begins) / counts
@@ -44,7 +44,10 @@ def huber_scale(losses: Sequence[NDArray[np.float64]]) -> float:
 def _noise(losses: NDArray[np.float64]) -> float:
     """The standard deviation of logarithms from their neighbours, by the median absolute second difference.
 
-    For white noise the second difference has √6 times its standard deviation.
+    For white noise the second difference has √6 times its standard deviation. Losses that are written with few digits
+    may be equal for long: rounding by itself has 1/√12 of the last digit.
     """
     bends = np.diff(np.log(losses), 2)
-    return float(np.median(np.abs(bends))) * 1.4826 / 6**0.5 if len(bends) else 0.0
+    seen = float(np.median(np.abs(bends))) * 1.4826 / 6**0.5 if len(bends) else 0.0
+    digits = next((each for each in range(_DIGITS) if (np.round(losses, each) == losses).all()), None)
+    return seen if digits is None else max(seen, 10.0**-digits / 12**0.5 / float(np.median(losses)))
