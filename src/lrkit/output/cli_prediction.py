@@ -61,11 +61,12 @@ def predict(
         typer.Option(help="training, validation or test: which loss the law is fitted to."),
     ] = "training",
     level: Annotated[float, typer.Option(help="Of the intervals, such as 0.95.")] = 0.95,
-    seed: Annotated[int, typer.Option(help="Of what is drawn by chance in the fit and for the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of what is drawn by chance for the intervals.")] = 0,
     warmup: Annotated[
         int | None,
         typer.Option(
-            help="How many updates the rate rose from 0 in runs whose records begin after that; by default none."
+            help="How many updates the rate rose from 0 in runs whose records begin after that; by default what the "
+            "records show."
         ),
     ] = None,
     run_schedule: Annotated[
