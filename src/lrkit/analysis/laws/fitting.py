@@ -38,9 +38,9 @@ def fit_law(curves: Sequence[Any], law: str | Law = _AUTO, *, worlds: int = _WOR
     """The law that describes curves, with its values, and how sure they are.
 
     Minimises Huber's loss of log L − log loss over about 48 points of each curve (fewer of more than four curves), by
-    trust-region least squares with exact derivatives, from the best of many starts. What parameters are expected to be counts a little, so that what
-    the curves don't determine stays sensible. With three curves or more a law is chosen by how well it predicts each
-    from the others, of more than six some of them.
+    trust-region least squares with exact derivatives, from the best of many starts. What parameters are expected to be
+    counts a little, so that what the curves don't determine stays sensible. With three curves or more a law is chosen
+    by how well it predicts each from the others, of more than six some of them.
 
     Args:
         curves: each a `LossCurve`, a `History`, or (steps, losses, learning rates), the rates of every step from the
