@@ -318,7 +318,7 @@ def test_an_interruption_is_told_in_one_line(lrkit, runs, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("lrkit.analysis.laws.fitting.fit", stop)
+    monkeypatch.setattr("lrkit.analysis.laws.problem.least_squares", stop)
     assert lrkit("predict", *runs) == (130, "", "lrkit: interrupted: nothing is kept of a fit that hasn't ended\n")
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from lrkit.analysis.bent_path import join
 from lrkit.analysis.laws.fitted import FittedLaw
 from lrkit.analysis.laws.law import Law
+from lrkit.analysis.laws.question import as_tensors
 from lrkit.analysis.laws.rate_path import RatePath
 
 __all__ = ["Expectation", "expect"]
@@ -49,11 +50,7 @@ def expect(law: FittedLaw) -> Expectation:
     share = 0.5 / len(others) if others else 0.0
     return Expectation(
         (
-            (1.0 - share * len(others), law.law, _tensors(law.parameters)),
-            *((share, each.law, _tensors(each.values)) for each in others),
+            (1.0 - share * len(others), law.law, as_tensors(law.parameters)),
+            *((share, each.law, as_tensors(each.values)) for each in others),
         )
     )
-
-
-def _tensors(values: Mapping[str, float]) -> dict[str, Tensor]:
-    return {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}

@@ -96,7 +96,7 @@ def _curves(given: object) -> tuple[LossCurve, ...]:
 
 def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng: np.random.Generator) -> FittedLaw:
     problems = {each.name: problem_of(each, curves) for each in laws}
-    optima = {name: fit(problem) for name, problem in problems.items()}
+    optima = {name: _minimise(problem) for name, problem in problems.items()}
     enough = len(curves) >= ENOUGH
     held = {name: held_out_error(problem, optima[name]) for name, problem in problems.items() if enough}
     fitted = {name: problem.errors(optima[name].place) for name, problem in problems.items()}
@@ -125,7 +125,7 @@ def _fitted(laws: Sequence[Law], curves: tuple[LossCurve, ...], worlds: int, rng
     )
 
 
-def fit(problem: Problem) -> Optimum:
+def _minimise(problem: Problem) -> Optimum:
     """The best of minimisations from the most promising of many places, which a Sobol sequence spreads."""
     size = len(problem.law.parameters)
     places = qmc.Sobol(size, scramble=False).random(2 * _PLACES)[1 : _PLACES + 1]  # the first is a corner

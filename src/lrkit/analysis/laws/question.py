@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
 from lrkit.analysis.laws.law import Law
 from lrkit.analysis.laws.rate_path import RatePath, trace
 from lrkit.analysis.laws.rate_shape import largest_changes
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
-__all__ = ["Question", "ask", "knots"]
+__all__ = ["Question", "as_tensors", "ask", "knots"]
 
 _KNOTS = 360  # of a curve of all steps, which is interpolated between them
 _JUMPS = 60  # the largest that points follow
@@ -34,11 +35,15 @@ class Question:
 
     def answer(self, law: Law, values: Mapping[str, float]) -> NDArray[np.float64]:
         """The losses of a law with its values, shape (points,)."""
-        given = {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}
         with torch.no_grad():
-            losses = law.losses(given, self.path)[:, 0].numpy()
+            losses = law.losses(as_tensors(values), self.path)[:, 0].numpy()
         found: NDArray[np.float64] = np.interp(self.wanted, self.path.points, losses)
         return found
+
+
+def as_tensors(values: Mapping[str, float]) -> dict[str, Tensor]:
+    """Values as laws take them."""
+    return {name: torch.tensor(float(value), dtype=torch.float64) for name, value in values.items()}
 
 
 def ask(rates: NDArray[np.float64], steps: ArrayLike | None) -> Question:
