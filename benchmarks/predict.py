@@ -2,6 +2,7 @@
 
     python benchmarks/predict.py                     # the two sizes in benchmarks/data/loss_curves
     python benchmarks/predict.py --folder DIR        # others with the same files
+    python benchmarks/predict.py --choices           # fitted to every other choice of curves too: a quarter of an hour
 
 For each size, laws are fitted to three curves and predict the six others. Prints tables in Markdown.
 """
@@ -116,9 +117,29 @@ def numbers(scores: Scores) -> list[str]:
     return [*shown, "" if np.isnan(scores.covered) else f"{100 * scores.covered:.0f} %"]
 
 
+def read_all(folder: Path) -> dict[str, lrkit.LossCurve]:
+    """The curves of one size."""
+    return {name: read(folder, name) for name in SCHEDULES if (folder / f"{name}.csv").exists()}
+
+
+def choices(folder: Path, count: int) -> list[str]:
+    """The cells of a row: how near the rest is predicted, from each choice of so many curves."""
+    curves = read_all(folder)
+    means, worst, inside = [], [], []
+    for chosen in combinations(curves, count):
+        law = lrkit.fit_law([curves[name] for name in chosen])
+        found = average([score(law, each) for name, each in curves.items() if name not in chosen])
+        means.append(found.mean)
+        worst.append(found.worst)
+        inside.append(found.covered)
+    middle, most, least = np.median(means), np.quantile(means, 0.9), max(means)
+    shown = [f"{each:.5f}" for each in (middle, most, least, np.median(worst))]
+    return [folder.name, str(count), str(len(means)), *shown, f"{100 * np.mean(inside):.0f} %"]
+
+
 def report(folder: Path) -> None:
     """The tables of one size."""
-    curves = {name: read(folder, name) for name in SCHEDULES if (folder / f"{name}.csv").exists()}
+    curves = read_all(folder)
     fitted = [curves[name] for name in FITTED]
     others = [curve for name, curve in curves.items() if name not in FITTED]
     head = ["R2", "MAE", "RMSE", "mean relative error", "worst relative error", "inside of the 95 % interval"]
@@ -153,8 +174,20 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, action="append", help="of curves; may be repeated")
-    for folder in parser.parse_args().folder or sorted(DATA.glob("llm_*"), key=lambda each: len(each.name)):
-        report(folder)
+    parser.add_argument("--choices", action="store_true", help="fit to each choice of two and of three of the curves")
+    given = parser.parse_args()
+    folders = given.folder or sorted(DATA.glob("llm_*"), key=lambda each: len(each.name))
+    if not given.choices:
+        for folder in folders:
+            report(folder)
+        return
+    errors = ["median", "9 of 10 are below", "highest"]
+    head = ["curves", "choices", *(f"mean relative error: {each}" for each in errors), "worst point, median"]
+    print(row(["size", *head, "inside of the 95 % interval"]))
+    print(row(["---", *["--:"] * (len(head) + 1)]))
+    for folder in folders:
+        for count in (2, 3):
+            print(row(choices(folder, count)), flush=True)
 
 
 if __name__ == "__main__":
