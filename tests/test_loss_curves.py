@@ -96,10 +96,32 @@ def test_a_first_rate_that_nobody_knows_is_held_and_a_note_says_what_to_say():
     curve = lrkit.loss_curve(read)
     assert set(curve.learning_rates) == {3e-4}
     assert curve.notes == (
-        "No rate was recorded before step 2176: that of step 2176, 0.0003, is held; if it rose there, say how long "
-        "(warmup).",
+        "No rate was recorded before step 2176: that of step 2176, 0.0003, is held; say warmup=, for how many updates, "
+        "if it rose there.",
     )
-    assert "say how long" not in " ".join(lrkit.loss_curve(read, warmup=0).notes)
+    assert "say warmup=" not in " ".join(lrkit.loss_curve(read, warmup=0).notes)
+
+
+def test_a_warmup_that_rows_from_step_1_on_hide_is_asked_for(tmp_path):
+    schedule = (lrkit.warmup(500) >> lrkit.cosine(to=0.1)).over(10_000)
+    rows = [(done, float(schedule(done - 1, 3e-4)), 1 + 10 / done) for done in range(500, 10_001, 500)]
+    read = lrkit.read_history(write(tmp_path / "run.csv", rows))
+    curve = lrkit.loss_curve(read)
+    assert curve.learning_rates[:3].tolist() == [3e-4] * 3
+    assert (
+        "No rate was recorded before step 499: that of step 499, 0.0003, is held; say warmup=, for how many updates, "
+        "if it rose there."
+    ) in curve.notes
+    said = lrkit.loss_curve(read, warmup=500)
+    np.testing.assert_allclose(said.learning_rates[:500], 3e-4 * np.arange(500) / 500, rtol=3e-3)
+    assert "say warmup=" not in " ".join(said.notes)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_nothing_is_asked_where_a_row_stands_at_the_first_update(tmp_path, first):
+    rows = [(step + first, 0.1 * (1 - step / 1000), 1 + 10 / (step + 1)) for step in range(0, 1000, 50)]
+    read = lrkit.read_history(write(tmp_path / "run.csv", rows), first_step=first)
+    assert "No rate was recorded" not in " ".join(lrkit.loss_curve(read).notes)
 
 
 # --- which losses ------------------------------------------------------------------------------------
@@ -224,7 +246,7 @@ def test_rates_of_a_schedule_over_the_whole_run(tmp_path):
     assert curve.notes[0] == "The rates are those of warmup(10%) >> cosine(to=0.1) at 0.2 over 1000 updates."
     shorter = read_curve(file, reading={"lr": 0.2}, schedule="linear(to=0)")
     assert shorter.learning_rates[-1] == pytest.approx(0.2 / 891)
-    assert "say steps where it had more" in shorter.notes[0]
+    assert "say steps= where it had more" in shorter.notes[0]
     constant = read_curve(file, reading={"lr": 0.2})
     assert set(constant.learning_rates) == {0.2}
     with pytest.raises(InputError, match="steps must be at least 891, the updates that run recorded, not 500"):

@@ -20,8 +20,8 @@ T = TypeVar("T")
 
 _WORDS = {
     "say --lr, as a number or one": "say --run-schedule and --run-lr, or --lr, one",
-    "say steps where": "say --run-steps where",
-    "say how long (warmup)": "say how long (--warmup)",
+    "say steps= where": "say --run-steps where",
+    "say warmup=, for": "say --warmup, for",
     "steps must be at least": "--run-steps must be at least",
     "schedule must be one of the rate alone": "--run-schedule must be one of the rate alone",
 }

@@ -125,7 +125,7 @@ def _by_schedule(history: History, said: RatesSaid, name: str) -> tuple[NDArray[
         rates = computed_rates(text, base, steps, length if isinstance(length, int) else None)[:updates].copy()
     except InputError as error:
         raise InputError(f"{error} (for the rates of {name})") from error
-    assumed = "" if said.steps or planned == steps else ", the updates that were recorded; say steps where it had more"
+    assumed = "" if said.steps or planned == steps else ", the updates that were recorded; say steps= where it had more"
     notes = [f"The rates are those of {text or 'a constant'} at {base:g} over {steps} updates{assumed}."]
     return rates, notes + _disagreement(history, rates)
 
@@ -171,7 +171,6 @@ def _filled_in(history: History, rates: NDArray[np.float64], warmup: int | None)
 
 def _before(rates: NDArray[np.float64], logged: NDArray[np.int64], warmup: int | None) -> Iterator[str]:
     first = int(logged[0])
-    usual = int(np.median(np.diff(logged))) if len(logged) > 1 else 1
     falls = np.flatnonzero(np.diff(rates[logged]) <= _ROUNDED * rates.max())
     risen = int(logged[falls[0]]) if len(falls) else int(logged[-1])
     if risen > first:  # a warmup, in stairs where rows are held
@@ -190,8 +189,8 @@ def _before(rates: NDArray[np.float64], logged: NDArray[np.int64], warmup: int |
     elif warmup is None and risen > first:
         rates[:first] = rates[first] * np.arange(1, first + 1) / (first + 1)
         yield f"{unknown}: it is taken to rise evenly until there, as it does afterwards."
-    elif first > usual:
-        hint = "" if warmup == 0 else "; if it rose there, say how long (warmup)"
+    elif first > 1:
+        hint = "" if warmup == 0 else "; say warmup=, for how many updates, if it rose there"
         yield f"{unknown}: that of step {first}, {rates[first]:g}, is held{hint}."
 
 
