@@ -253,7 +253,11 @@ def test_the_dictionary_has_all_but_the_curves_over_the_steps(law):
         ({"level": "high"}, lrkit.InputTypeError, "level must be a number, not 'high' (str)"),
         ({"proposals": ["linear()"]}, lrkit.InputTypeError, "proposals must be Proposal each, not 'linear()' (str)"),
         ({"proposals": [proposal("constant()", "a")] * 2}, lrkit.InputError, "distinct names: 'a' is there 2 times"),
-        ({"proposals": [Proposal("a", np.array([0.1, -1.0]))]}, lrkit.InputError, "not -1 at step 1"),
+        (
+            {"proposals": proposal("constant()", "a")},
+            lrkit.InputTypeError,
+            "proposals must be a list of Proposal, not Proposal(name='a'",
+        ),
         ({"law": true_law(law_with_worlds().curves)}, lrkit.InputError, "law must have worlds, as from fit_law"),
     ],
 )
@@ -263,6 +267,31 @@ def test_wrong_input_is_one_sentence(law, change, error, sentence):
         predict(given.pop("law"), given.pop("proposals"), **given)
     assert sentence in str(raised.value)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "sentence"),
+    [
+        (("a", np.array([0.1, -1.0])), lrkit.InputError, "learning_rates must be finite and not negative, not -1 at"),
+        (("a", 0.1), lrkit.InputError, "learning_rates must have one for every step, not the shape ()"),
+        (("a", []), lrkit.InputError, "learning_rates must have one for every step, not the shape (0,)"),
+        (("a", "linear()"), lrkit.InputTypeError, "learning_rates must be numbers, not 'linear()'"),
+        ((None, [0.1]), lrkit.InputTypeError, "name must be text, not None"),
+        (("a", [0.1], lrkit.linear()), lrkit.InputTypeError, "schedule must be text, or None, not linear("),
+    ],
+)
+def test_a_proposal_says_what_it_cant_be(given, error, sentence):
+    with pytest.raises(error) as raised:
+        Proposal(*given)
+    assert sentence in str(raised.value)
+
+
+def test_rates_may_be_a_list_and_proposals_may_come_one_by_one(law):
+    listed = predict(law, [Proposal("a", [1e-3] * 50), Proposal("b", [2e-3] * 50)])
+    assert json.loads(json.dumps(listed.to_dict()))["candidates"][0]["peak"] in (1e-3, 2e-3)
+    one_by_one = predict(law, (Proposal(name, np.full(50, rate)) for name, rate in (("a", 1e-3), ("b", 2e-3))))
+    assert one_by_one.to_dict() == listed.to_dict()
+    assert len(one_by_one.forecasts) == 2
 
 
 def test_an_unknown_name_lists_the_known(found):

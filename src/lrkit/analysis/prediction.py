@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lrkit.analysis.laws.curve import as_rates
 from lrkit.analysis.laws.fitted import FittedLaw
-from lrkit.schedules.errors import unknown
+from lrkit.schedules.errors import InputTypeError, shown, unknown
 
 __all__ = ["Forecast", "Pair", "Prediction", "Proposal"]
 
@@ -21,13 +22,29 @@ class Proposal:
 
     Attributes:
         name: what it is called, one of its kind.
-        learning_rates: float64, shape (updates,).
+        learning_rates: float64, shape (updates,), of every update from the first on, warmup included.
         schedule: as text; None where the rates were given as numbers.
+
+    Raises:
+        InputError: for rates that can't be.
+        InputTypeError: for a name or a schedule that isn't text, and rates that aren't numbers.
+
+    >>> Proposal("falling", [0.2, 0.1]).learning_rates
+    array([0.2, 0.1])
     """
 
     name: str
     learning_rates: NDArray[np.float64]
     schedule: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise InputTypeError(f"name must be text, not {shown(self.name)}")
+        if not isinstance(self.schedule, str | None):
+            raise InputTypeError(f"schedule must be text, or None, not {shown(self.schedule)}")
+        rates = as_rates(self.learning_rates)
+        rates.setflags(write=False)
+        object.__setattr__(self, "learning_rates", rates)
 
 
 @dataclass(frozen=True, eq=False)
