@@ -14,6 +14,7 @@ from lrkit.analysis.nearest_schedule import rates_of
 from lrkit.analysis.optimisation import best_schedule, budget
 from lrkit.schedules.cooldowns import Cooldown
 from lrkit.schedules.errors import InputError
+from lrkit.schedules.leaf import as_list
 from lrkit.schedules.shares import as_count, as_positive
 
 __all__ = ["Budget", "CooldownLengths", "CooldownRow", "cooldown_lengths", "more_steps"]
@@ -87,7 +88,7 @@ def more_steps(
     """
     law, level = as_law(law), as_level(level)
     count, base, _ = budget(law, steps, peak, 0)
-    wanted = sorted({as_positive(each, "factors") for each in factors})
+    wanted = sorted({as_positive(each, "factors") for each in as_list(factors, "factors", "numbers")})
     if not wanted:
         raise InputError("factors must have at least one number, not none")
     text = best_schedule(law, count, peak=base, level=level).nearest if schedule is None else schedule
@@ -212,10 +213,12 @@ def cooldown_lengths(
     if lengths is None:
         asked = [max(1, round(share * (left or count))) for share in _LENGTHS]
     else:
-        asked = [as_count(each, "lengths", low=1) for each in lengths]
+        asked = [as_count(each, "lengths", low=1) for each in as_list(lengths, "lengths", "steps")]
+        if not asked:
+            raise InputError("lengths must have at least one number, not none")
     wanted = sorted({each for each in asked if left is None or each <= left})
     if not wanted:
-        raise InputError(f"lengths must have one of at most extra={left} steps, not {list(asked)}")
+        raise InputError(f"lengths must have one of at most extra={left} steps, not {asked}")
     rows = []
     for length in wanted:
         held = 0 if left is None else left - length
