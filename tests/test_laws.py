@@ -395,9 +395,9 @@ ALONE = LossCurve(np.arange(1, 9), np.linspace(3, 2, 8), np.full(8, 0.1))
         ({"law": "powr"}, InputError, "unknown law 'powr', did you mean 'power'"),
         ({"law": 3}, InputTypeError, "law must be the name of one, or a Law, not 3"),
         ({"law": ["power"]}, InputTypeError, "law must be the name of one, or a Law"),
-        ({"seed": -1}, InputError, "seed must be a whole number from 0 on, not -1"),
-        ({"seed": "a"}, InputError, "seed must be a whole number from 0 on, not 'a'"),
-        ({"worlds": -1}, InputError, "worlds must be a whole number from 0 on, not -1"),
+        ({"seed": -1}, InputError, "seed must be at least 0, not -1"),
+        ({"seed": "a"}, InputTypeError, "seed must be a whole number, not 'a'"),
+        ({"worlds": -1}, InputError, "worlds must be at least 0, not -1"),
     ],
 )
 def test_wrong_input_is_told_in_a_sentence(curves, arguments, error, sentence):

@@ -352,7 +352,7 @@ GOOD = history(falling(100), [0.1] * 100)
     [
         (GOOD, {"measure": "validation"}, "run has no validation loss; another measure is training"),
         (GOOD, {"measure": "loss"}, "unknown measure 'loss'"),
-        (GOOD, {"skip": -1}, "skip must not be negative, not -1"),
+        (GOOD, {"skip": -1}, "skip must be at least 0, not -1"),
         (GOOD, {"skip": 95}, "run must have at least 8 training losses to fit a law to, not 5"),
         (GOOD, {"warmup": 100}, "warmup must be below 100, the updates that run recorded, not 100"),
         (GOOD, {"warmup": -1}, "warmup must be at least 0, not -1"),
@@ -365,6 +365,7 @@ GOOD = history(falling(100), [0.1] * 100)
         (history(falling(100), [-0.1] * 100), {}, "finite and not negative: run has -0.1 at step 0"),
         (history(falling(100), np.linspace(0, 1, 100)), {}, "no law can be fitted to run: its rate only rises"),
         (history([], np.zeros((0, 1))), {}, "run has no update"),
+        (history([2.0], [0.1]), {}, "run must have at least 8 training losses to fit a law to, not [01]: a longer run"),
     ],
 )
 def test_it_says_why(made, options, sentence):
@@ -386,6 +387,23 @@ def test_it_says_why(made, options, sentence):
 def test_it_says_of_which_type(made, options, sentence):
     with pytest.raises(InputTypeError, match=sentence):
         lrkit.loss_curve(made, **options)
+
+
+def test_numbers_of_numpy_are_numbers():
+    rates = lrkit.parse("warmup(10) >> constant()").over(100)(np.arange(100), 0.1)
+    made = history(falling(100), rates)
+    whole = {"warmup": 10, "skip": 12, "steps": 200, "epoch_steps": 50}
+    plain = lrkit.loss_curve(made, schedule="every(1ep, linear(to=0))", lr=0.5, **whole)
+    same = lrkit.loss_curve(
+        made,
+        schedule="every(1ep, linear(to=0))",
+        lr=np.float32(0.5),
+        **{name: np.int64(number) for name, number in whole.items()},
+    )
+    np.testing.assert_array_equal(same.learning_rates, plain.learning_rates)
+    assert (same.steps.tolist(), same.notes) == (plain.steps.tolist(), plain.notes)
+    alone = fit_law([made], "power", worlds=np.int64(2), seed=np.int64(3))
+    assert alone.worlds == fit_law([made], "power", worlds=2, seed=3).worlds
 
 
 # --- several -----------------------------------------------------------------------------------------

@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from lrkit.analysis.laws.curve import LossCurve
-from lrkit.analysis.laws.recorded_curves import Measure, read_curve
-from lrkit.analysis.laws.recorded_points import MEASURES
+from lrkit.analysis.laws.recorded_curves import read_curve
+from lrkit.analysis.laws.recorded_points import as_measure
 from lrkit.output.import_command import by_options
-from lrkit.schedules.errors import InputError, unknown
+from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_count
 
 __all__ = ["RunOptions", "read_runs"]
@@ -54,8 +54,7 @@ class RunOptions:
         Raises:
             InputError: says what is allowed.
         """
-        if self.measure not in MEASURES:
-            raise unknown("measure", self.measure, MEASURES)
+        as_measure(self.measure)
         for option, number, least in (
             ("--warmup", self.warmup, 0),
             ("--skip", self.skip, 0),
@@ -110,7 +109,7 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
             curve = read_curve(
                 path,
                 reading={**reading, "lr": rate if rate is not None else list(options.lr) or None},
-                measure=cast("Measure", options.measure),
+                measure=as_measure(options.measure),
                 warmup=options.warmup,
                 skip=options.skip,
                 schedule=_own(options.schedules, number),

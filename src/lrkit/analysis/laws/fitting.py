@@ -21,6 +21,7 @@ from lrkit.analysis.laws.law import Law
 from lrkit.analysis.laws.problem import Optimum, Problem, problem_of
 from lrkit.analysis.laws.recorded_curves import as_curve
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
+from lrkit.schedules.shares import as_count
 
 __all__ = ["fit_law"]
 
@@ -63,10 +64,7 @@ def fit_law(curves: Sequence[Any], law: str | Law = _AUTO, *, worlds: int = _WOR
     2.21
     """
     given = _curves(curves)
-    if type(worlds) is not int or worlds < 0:
-        raise InputError(f"worlds must be a whole number from 0 on, not {shown(worlds)}")
-    if type(seed) is not int or seed < 0:
-        raise InputError(f"seed must be a whole number from 0 on, not {shown(seed)}")
+    worlds, seed = as_count(worlds, "worlds"), as_count(seed, "seed")
     with _one_thread():
         return _fitted(_laws(law), given, worlds, np.random.default_rng(seed))
 

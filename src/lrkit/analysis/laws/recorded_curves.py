@@ -5,23 +5,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.rate_shape import warmup_of
-from lrkit.analysis.laws.recorded_points import MEASURES, Measured, averaged, measured
+from lrkit.analysis.laws.recorded_points import Measure, Measured, as_measure, averaged, measured
 from lrkit.analysis.laws.recorded_rates import RatesSaid, rates_of
 from lrkit.schedules import Schedule
-from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
+from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.shares import as_count
 from lrkit.training.history import History
 from lrkit.training.records.reading import is_own, read_history
 
 __all__ = ["as_curve", "loss_curve", "read_curve"]
-
-Measure = Literal["training", "validation", "test"]
 
 _FEWEST = 8
 _FALL = 0.02  # of the updates: the first fall of the loss is faster than any law
@@ -70,12 +69,8 @@ def loss_curve(
     given: object = history
     if not isinstance(given, History):
         raise InputTypeError(f"history must be a History, not {shown(history)}")
-    if measure not in MEASURES:
-        raise unknown("measure", str(measure), MEASURES)
-    if skip is not None and (isinstance(skip, bool) or not isinstance(skip, int)):
-        raise InputTypeError(f"skip must be a whole number, not {shown(skip)}")
-    if skip is not None and skip < 0:
-        raise InputError(f"skip must not be negative, not {skip}")
+    measure = as_measure(measure)
+    skip = None if skip is None else as_count(skip, "skip")
     if name is not None and not isinstance(name, str):
         raise InputTypeError(f"name must be text, not {shown(name)}")
     called = name or str(history.made.get("name") or "run")
@@ -84,7 +79,7 @@ def loss_curve(
         raise InputError(f"{called} has no update")
     rates, notes = rates_of(history, said, called)
     points, wrong = measured(history, measure, called)
-    points, early = _described(points, rates, warmup, skip)
+    points, early = _described(points, rates, said.warmup, skip)
     _require_enough(points, rates, measure, called, [*wrong, *early])
     points, blocks = averaged(points, history, measure, rates)
     _require_positive(points, called, measure)
@@ -117,7 +112,7 @@ def _require_enough(
 ) -> None:
     if len(points[0]) >= _FEWEST:
         return
-    if (np.diff(rates) > 0).all():
+    if len(rates) > 1 and (np.diff(rates) > 0).all():
         raise InputError(f"no law can be fitted to {name}: its rate only rises, and laws are of what comes afterwards")
     better = "a longer run, or one that logs more often" if measure == "training" else "the training loss"
     why = f" ({' '.join(left_out).rstrip('.')})" if left_out else ""

@@ -1,18 +1,19 @@
 """The losses of a recorded run that a law is fitted to."""
 
-from typing import Literal
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.analysis.laws.rate_shape import jumps_of
-from lrkit.schedules.errors import InputError
+from lrkit.schedules.errors import InputError, unknown
 from lrkit.training.history import History
 from lrkit.training.records.logged import logged_updates
 
-__all__ = ["MEASURES", "Measured", "averaged", "measured"]
+__all__ = ["MEASURES", "Measure", "Measured", "as_measure", "averaged", "measured"]
 
-MEASURES = ("training", "validation", "test")
+Measure: TypeAlias = Literal["training", "validation", "test"]
+MEASURES: tuple[Measure, ...] = get_args(Measure)
 Measured = tuple[NDArray[np.int64], NDArray[np.float64]]  # updates done, and the loss then
 
 _BLOCKS = 200  # of losses of every update, which are noisy
@@ -20,9 +21,19 @@ _MOST_ROWS = 600  # of a sparse record that are used as they are
 _MOST_JUMPS = 50  # more are noise
 
 
-def measured(
-    history: History, measure: Literal["training", "validation", "test"], name: str
-) -> tuple[Measured, list[str]]:
+def as_measure(given: object) -> Measure:
+    """Which losses are meant, checked.
+
+    Raises:
+        InputError: for what is none of `MEASURES`.
+    """
+    for each in MEASURES:
+        if given == each:
+            return each
+    raise unknown("measure", str(given), MEASURES)
+
+
+def measured(history: History, measure: Measure, name: str) -> tuple[Measured, list[str]]:
     """All finite losses of a kind, by how many updates were done, and notes of what isn't finite.
 
     Raises:
@@ -68,7 +79,7 @@ def _training(history: History) -> Measured:
 
 
 def averaged(
-    points: Measured, history: History, measure: str, rates: NDArray[np.float64]
+    points: Measured, history: History, measure: Measure, rates: NDArray[np.float64]
 ) -> tuple[Measured, list[str]]:
     """Training losses in blocks where they are many, each at its middle; no block reaches across a jump of the rate."""
     steps, losses = points

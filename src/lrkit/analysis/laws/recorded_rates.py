@@ -1,6 +1,5 @@
 """The learning rate of every update of a recorded run, and what had to be filled in for it."""
 
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from lrkit.analysis.laws.rate_shape import rises_again, warmup_of
 from lrkit.schedules import Schedule
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.schedules.shares import as_count, as_positive
 from lrkit.training.history import History
 from lrkit.training.records.computed import computed_rates
 from lrkit.training.records.logged import logged_updates
@@ -37,12 +37,10 @@ class RatesSaid:
 
     def __post_init__(self) -> None:
         for name, least in (("warmup", 0), ("steps", 1), ("epoch_steps", 1)):
-            _require_whole(name, getattr(self, name), least)
+            if (given := getattr(self, name)) is not None:
+                object.__setattr__(self, name, as_count(given, name, low=least))
         if self.lr is not None:
-            if isinstance(self.lr, bool) or not isinstance(self.lr, int | float):
-                raise InputTypeError(f"lr must be a number, the base of the schedule, not {shown(self.lr)}")
-            if not (self.lr > 0 and math.isfinite(self.lr)):
-                raise InputError(f"lr must be finite and above 0, not {shown(self.lr)}")
+            object.__setattr__(self, "lr", as_positive(self.lr, "lr"))
         if self.schedule is not None and not isinstance(self.schedule, str | Schedule):
             raise InputTypeError(f"schedule must be a schedule or its text, not {shown(self.schedule)}")
         if not self.computed and self.steps is not None:
@@ -52,15 +50,6 @@ class RatesSaid:
     def computed(self) -> bool:
         """Whether the rates are to be those of a schedule."""
         return self.schedule is not None or self.lr is not None
-
-
-def _require_whole(name: str, given: object, least: int) -> None:
-    if given is None:
-        return
-    if isinstance(given, bool) or not isinstance(given, int):
-        raise InputTypeError(f"{name} must be a whole number, not {shown(given)}")
-    if given < least:
-        raise InputError(f"{name} must be at least {least}, not {given}")
 
 
 def rates_of(history: History, said: RatesSaid, name: str) -> tuple[NDArray[np.float64], list[str]]:
