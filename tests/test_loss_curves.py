@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import lrkit
 import record_cases
@@ -404,6 +405,41 @@ def test_numbers_of_numpy_are_numbers():
     assert (same.steps.tolist(), same.notes) == (plain.steps.tolist(), plain.notes)
     alone = fit_law([made], "power", worlds=np.int64(2), seed=np.int64(3))
     assert alone.worlds == fit_law([made], "power", worlds=2, seed=3).worlds
+
+
+THREE = np.arange(1, 4)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "sentence"),
+    [
+        ({"losses": np.ones((3, 1))}, InputError, "losses must be numbers in one dimension: .* the shape (3, 1)"),
+        ({"losses": 2.0}, InputError, "losses must be numbers in one dimension: those of run have the shape ()"),
+        ({"losses": "high"}, InputTypeError, "losses must be numbers, not 'high'"),
+        (
+            {"losses": torch.ones(3, requires_grad=True)},
+            InputTypeError,
+            "losses must be numbers without a gradient, as detach() gives them, not tensor(",
+        ),
+        (
+            {"losses": [torch.tensor(1.0, requires_grad=True)] * 3},
+            InputTypeError,
+            "losses must be numbers without a gradient, as detach() gives them, not [tensor(",
+        ),
+        ({"learning_rates": torch.ones(3, requires_grad=True)}, InputTypeError, "learning_rates must be numbers with"),
+        ({"steps": torch.ones(3, requires_grad=True)}, InputTypeError, "steps must be numbers without a gradient"),
+    ],
+)
+def test_a_curve_says_what_it_isnt_made_of(given, error, sentence):
+    good = {"steps": THREE, "losses": 1 / THREE, "learning_rates": np.full(3, 0.1)}
+    with pytest.raises(error, match=sentence.replace("(", r"\(").replace(")", r"\)").replace("[", r"\[")) as raised:
+        lrkit.LossCurve(**{**good, **given})
+    assert "\n" not in str(raised.value)
+
+
+def test_a_curve_may_be_made_of_tensors():
+    curve = lrkit.LossCurve(torch.arange(1, 4), torch.tensor([3.0, 2.0, 1.0]), torch.full((3,), 0.5))
+    assert (curve.steps.tolist(), curve.losses.tolist(), curve.peak) == ([1, 2, 3], [3.0, 2.0, 1.0], 0.5)
 
 
 # --- several -----------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class LossCurve:
 
     Raises:
         InputError: where a law couldn't be fitted to it, with the reason.
+        InputTypeError: for what isn't numbers.
     """
 
     steps: NDArray[np.int64]
@@ -39,7 +40,7 @@ class LossCurve:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "steps", _steps(self.steps, self.name))
-        object.__setattr__(self, "losses", _numbers(self.losses, "losses"))
+        object.__setattr__(self, "losses", _losses(self.losses, self.name))
         object.__setattr__(self, "learning_rates", as_rates(self.learning_rates))
         if len(self.steps) != len(self.losses):
             raise InputError(
@@ -95,9 +96,20 @@ def as_rates(given: ArrayLike) -> NDArray[np.float64]:
 
 def _numbers(given: object, what: str) -> NDArray[np.float64]:
     try:
-        return np.array(given, dtype=np.float64)
+        return np.asarray(given, dtype=np.float64).copy()  # array() warns of tensors
     except (TypeError, ValueError):
         raise InputTypeError(f"{what} must be numbers, not {shown(given)}") from None
+    except RuntimeError:  # as of tensors that require a gradient
+        raise InputTypeError(
+            f"{what} must be numbers without a gradient, as detach() gives them, not {shown(given)}"
+        ) from None
+
+
+def _losses(given: object, name: str) -> NDArray[np.float64]:
+    losses = _numbers(given, "losses")
+    if losses.ndim != 1:
+        raise InputError(f"losses must be numbers in one dimension: those of {name} have the shape {losses.shape}")
+    return losses
 
 
 def _steps(given: object, name: str) -> NDArray[np.int64]:
