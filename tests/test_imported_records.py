@@ -452,6 +452,15 @@ def test_runs_that_share_no_seed_are_said_not_to_be_compared(lrkit, tmp_path):
         ),
         (("report", "log.csv"), "no training loss that is known by its name; say --loss, one of: lr, odd"),
         (("import", "epochs.csv", "--out", "run"), "no updates; say --epoch-steps, how many an epoch has"),
+        (
+            ("import", "epochs.csv", "--out", "run", "--between", "cubic"),
+            "error: --between must be 'linear' or 'hold', not 'cubic'",
+        ),
+        (("report", "epochs.csv", "--first-step", "2"), "error: --first-step must be 0 or 1, not 2"),
+        (
+            ("import", "log.csv", "--out", "run", "--loss", "odd", "--lr", "0.1", "--schedule", "warmup(1ep)"),
+            "error: the length 1ep is in epochs; say --epoch-steps, how many updates an epoch has",
+        ),
         (("export", "log.csv", "--csv", "new.csv"), "by its name; go through lrkit import, which can be told"),
     ],
 )

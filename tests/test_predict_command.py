@@ -272,9 +272,9 @@ def test_each_run_may_have_a_schedule_of_its_own(tmp_path):
         ),
         (
             ["--schedule", "warmup(2ep) >> constant()"],
-            "needs epoch_steps, which isn't known: say it with --epoch-steps",
+            "the length 2ep is in epochs; say --epoch-steps, how many updates an epoch has",
         ),
-        (["--schedule", "warmup(2Mtok) >> constant()"], "needs step_tokens, which isn't known: give it in steps"),
+        (["--schedule", "warmup(2Mtok) >> constant()"], "the length 2Mtok must be in steps or percent: how much"),
         (["--schedule", "warmup(90) >> linear(90, to=0)"], "needs 90 + 90 = 180 steps, but the horizon is 80"),
         (["--schedule", "momentum: constant(0.9)"], "--schedule must have one for the learning rate, not 'momentum"),
         (
@@ -299,10 +299,38 @@ def test_each_run_may_have_a_schedule_of_its_own(tmp_path):
         (["--cooldown", "-1"], "--cooldown must be at least 0, not -1"),
         (["--cooldown", "20000001"], "--cooldown must be at most 20000000, not 20000001"),
         (["--optimize", "--steps", "5"], "--steps must be at least 20, not 5"),
-        (["--law", "power", "--optimize"], "law must be one that knows of rates, so not power"),
+        (
+            ["--law", "power", "--optimize"],
+            "law must be one that knows of rates, so not power",
+        ),
         (["--run-schedule", "plateau()", "--run-lr", "0.1"], "--run-schedule must be one of the rate alone"),
         (["--run-steps", "5"], "--run-steps belongs to --run-schedule, which is missing"),
-        (["--between", "cubic"], "between must be"),
+        (["--between", "cubic"], "error: --between must be 'linear' or 'hold', not 'cubic'"),
+        (["--first-step", "2"], "error: --first-step must be 0 or 1, not 2"),
+        (["--epoch-steps", "0"], "error: --epoch-steps must be at least 1, not 0"),
+        (["--lr", "rate"], "error: --lr must be something that "),
+        (["--lr", "lr", "--lr", "lr"], "error: --lr must name at least one rate, and each once"),
+        (["--loss", "nll"], "error: --loss must be something that "),
+        (["--step", "count"], "error: --step must be a column of "),
+        (["--warmup", "5000"], "error: --warmup must be below 80, the updates that constant recorded, not 5000"),
+        (["--run-schedule", "constant()", "--run-lr", "0"], "error: --run-lr must be finite and above 0, not 0.0"),
+        (["--run-schedule", "constant()", "--run-lr", "nan"], "error: --run-lr must be finite and above 0, not nan"),
+        (
+            ["--run-schedule", "warmup(1ep) >> constant()", "--run-lr", "0.1"],
+            "error: the length 1ep is in epochs; say --epoch-steps, how many updates an epoch has (for the rates of",
+        ),
+        (
+            ["--run-schedule", "warmup(1ktok)", "--run-lr", "0.1"],
+            "error: the length 1ktok must be in steps or percent: how much an update consumes isn't known (for the",
+        ),
+        (
+            ["--run-schedule", "constant()", "--run-lr", "0.1", "--run-steps", "50"],
+            "error: --run-steps must be at least 80, the updates that constant recorded, not 50",
+        ),
+        (
+            ["--run-schedule", "constant()", "--run-lr", "0.1", "--run-steps", "0"],
+            "--run-steps must be at least 1, not",
+        ),
         (["missing.csv"], "missing.csv"),
     ],
 )
@@ -326,6 +354,27 @@ def test_a_cooldown_from_a_rate_that_has_fallen_says_so(lrkit, runs):
     status, out, _ = lrkit("predict", runs[1], runs[0], "--warmup", 5, "--law", "annealing", "--cooldown", 10)
     assert status == 0
     assert re.search(r"cooling down to 0 from 0\.01\d*, to which the rate has fallen from 0\.\d+, after \d+", out)
+
+
+def test_a_schedule_of_the_runs_that_cant_be_read_is_shown_with_its_place(lrkit, runs):
+    status, out, err = lrkit("predict", *runs, "--run-schedule", "warmpu(3)", "--run-lr", 0.1)
+    assert (status, out) == (2, "")
+    assert "unknown kind 'warmpu', did you mean 'warmup'?" in err
+    assert err.endswith("\n  warmpu(3)\n  ^\n")
+
+
+def test_a_schedule_may_be_longer_than_any_memory(runs):
+    [run] = read_runs(RunOptions(paths=runs[:1], schedules=["linear(to=0)"], rates=[PEAK], lengths=[10**15]))
+    np.testing.assert_allclose(run.learning_rates, PEAK)
+
+
+def test_notes_name_options(tmp_path):
+    rows = "".join(f"{step},0.1,{loss}\n" for step, loss in zip(range(5, 81, 5), np.linspace(3, 2, 16), strict=True))
+    (tmp_path / "run.csv").write_text("step,lr,loss\n" + rows)
+    [plain] = read_runs(RunOptions(paths=[tmp_path / "run.csv"]))
+    assert any(note.endswith("; say --warmup, for how many updates, if it rose there.") for note in plain.notes)
+    [computed] = read_runs(RunOptions(paths=[tmp_path / "run.csv"], schedules=["linear(to=0)"], rates=[0.1]))
+    assert any(note.endswith("; say --run-steps where it had more.") for note in computed.notes)
 
 
 def test_a_folder_is_no_picture(lrkit, runs, tmp_path):

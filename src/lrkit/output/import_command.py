@@ -15,9 +15,13 @@ from lrkit.training.history import History
 from lrkit.training.record_folder import save_history
 from lrkit.training.records.reading import read_history
 
-__all__ = ["ReadOptions", "by_options", "import_record", "summarise"]
+__all__ = ["ReadOptions", "by_options", "import_record", "in_options", "summarise"]
 
-_ARGUMENT = re.compile(r"\b(loss|lr|step|epoch_steps|first_step)=(?=[,. ]|$)")
+# What can be said of a record, as the options of all commands that read one are called.
+_READING = ("loss", "valid_loss", "lr", "step", "epoch_steps", "first_step", "between", "lr_ahead", "schedule")
+_OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _READING} | {"metrics": "--metric"}
+_AT_FIRST = re.compile(r"(\w+)(?= must (?:be|name|cover) | is for records of others)")
+_TO_SAY = re.compile(r"\b(\w+)=(?=[,. ]|$)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,8 +66,8 @@ def _rates(texts: Sequence[str]) -> float | list[str] | None:
 
 
 @contextmanager
-def by_options() -> Iterator[None]:
-    """Name what is to be said of a record as the options of commands are called.
+def by_options(**others: str) -> Iterator[None]:
+    """Name arguments in errors as `in_options` does.
 
     >>> with by_options():
     ...     raise InputError("log.csv counts epochs and no updates; say epoch_steps=, how many an epoch has")
@@ -73,9 +77,27 @@ def by_options() -> Iterator[None]:
     try:
         yield
     except InputError as error:
-        before, sign, what = str(error).partition("; say ")
-        said = _ARGUMENT.sub(lambda found: f"--{found[1].replace('_', '-')}", what)
-        raise InputError(f"{before}{sign}{said}") from error
+        raise InputError(in_options(str(error), **others)) from error
+
+
+def in_options(sentence: str, **others: str) -> str:
+    """A sentence with the options of a command where arguments are named: what is wrong, and what to say.
+
+    Args:
+        sentence: of an error or a note.
+        others: options by the arguments that they are for, beside those that every record is read with.
+
+    >>> in_options("between must be 'linear' or 'hold', not 'cubic'")
+    "--between must be 'linear' or 'hold', not 'cubic'"
+    >>> in_options("steps must be at least 9, not 3; say steps=, or less", steps="--run-steps")
+    '--run-steps must be at least 9, not 3; say --run-steps, or less'
+    """
+    options = {**_OPTIONS, **others}
+    before, sign, what = sentence.partition("; say ")
+    first = _AT_FIRST.match(before)
+    if first and first[1] in options:
+        before = options[first[1]] + before[first.end() :]
+    return before + sign + _TO_SAY.sub(lambda found: options.get(found[1], found[0]), what)
 
 
 def import_record(

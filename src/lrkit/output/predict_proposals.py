@@ -5,9 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from lrkit.analysis.prediction import Proposal
-from lrkit.schedules import Plan, Schedule, parse
+from lrkit.output.import_command import by_options
+from lrkit.schedules import Schedule, parse
 from lrkit.schedules.errors import InputError, shown
 from lrkit.schedules.plans import as_plans
+from lrkit.training.records.computed import over_updates
 
 __all__ = ["MOST_STEPS", "propose"]
 
@@ -40,7 +42,8 @@ def _propose(text: str, steps: int, peak: float, epoch_steps: int | None) -> Pro
     plan = as_plans(given).get("lr")
     if plan is None:
         raise InputError(f"--schedule must have one for the learning rate, not {shown(text)}")
-    resolved = _over(plan, steps, epoch_steps)
+    with by_options():
+        resolved = over_updates(plan, steps, epoch_steps)
     if not isinstance(resolved, Schedule):
         raise InputError(
             f"--schedule must be known before it is trained: what {shown(text)} does depends on the losses on the way, "
@@ -50,16 +53,3 @@ def _propose(text: str, steps: int, peak: float, epoch_steps: int | None) -> Pro
     if not (np.isfinite(rates).all() and (rates >= 0).all() and rates.any()):
         raise InputError(f"--schedule must have rates from 0 on, and one above 0: those of {shown(text)} aren't")
     return Proposal(text, rates, str(given))
-
-
-def _over(plan: Plan, steps: int, epoch_steps: int | None) -> Plan:
-    try:
-        resolved = plan.over(steps, epoch_steps=epoch_steps)
-        resolved.require_resolved()
-    except InputError as error:
-        said, _, rest = str(error).partition(": call over(steps, ")
-        if not rest:
-            raise
-        option = "say it with --epoch-steps" if rest.startswith("epoch_steps") else "give it in steps or percent"
-        raise InputError(f"{said}: {option}") from None
-    return resolved

@@ -10,21 +10,17 @@ from typing import Any, TypeVar
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.recorded_curves import read_curve
 from lrkit.analysis.laws.recorded_points import as_measure
-from lrkit.output.import_command import by_options
+from lrkit.output.import_command import by_options, in_options
 from lrkit.schedules.errors import InputError
-from lrkit.schedules.shares import as_count
+from lrkit.schedules.shares import as_count, as_positive
+from lrkit.training.records.names import NoRateError
+from lrkit.training.records.series import Choices
 
 __all__ = ["RunOptions", "read_runs"]
 
 T = TypeVar("T")
 
-_WORDS = {
-    "say --lr, as a number or one": "say --run-schedule and --run-lr, or --lr, one",
-    "say steps= where": "say --run-steps where",
-    "say warmup=, for": "say --warmup, for",
-    "steps must be at least": "--run-steps must be at least",
-    "schedule must be one of the rate alone": "--run-schedule must be one of the rate alone",
-}
+_OPTIONS = {"warmup": "--warmup", "schedule": "--run-schedule", "steps": "--run-steps"}
 _READING = ("loss", "valid_loss", "step", "epoch_steps", "first_step", "between", "lr_ahead")
 
 
@@ -48,6 +44,11 @@ class RunOptions:
     between: str = "linear"
     lr_ahead: bool | None = None
 
+    @property
+    def reading(self) -> dict[str, Any]:
+        """What `read_history` takes beside the rates."""
+        return {name: getattr(self, name) for name in _READING}
+
     def check(self) -> None:
         """Refuse what no run can be read with.
 
@@ -58,11 +59,14 @@ class RunOptions:
         for option, number, least in (
             ("--warmup", self.warmup, 0),
             ("--skip", self.skip, 0),
-            ("--epoch-steps", self.epoch_steps, 1),
-            ("--run-steps", min(self.lengths, default=None), 1),
+            *(("--run-steps", each, 1) for each in self.lengths),
         ):
             if number is not None:
                 as_count(number, option, low=least)
+        for rate in self.rates:
+            as_positive(rate, "--run-lr")
+        with by_options():  # also where no record needs them
+            Choices(**self.reading, lr=list(self.lr) or None)
         for text in filter(_is_number, self.lr):
             raise InputError(
                 f"--lr must be the rate's name in records, not {text}; the base of --schedule is --peak, that of "
@@ -101,21 +105,20 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
         InputError: for what can't be read, or a law couldn't be fitted to.
     """
     options.check()
-    reading: dict[str, Any] = {name: getattr(options, name) for name in _READING}
     curves: list[LossCurve] = []
     for number, path in enumerate(options.paths):
         rate = _own(options.rates, number)
-        with _as_said_here(), by_options():
+        with by_options(**_OPTIONS), _where_no_rate_is_known():
             curve = read_curve(
                 path,
-                reading={**reading, "lr": rate if rate is not None else list(options.lr) or None},
+                reading={**options.reading, "lr": rate if rate is not None else list(options.lr) or None},
                 measure=as_measure(options.measure),
                 warmup=options.warmup,
                 skip=options.skip,
                 schedule=_own(options.schedules, number),
                 steps=_own(options.lengths, number),
             )
-        curves.append(replace(curve, notes=tuple(map(_said_here, curve.notes))))
+        curves.append(replace(curve, notes=tuple(in_options(note, **_OPTIONS) for note in curve.notes)))
     often = Counter(each.name for each in curves)
     return [
         each if often[each.name] == 1 else replace(each, name=str(path))
@@ -124,19 +127,12 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
 
 
 @contextmanager
-def _as_said_here() -> Iterator[None]:
-    """Name the options of this command in errors."""
+def _where_no_rate_is_known() -> Iterator[None]:
+    """Say what gives the rates here, where `--lr` is no number."""
     try:
         yield
-    except InputError as error:
-        raise InputError(_said_here(str(error))) from error
-
-
-def _said_here(sentence: str) -> str:
-    """Name the options of this command, where Python has arguments and other commands other options."""
-    for words, here in _WORDS.items():
-        sentence = sentence.replace(words, here)
-    return sentence
+    except NoRateError as error:
+        raise InputError(f"{error.reason}; say --run-schedule and --run-lr, or --lr, {error.known}") from error
 
 
 def _own(given: Sequence[T], number: int) -> T | None:

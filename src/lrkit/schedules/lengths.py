@@ -16,6 +16,7 @@ __all__ = [
     "Length",
     "LengthLike",
     "NeedsHorizonError",
+    "NeedsSizeError",
     "as_length",
     "require_ascending",
     "round_half_up",
@@ -33,6 +34,22 @@ _ALLOWED = "a whole number of steps, or text such as '5%', '10ep', '2Mtok' or '5
 
 class NeedsHorizonError(InputError):
     """A length is a share of a horizon that isn't known."""
+
+
+class NeedsSizeError(InputError):
+    """A length is in a unit, and how large that is isn't known.
+
+    Attributes:
+        length: what can't be told in steps.
+        size: what is missing: `epoch_steps`, `step_tokens` or `step_samples`.
+    """
+
+    def __init__(self, length: "Length", size: str) -> None:
+        super().__init__(length, size)
+        self.length, self.size = length, size
+
+    def __str__(self) -> str:
+        return f"the length {self.length} needs {self.size}, which isn't known: call over(steps, {self.size}=…)"
 
 
 @dataclass(frozen=True)
@@ -115,9 +132,9 @@ class Horizon:
     def _need(self, name: str, length: Length) -> Fraction:
         value = getattr(self, name)
         if value is None:
-            call = "over(steps)" if name == "steps" else f"over(steps, {name}=…)"
-            error = NeedsHorizonError if name == "steps" else InputError
-            raise error(f"the length {length} needs {name}, which isn't known: call {call}")
+            if name == "steps":
+                raise NeedsHorizonError(f"the length {length} needs steps, which isn't known: call over(steps)")
+            raise NeedsSizeError(length, name)
         return Fraction(value)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.analysis.laws.rate_shape import rises_again, warmup_of
-from lrkit.schedules import Schedule
+from lrkit.schedules import Schedule, parse
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.shares import as_count, as_positive
 from lrkit.training.history import History
@@ -43,6 +43,8 @@ class RatesSaid:
             object.__setattr__(self, "lr", as_positive(self.lr, "lr"))
         if self.schedule is not None and not isinstance(self.schedule, str | Schedule):
             raise InputTypeError(f"schedule must be a schedule or its text, not {shown(self.schedule)}")
+        if isinstance(self.schedule, str):
+            parse(self.schedule)
         if not self.computed and self.steps is not None:
             raise InputError(f"steps must be left out where no schedule is given, not {self.steps}")
 
@@ -111,7 +113,7 @@ def _by_schedule(history: History, said: RatesSaid, name: str) -> tuple[NDArray[
     length = said.epoch_steps or (imported or made).get("epoch_steps")
     text = None if said.schedule is None else str(said.schedule)
     try:
-        rates = computed_rates(text, base, steps, length if isinstance(length, int) else None)[:updates].copy()
+        rates = computed_rates(text, base, steps, length if isinstance(length, int) else None, updates)
     except InputError as error:
         raise InputError(f"{error} (for the rates of {name})") from error
     assumed = "" if said.steps or planned == steps else ", the updates that were recorded; say steps= where it had more"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lrkit.schedules.errors import InputError, shown
 from lrkit.training.records.series import Choices, Log
 
-__all__ = ["Names", "choose_names", "listed", "step_name"]
+__all__ = ["Names", "NoRateError", "choose_names", "listed", "step_name"]
 
 _TRAIN = {"train", "training"}
 _VALID = {"val", "valid", "validation", "eval", "dev"}
@@ -41,6 +41,27 @@ class Names:
     metrics: Mapping[str, str]
     test_loss: str | None
     test_metrics: Mapping[str, str]
+
+
+class NoRateError(InputError):
+    """A record has no learning rate that is known by its name.
+
+    Attributes:
+        path: of the record.
+        known: what it has, in words.
+    """
+
+    def __init__(self, path: str, known: str) -> None:
+        super().__init__(path, known)
+        self.path, self.known = path, known
+
+    @property
+    def reason(self) -> str:
+        """What is wrong, without what to do about it."""
+        return f"{self.path} has no learning rate that is known by its name"
+
+    def __str__(self) -> str:
+        return f"{self.reason}; say lr=, as a number or {self.known}"
 
 
 def choose_names(log: Log, choices: Choices) -> Names:
@@ -180,9 +201,7 @@ def _rates(log: Log, choices: Choices) -> tuple[str, ...]:
             base, number = (numbered[1], int(numbered[2])) if numbered else (name, 0)
             groups.setdefault(base, []).append((number, name))
     if not groups:
-        raise InputError(
-            f"{log.path} has no learning rate that is known by its name; say lr=, as a number or {listed(log.series)}"
-        )
+        raise NoRateError(log.path, listed(log.series))
     if len(groups) > 1:
         raise InputError(f"{log.path} has several learning rates; say lr=, {listed(groups)}")
     [found] = groups.values()
