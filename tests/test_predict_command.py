@@ -301,10 +301,11 @@ def test_each_run_may_have_a_schedule_of_its_own(tmp_path):
         (["--optimize", "--steps", "5"], "--steps must be at least 20, not 5"),
         (
             ["--law", "power", "--optimize"],
-            "law must be one that knows of rates, so not power",
+            "--law must be one that knows of rates for --optimize and --cooldown, not power",
         ),
         (["--run-schedule", "plateau()", "--run-lr", "0.1"], "--run-schedule must be one of the rate alone"),
         (["--run-steps", "5"], "--run-steps belongs to --run-schedule, which is missing"),
+        (["--law", "exponential", "--cooldown", "0"], "--law must be one that knows of rates for --optimize and"),
         (["--between", "cubic"], "error: --between must be 'linear' or 'hold', not 'cubic'"),
         (["--first-step", "2"], "error: --first-step must be 0 or 1, not 2"),
         (["--epoch-steps", "0"], "error: --epoch-steps must be at least 1, not 0"),
@@ -354,6 +355,21 @@ def test_a_cooldown_from_a_rate_that_has_fallen_says_so(lrkit, runs):
     status, out, _ = lrkit("predict", runs[1], runs[0], "--warmup", 5, "--law", "annealing", "--cooldown", 10)
     assert status == 0
     assert re.search(r"cooling down to 0 from 0\.01\d*, to which the rate has fallen from 0\.\d+, after \d+", out)
+
+
+def test_a_cooldown_from_rate_0_is_refused_before_the_fit(lrkit, runs, tmp_path, monkeypatch):
+    def fit(*_, **__):
+        raise AssertionError("it was fitted")
+
+    monkeypatch.setattr("lrkit.output.predict_command.fit_law", fit)
+    rows = runs[0].read_text().splitlines()
+    step, _, loss = rows[-1].split(",")
+    (tmp_path / "ended.csv").write_text("\n".join([*rows[:-1], f"{step},0.0,{loss}"]) + "\n")
+    assert lrkit("predict", tmp_path / "ended.csv", *runs[1:], "--warmup", 5, "--cooldown", 40) == (
+        2,
+        "",
+        "lrkit: error: --cooldown must be for a first run whose rate ends above 0: that of ended ends at 0\n",
+    )
 
 
 def test_a_schedule_of_the_runs_that_cant_be_read_is_shown_with_its_place(lrkit, runs):

@@ -46,7 +46,8 @@ def predict(
         int | None,
         typer.Option(
             metavar="STEPS",
-            help="How long to cool down in the first run, which has so many steps left; 0 if it is to begin now.",
+            help="How long to cool down in the first run, which has so many steps left and a rate above 0; 0 if it is "
+            "to begin now.",
         ),
     ] = None,
     law: Annotated[

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import typer
 
+from lrkit.analysis.laws.catalogue import LAWS
 from lrkit.analysis.laws.fitted import as_level
 from lrkit.analysis.laws.fitting import fit_law
 from lrkit.analysis.optimisation import LEAST_STEPS
@@ -52,6 +53,11 @@ def predict_schedules(options: PredictOptions) -> None:
     as_count(options.seed, "--seed")
     if options.cooldown is not None and as_count(options.cooldown, "--cooldown") > MOST_STEPS:
         raise InputError(f"--cooldown must be at most {MOST_STEPS}, not {options.cooldown}")
+    if (options.optimize or options.cooldown is not None) and options.law in LAWS and not LAWS[options.law].response:
+        raise InputError(
+            f"--law must be one that knows of rates for --optimize and --cooldown, not {options.law}: for it all "
+            "schedules are alike"
+        )
     try:
         prediction, plans = _predicted(options)
     except KeyboardInterrupt:
@@ -64,6 +70,10 @@ def predict_schedules(options: PredictOptions) -> None:
 
 def _predicted(options: PredictOptions) -> tuple[Prediction, Plans]:
     curves = read_runs(options.runs)
+    if options.cooldown is not None and not curves[0].learning_rates[-1]:
+        raise InputError(
+            f"--cooldown must be for a first run whose rate ends above 0: that of {curves[0].name} ends at 0"
+        )
     steps = max(len(each.learning_rates) for each in curves) if options.steps is None else options.steps
     if options.optimize:
         as_count(steps, "--steps", low=LEAST_STEPS)
