@@ -220,6 +220,23 @@ def test_what_a_run_that_went_on_from_before_has_replaced_is_not_used(tmp_path):
     curve = lrkit.loss_curve(lrkit.read_history(write(tmp_path / "run.csv", rows + again)), skip=0)
     assert curve.steps.tolist() == list(range(0, 1000, 50))
     assert (curve.losses == 5).tolist() == [step >= 300 for step in range(0, 1000, 50)]
+    assert curve.notes == ("The record goes back from step 450 to 300: later rows replace the earlier.",)
+    more = [(step, 0.1, 4.0) for step in range(800, 1200, 50)]
+    read = lrkit.read_history(write(tmp_path / "run.csv", rows + again + more))
+    assert read.made["imported"]["restarts"] == [[450, 300], [950, 800]]
+    lrkit.save_history(read, tmp_path / "folder")
+    for each in (lrkit.loss_curve(read, skip=0), read_curve(tmp_path / "folder", skip=0)):
+        assert "The record goes back 2 times, first from step 450 to 300: later rows replace the earlier." in each.notes
+
+
+def test_a_row_of_the_first_update_tells_it_though_it_has_no_loss(tmp_path):
+    file = tmp_path / "run.csv"
+    rows = [f"{step},{0.1 - step / 1e5},{'' if step == 0 else 1 + 10 / step}" for step in range(0, 2001, 100)]
+    file.write_text("\n".join(["step,lr,loss", *rows]) + "\n")
+    curve = lrkit.loss_curve(lrkit.read_history(file), skip=0)
+    assert curve.notes == ()
+    assert curve.steps.tolist() == list(range(100, 2001, 100))
+    assert curve.learning_rates[[0, 100, 2000]] == pytest.approx([0.1, 0.099, 0.08])
 
 
 # --- which rates -------------------------------------------------------------------------------------

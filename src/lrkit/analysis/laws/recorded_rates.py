@@ -64,7 +64,7 @@ def rates_of(history: History, said: RatesSaid, name: str) -> tuple[NDArray[np.f
         raise InputError(
             f"warmup must be below {len(history.lrs)}, the updates that {name} recorded, not {said.warmup}"
         )
-    notes = [*_counted(history)]
+    notes = [*_counted(history), *_restarted(history)]
     if said.computed:
         rates, found = _by_schedule(history, said, name)
         notes += found
@@ -89,6 +89,15 @@ def _counted(history: History) -> Iterator[str]:
     first = (history.made.get("imported") or {}).get("first_step", 0)
     if first:
         yield f"The record's step {first} is taken for the first update, which is step 0 here."
+
+
+def _restarted(history: History) -> Iterator[str]:
+    """Where a record goes back, as after a resume."""
+    restarts = (history.made.get("imported") or {}).get("restarts", [])
+    if restarts:
+        [last, again], count = restarts[0], len(restarts)
+        often = "" if count == 1 else f" {count} times, first"
+        yield f"The record goes back{often} from step {last} to {again}: later rows replace the earlier."
 
 
 def _contradicted(rates: NDArray[np.float64], warmup: int | None) -> Iterator[str]:

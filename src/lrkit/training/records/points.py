@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from lrkit.training.records.series import Series
 
-__all__ = ["clock_of", "epoch_length", "first_step_of", "held", "latest", "restarts_of"]
+__all__ = ["clock_of", "epoch_length", "first_step_of", "held", "latest", "restarts_of", "went_back"]
 
 _RARE = 5  # validation by consecutive steps that is this much rarer than updates is by epochs
 
@@ -82,6 +82,17 @@ def restarts_of(series: Series, training: Iterable[Series]) -> list[tuple[float,
     """
     own = _backwards(series)
     return own or min((found for each in training if (found := _backwards(each))), default=[])
+
+
+def went_back(series: Series, training: Iterable[Series]) -> list[list[int]]:
+    """Where a run went on from before, as [the last update that was written, the first that was written again].
+
+    >>> steps = np.array([0, 10, 20, 10, 20, 30])
+    >>> went_back(Series(steps, steps, np.arange(6.0)), [])
+    [[20, 10]]
+    """
+    restarts = restarts_of(series, training)
+    return [[int(series.steps[series.orders < order].max(initial=update)), update] for order, update in restarts]
 
 
 def _backwards(series: Series) -> list[tuple[float, int]]:

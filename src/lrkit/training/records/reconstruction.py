@@ -13,7 +13,7 @@ from lrkit.training.history import EpochRecord, History
 from lrkit.training.records.computed import computed_rates
 from lrkit.training.records.logged import as_spans
 from lrkit.training.records.names import Names, choose_names
-from lrkit.training.records.points import clock_of, epoch_length, first_step_of, held, latest, restarts_of
+from lrkit.training.records.points import clock_of, epoch_length, first_step_of, held, latest, restarts_of, went_back
 from lrkit.training.records.series import Choices, Log, Series
 
 __all__ = ["reconstruct"]
@@ -52,6 +52,7 @@ class _Reconstruction:
         self.series: dict[str, Series] = {}
         self._scale_epochs(raw)
         self.training = [self.series[name] for name in (names.loss, *names.lr)]
+        self.restarts = went_back(self.series[names.loss], self.training)
         self.series = {name: latest(each, restarts_of(each, self.training)) for name, each in self.series.items()}
         self.updates = self._count()
 
@@ -83,13 +84,14 @@ class _Reconstruction:
 
     def _clock_of(self, name: str, series: Series) -> tuple[str, int]:
         known = self.choices.first_step if self.choices.first_step is not None else self.log.first_step
-        loss = self.log.series[self.names.loss].steps
-        first = first_step_of(loss) if known is None else known
+        training = [self.log.series[each] for each in (self.names.loss, *self.names.lr)]
+        loss = training[0].steps
+        told = 0 if known is None and any(each.steps.min() <= 0 for each in training) else known  # a row 0 of any
+        first = first_step_of(loss) if told is None else told
         if name == self.names.loss:
             return "updates", first
         if name in self.names.lr:
-            return "updates", first_step_of(series.steps) if known is None else known
-        training = [self.log.series[each] for each in (self.names.loss, *self.names.lr)]
+            return "updates", first_step_of(series.steps) if told is None else told
         counted = latest(series, restarts_of(series, training))  # what a resume replaced would spoil the distance
         kind, own = clock_of(counted.steps, loss, first=first, epoch_steps=self.epoch_steps)
         if kind == "epochs":
@@ -250,6 +252,7 @@ class _Reconstruction:
                 "points": {name: len(each) for name, each in self.series.items()},
                 "filled_in": filled,
                 "logged": self._logged(),
+                "restarts": self.restarts,
                 "loss_over": "window" if self.all_epochs or self.log.windows else "update",
                 "between": "computed" if computed else self.choices.between,
                 "first_step": self.first[self.names.loss],
