@@ -232,6 +232,16 @@ def test_the_observer_writes_every_epoch_and_goes_on_with_a_run(tmp_path):
     assert [event.step for event in found["valid/loss"]] == [9, 19, 29]
 
 
+def test_files_of_events_are_of_different_seconds(tmp_path):
+    """Their names end in a number that counts writers, and are sorted as text: of one second, 10 is before 9."""
+    for text in ("constant()", "linear(to=0)"):
+        truth = lrkit.run(task(), text)
+        lrkit.write_tensorboard(truth, tmp_path)
+    first, second = sorted(tmp_path.iterdir(), key=lambda each: each.stat().st_mtime_ns)
+    assert int(first.name.split(".")[3]) < int(second.name.split(".")[3])
+    same(lrkit.read_history(tmp_path), truth)
+
+
 def test_train_writes_events_and_export_does(lrkit, tmp_path):
     from lrkit import read_history
 
