@@ -1,11 +1,13 @@
 """What every test shares: hypothesis without deadlines (machines are shared) and reproducible."""
 
+import functools
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
 
+from lrkit.analysis.suggestions import suggest
 from lrkit.output.cli import main
 
 settings.register_profile("lrkit", deadline=None, derandomize=True, print_blob=True)
@@ -56,6 +58,12 @@ def lrkit(capsys, monkeypatch, tmp_path):
         return stopped.value.code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def quick_intervals(monkeypatch):
+    """Rates that are found get their intervals from 20 samples, not 200: as good where their width doesn't matter."""
+    monkeypatch.setattr("lrkit.analysis.ramp.suggest", functools.partial(suggest, bootstrap=20))
 
 
 @pytest.fixture
