@@ -1,9 +1,13 @@
 """What every test shares: hypothesis without deadlines (machines are shared) and reproducible."""
 
+import functools
+from pathlib import Path
+
 import pytest
 import torch
 from hypothesis import settings
 
+from lrkit.analysis.suggestions import suggest
 from lrkit.output.cli import main
 
 settings.register_profile("lrkit", deadline=None, derandomize=True, print_blob=True)
@@ -14,16 +18,32 @@ def pytest_addoption(parser):
     parser.addoption("--kills", type=int, default=2, help="how often test_kills kills a run (make soak: 200)")
 
 
+# Tests that share what takes seconds to import, to compile, to train or to start, by what their files are called.
 TRAINERS = ("lightning", "transformers", "accelerate", "ignite", "skorch", "distributed", "tensorboard")
+COMPILED = ("compiled", "compiled_step", "lanes", "lanes_law", "lanes_parted", "test_data")
+ALONE = ("benchmarks", "best_schedule", "comparison_report", "finder", "kills", "laws", "predict_command", "tournament")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Keep all tests of a trainer in one process, since each of them takes seconds to import."""
-    for item in items:
-        found = next((name for name in TRAINERS if name in item.path.stem and item.path.suffix in (".py", ".md")), None)
-        if found is not None and {"trainers", "tests"} & {item.path.parent.name}:
-            item.add_marker(pytest.mark.xdist_group(found))
+def group_of(nodeid):
+    """Which tests a test stays in one process with: those of its trainer, for example, or none but itself."""
+    path = Path(nodeid.partition("::")[0])
+    name = path.stem.removeprefix("test_")
+    if {"trainers", "tests"} & {path.parent.name} and path.suffix in (".py", ".md"):
+        found = next((each for each in TRAINERS if each in name), None)
+        return found or ("compiled" if name in COMPILED else name if name in ALONE else nodeid)
+    return nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Large groups first, and single tests to fill up. (With pytest 9.2, xdist forgets groups that are marked.)"""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    return Together(config, log)
 
 
 @pytest.fixture
@@ -38,6 +58,18 @@ def lrkit(capsys, monkeypatch, tmp_path):
         return stopped.value.code, captured.out, captured.err
 
     return call
+
+
+@pytest.fixture
+def quick_intervals(monkeypatch):
+    """Rates that are found get their intervals from 20 samples, not 200: as good where their width doesn't matter."""
+    monkeypatch.setattr("lrkit.analysis.ramp.suggest", functools.partial(suggest, bootstrap=20))
+
+
+@pytest.fixture
+def unpainted(monkeypatch):
+    """Files of pictures are empty, where no test looks at them: painting takes longer than a short training."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **options: Path(file).write_bytes(b""))
 
 
 @pytest.fixture

@@ -183,6 +183,7 @@ def test_the_report_of_lanes_compares_within_rounds():
     assert "- jax 32: no such thing" in text
 
 
+@pytest.mark.usefixtures("quick_intervals")
 def test_what_a_found_rate_is_worth_is_held_against_a_sweep():
     x = torch.linspace(-1, 1, 256)[:, None]
     task = lrkit.Task(

@@ -62,6 +62,7 @@ def test_train_json_is_one_object_and_the_same_for_the_same_seed(lrkit, small):
     assert found[0] == found[1] != found[2]
 
 
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(
     ("text", "rates"),
     [
@@ -94,8 +95,9 @@ def test_a_diverging_run_says_where_and_keeps_its_record(lrkit, small):
     assert RunFolder.load("run").epochs
 
 
-def test_ctrl_c_keeps_what_was_recorded(tmp_path):
+def test_ctrl_c_keeps_what_was_recorded(small, tmp_path):
     command = [sys.executable, "-m", "lrkit", "train", "mnist", "--out", str(tmp_path / "run")]
+    command += ["--data", str(small), "--epochs", "100000"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 60

@@ -5,6 +5,7 @@ import dataclasses
 import hashlib
 import json
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from comparison_cases import LINE_UP, candidate, candidates
 from lrkit import InputError
 from lrkit.analysis.comparisons import compare_histories
+from lrkit.output.cli import main
 from lrkit.output.comparison_report import report_html, write_report
 
 HOSTILE = "</script><script>alert('no')</script>&amp;\"<img src=x>"
@@ -240,16 +242,27 @@ task = lrkit.Task(model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), valid=(
 """
 
 
-@pytest.fixture
-def compared(lrkit, tmp_path):
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
     """Two comparisons in folders a and b; the task is gone."""
-    (tmp_path / "small.py").write_text(TASK)
-    for folder, schedule in (("a", "linear(to=0)"), ("b", "cosine(to=0)")):
-        few = ["--lr", "0.1,0.3", "--seeds", 2, "--selection-seeds", 1, "--backend", "eager", "--quiet"]
-        texts = ["--schedule", "constant()", "--schedule", schedule]
-        assert lrkit("compare", "small.py", *texts, *few, "--out", folder)[0] == 0
-    (tmp_path / "small.py").unlink()
-    return tmp_path
+    path = tmp_path_factory.mktemp("compared")
+    (path / "small.py").write_text(TASK)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(path)
+        for folder, schedule in (("a", "linear(to=0)"), ("b", "cosine(to=0)")):
+            few = ["--lr", "0.1,0.3", "--seeds", "2", "--selection-seeds", "1", "--backend", "eager", "--quiet"]
+            texts = ["--schedule", "constant()", "--schedule", schedule]
+            with pytest.raises(SystemExit) as ended:
+                main(["compare", "small.py", *texts, *few, "--out", folder])
+            assert ended.value.code == 0
+    (path / "small.py").unlink()
+    return path
+
+
+@pytest.fixture
+def compared(folders, tmp_path):
+    """Copies of them, to change and to add to."""
+    return shutil.copytree(folders, tmp_path, dirs_exist_ok=True)
 
 
 def test_report_makes_the_same_page_from_records_alone(lrkit, compared):

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quick_intervals")
+
 TASK = """
 import os, signal
 import torch, lrkit

@@ -16,6 +16,8 @@ import lrkit
 from find_cases import QUICK, X, Y, loader, network, refused, squares
 from lrkit import InputError, InputTypeError
 
+pytestmark = pytest.mark.usefixtures("quick_intervals")
+
 
 class Loop:
     """A training under way, with everything that could be disturbed."""

@@ -12,6 +12,8 @@ import lrkit
 from find_cases import QUICK, X, Y, refused, squares, task
 from lrkit import InputError, InputTypeError
 
+pytestmark = pytest.mark.usefixtures("quick_intervals")
+
 # --- the ramp ------------------------------------------------------------------------------------
 
 

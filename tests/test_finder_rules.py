@@ -379,7 +379,7 @@ def test_spikes_at_the_start_leave_the_interval_narrow():
 
 def test_more_seeds_and_less_noise_make_intervals_narrower():
     def width(count, level):
-        low, high = suggest(Curve(RATES, several(count, level)), rules={"halfway": halfway}, bootstrap=100).interval
+        low, high = suggest(Curve(RATES, several(count, level)), rules={"halfway": halfway}, bootstrap=40).interval
         return math.log(high / low)
 
     assert width(9, 0.1) < width(1, 0.1)

@@ -205,6 +205,7 @@ def test_what_is_wrong_with_it_is_said_of_it(train, data, error, sentence):
     assert blamed(raised.value) == "the data of test"
 
 
+@pytest.mark.usefixtures("quick_intervals")
 def test_a_finder_leaves_it_alone():
     task = make(test=Torn())
     for options in ({"method": "ramp"}, {"method": "ramp", "signal": "valid"}, {"method": "race"}):

@@ -11,10 +11,13 @@ import lrkit
 from lightning_cases import BrokenOffError, Resumable, X, cases, train_data, valid_data
 from lrkit import InputError, InputTypeError
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:You defined a .validation_step. but have no",  # Lightning's advice: the same module serves all tests
-    "ignore:You're resuming from a checkpoint that ended before",  # though the loader can go on, it says so at ends
-)
+pytestmark = [
+    pytest.mark.usefixtures("quick_intervals"),
+    pytest.mark.filterwarnings(
+        "ignore:You defined a .validation_step. but have no",  # Lightning's advice: the same module serves all tests
+        "ignore:You're resuming from a checkpoint that ended before",  # though the loader can go on, it says so at ends
+    ),
+]
 
 WAVE = "warmup(3) >> cosine(to=0)"
 QUICK = {"seeds": 1, "steps": 40, "low": 1e-4, "high": 10.0}
