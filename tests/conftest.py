@@ -67,12 +67,6 @@ def quick_intervals(monkeypatch):
 
 
 @pytest.fixture
-def unpainted(monkeypatch):
-    """Files of pictures are empty, where no test looks at them: painting takes longer than a short training."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, file, **options: Path(file).write_bytes(b""))
-
-
-@pytest.fixture
 def without_inductor(monkeypatch):
     """The same graphs and guards, but eager operations: quick to compile, and equal to the bit."""
     real = torch.compile

@@ -62,7 +62,6 @@ def test_train_json_is_one_object_and_the_same_for_the_same_seed(lrkit, small):
     assert found[0] == found[1] != found[2]
 
 
-@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(
     ("text", "rates"),
     [

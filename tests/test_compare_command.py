@@ -398,7 +398,6 @@ def unlike_seconds(schedules, others):
     return schedules
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_what_is_there_is_shown_again_and_extended(lrkit, task):
     first = compare_json(lrkit, task, *FEW, "--out", "here")
     again = compare_json(lrkit, task, *FEW, "--out", "here")
@@ -415,7 +414,6 @@ def test_what_is_there_is_shown_again_and_extended(lrkit, task):
     assert {rate["lr"] for each in more["schedules"] for rate in each["tried"]} == {0.1, 1.0}
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_the_command_makes_an_extended_comparison_anew(lrkit, task, tmp_path):
     few = ["--lr", "0.3", "--seeds", 1, "--selection-seeds", 1, "--backend", "eager"]
     compare_json(lrkit, task, "--epochs", 3, *few, "--schedules", "tutorial", "--holdout", 0.25, "--out", "here")
@@ -429,14 +427,12 @@ def test_the_command_makes_an_extended_comparison_anew(lrkit, task, tmp_path):
     assert told[0] == told[1]
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_the_measure_is_that_of_the_comparison_in_the_folder(lrkit, task):
     compare_json(lrkit, task, *FEW, "--measure", "accuracy", "--out", "here")
     again = compare_json(lrkit, task, "--backend", "eager", "--out", "here")
     assert again["measure"]["name"] == "accuracy"
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_comparison_is_replaced_where_that_is_asked_for(lrkit, task, tmp_path):
     lrkit("compare", task, *FEW, "--out", "here", "--quiet")
     anew = ["--schedule", "cosine(to=0)", "--lr", "0.3", "--seeds", 1, "--backend", "eager", "--overwrite"]
@@ -452,7 +448,6 @@ def test_a_comparison_is_replaced_where_that_is_asked_for(lrkit, task, tmp_path)
     assert (status, "isn't empty" in err) == (2, True)
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_folder_that_can_not_go_on_is_not_said_to(lrkit, task, tmp_path):
     lrkit("compare", task, *FEW, "--out", "here", "--quiet")
     status, out, err = lrkit("compare", task, *FEW, "--holdout", 0.4, "--out", "here")

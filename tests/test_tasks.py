@@ -44,7 +44,6 @@ def test_the_docs_examples_are_complete_and_learn(name, lrkit, tmp_path):
     assert losses[-10:].mean() < 0.9 * losses[:10].mean()
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_options_change_the_task(lrkit, tmp_path):
     (tmp_path / "own.py").write_text(GOOD.replace("epochs=10", "steps=100"))
     results = [
@@ -56,7 +55,6 @@ def test_options_change_the_task(lrkit, tmp_path):
     assert results[2]["threads"] == 1
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_function_a_module_and_a_neighbour(lrkit, tmp_path):
     folder = tmp_path / "somewhere" / "pack"
     folder.mkdir(parents=True)
@@ -72,7 +70,6 @@ def test_a_function_a_module_and_a_neighbour(lrkit, tmp_path):
     assert len(json.loads(out)["source"]["sha256"]) == 64
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_module_is_found_again_from_another_folder(lrkit, tmp_path, monkeypatch):
     (tmp_path / "pack_there").mkdir()
     (tmp_path / "pack_there" / "two.py").write_text(GOOD)
@@ -88,7 +85,6 @@ def test_a_module_is_found_again_from_another_folder(lrkit, tmp_path, monkeypatc
     assert (config["source"]["task"], config["source"]["folder"]) == ("pack_there.two:task", str(tmp_path))
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_a_policy_is_for_the_length_that_it_was_named_for(lrkit, tmp_path):
     (tmp_path / "own.py").write_text(GOOD)
     options = ["--quiet", "--schedule", "linear(to=0)"]
@@ -102,7 +98,6 @@ def test_a_policy_is_for_the_length_that_it_was_named_for(lrkit, tmp_path):
     assert lrkit("train", "--resume", "run", "--quiet") == (0, "", "")
 
 
-@pytest.mark.usefixtures("unpainted")
 def test_resume_from_the_command_line(lrkit, tmp_path):
     (tmp_path / "own.py").write_text(GOOD)
     whole = json.loads(lrkit("train", "own.py", "--epochs", 3, "--json", "--seed", 4, "--lr", 0.02)[1])
@@ -267,7 +262,6 @@ def test_a_run_whose_validation_is_never_finite_says_so(lrkit, tmp_path):
     assert "\nno epoch has a finite loss; " in out
 
 
-@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
