@@ -30,7 +30,7 @@ types: install
 	$(BIN)/mypy
 
 tests: install
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n 2 --dist loadscope
 
 report-check: install  ## Check the report of a comparison in headless Chromium: needs Debian's chromium and chromium-driver
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,browser]'

@@ -36,7 +36,12 @@ def group_of(nodeid):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Large groups first, and single tests to fill up. (With pytest 9.2, xdist forgets groups that are marked.)"""
+    """With --dist loadscope: large groups first, and single tests to fill up.
+
+    Marks don't do it: with pytest 9.2, xdist forgets groups that are marked.
+    """
+    if config.getvalue("dist") != "loadscope":
+        return None
     from xdist.scheduler import LoadScopeScheduling
 
     class Together(LoadScopeScheduling):

@@ -100,11 +100,14 @@ def test_ctrl_c_keeps_what_was_recorded(small, tmp_path):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     deadline = time.monotonic() + 60
-    while not (tmp_path / "run" / "history.json").exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=60)
+    try:
+        while not (tmp_path / "run" / "history.json").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        run.send_signal(signal.SIGINT)
+        _, err = run.communicate(timeout=60)
+    finally:
+        run.kill()
     assert run.returncode == 130
     assert "lrkit: interrupted: the history and curves of" in err
     assert "Traceback" not in err

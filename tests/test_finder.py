@@ -45,7 +45,8 @@ def test_a_loss_is_what_the_update_with_its_rate_led_to():
     np.testing.assert_array_equal(history.losses[1:].astype(float), curve.losses[1])
 
 
-def test_a_rate_is_found_where_descent_by_hand_has_it():
+def test_a_rate_is_found_where_descent_by_hand_has_it(monkeypatch):
+    monkeypatch.undo()  # no quick interval here: it is looked at
     finding = lrkit.find_task(task(), low=1e-4, high=100.0)
     assert finding.reason is None
     low, high = finding.interval

@@ -82,7 +82,7 @@ def test_a_crash_while_another_sweep_is_overwritten_mixes_nothing(tmp_path, monk
         with monkeypatch.context() as patch:
             count = crash_at(patch, event)
             with pytest.raises(KilledError):
-                lrkit.run_lanes(task, LANES, folder=folder, observers=[DieAfter("epoch")], backend="sequential")
+                lrkit.run_lanes(task, LANES, folder=folder, observers=[DieAfter("epoch")])
         return count[0]
 
     points = overwrite(tmp_path / "count", 0)
@@ -90,7 +90,7 @@ def test_a_crash_while_another_sweep_is_overwritten_mixes_nothing(tmp_path, monk
         path = tmp_path / str(event)
         overwrite(path, event)
         now = LanesFolder.lanes(path)
-        assert train(path, task=task, lanes=now, backend="sequential") == (whole if now == LANES else before)
+        assert train(path, task=task, lanes=now) == (whole if now == LANES else before)
 
 
 @pytest.mark.parametrize("what", ["epoch", "ended"])

@@ -120,6 +120,20 @@ def test_slopes_of_all_points_at_once_are_those_of_each(name):
         np.testing.assert_allclose(slope, apart / 2e-6, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.parametrize("shape", ["(9,)", "(9, 7)", "(1, 1)"])
+def test_a_law_that_gives_no_row_for_each_point_is_refused(shape):
+    class Wrong(type(LAWS["power"])):
+        def losses(self, values, path):
+            right = super().losses(values, path)
+            return {"(9,)": right[:, 0], "(9, 7)": right.expand(9, 7), "(1, 1)": right[:1]}[shape]
+
+    steps = np.arange(40, 401, 40)[:9]
+    curve = LossCurve(steps, 2 + 4 / steps, rates("constant()"))
+    with pytest.raises(InputError) as raised:
+        fit_law([curve], Wrong(), worlds=0)
+    assert str(raised.value) == f"law power must give losses of the shape (9, 1), a row for each point, not {shape}"
+
+
 # --- predicting ---------------------------------------------------------------------------------------
 
 

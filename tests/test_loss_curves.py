@@ -224,6 +224,9 @@ def test_what_a_run_that_went_on_from_before_has_replaced_is_not_used(tmp_path):
     more = [(step, 0.1, 4.0) for step in range(800, 1200, 50)]
     read = lrkit.read_history(write(tmp_path / "run.csv", rows + again + more))
     assert read.made["imported"]["restarts"] == [[450, 300], [950, 800]]
+    twice = [(step, 0.1, 4.0) for step in (*range(300, 400, 50), *range(320, 600, 50))]
+    soon = lrkit.read_history(write(tmp_path / "twice.csv", rows + twice))
+    assert soon.made["imported"]["restarts"] == [[450, 300], [350, 320]]
     lrkit.save_history(read, tmp_path / "folder")
     for each in (lrkit.loss_curve(read, skip=0), read_curve(tmp_path / "folder", skip=0)):
         assert "The record goes back 2 times, first from step 450 to 300: later rows replace the earlier." in each.notes

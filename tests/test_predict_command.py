@@ -372,11 +372,18 @@ def test_a_cooldown_from_rate_0_is_refused_before_the_fit(lrkit, runs, tmp_path,
     )
 
 
-def test_a_schedule_of_the_runs_that_cant_be_read_is_shown_with_its_place(lrkit, runs):
-    status, out, err = lrkit("predict", *runs, "--run-schedule", "warmpu(3)", "--run-lr", 0.1)
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("warmpu(3)", "unknown kind 'warmpu', did you mean 'warmup'?"),
+        ("warmup(0)", "lrkit: error: steps must be positive, not 0"),  # those of the warmup
+    ],
+)
+def test_a_schedule_of_the_runs_that_cant_be_read_is_shown_with_its_place(text, sentence, lrkit, runs):
+    status, out, err = lrkit("predict", *runs, "--run-schedule", text, "--run-lr", 0.1)
     assert (status, out) == (2, "")
-    assert "unknown kind 'warmpu', did you mean 'warmup'?" in err
-    assert err.endswith("\n  warmpu(3)\n  ^\n")
+    assert sentence in err
+    assert err.endswith(f"\n  {text}\n  ^\n")
 
 
 def test_a_schedule_may_be_longer_than_any_memory(runs):

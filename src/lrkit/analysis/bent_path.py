@@ -49,7 +49,7 @@ class BentPath(RatePath):
     def sums_since(self) -> Tensor:
         """As that of any path, but from the mean of a block's two sums rather than from where half of it is past."""
         begin, end = self.edge_sums[:, :-1], self.edge_sums[:, 1:]
-        since = torch.where(torch.as_tensor(self._jumps), end, (begin + end) / 2)
+        since = torch.where(torch.as_tensor(self._single), end, (begin + end) / 2)
         return (self.sums - since).clamp(min=0.0)
 
 

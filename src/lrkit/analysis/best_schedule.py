@@ -13,7 +13,7 @@ __all__ = ["BestSchedule", "NamedSchedule", "Point"]
 
 FORMAT = 1
 
-_ROWS, _CLOSE = 16, 0.01  # of the table at most; of the peak: what straight lines between rows may be off by
+_CLOSE = 0.01  # of the peak: what straight lines between the table's rows may be off by
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,7 @@ class BestSchedule:
         """The table of the best rates: few rows where they lie on straight lines, more where they bend."""
         rates, every = self.learning_rates, np.arange(self.steps)
         rows = np.unique([0, self.warmup, self.steps - 1])
-        while len(rows) < _ROWS:
-            apart = np.abs(np.interp(every, rows, rates[rows]) - rates)
-            if apart.max() <= _CLOSE * self.peak:
-                break
+        while (apart := np.abs(np.interp(every, rows, rates[rows]) - rates)).max() > _CLOSE * self.peak:
             rows = np.union1d(rows, apart.argmax())
         return tuple(
             Point(step, step / self.steps, rate, rate / self.peak)

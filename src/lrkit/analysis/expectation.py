@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lrkit.analysis.bent_path import join
 from lrkit.analysis.laws.fitted import FittedLaw
-from lrkit.analysis.laws.law import Law
+from lrkit.analysis.laws.law import Law, losses_of
 from lrkit.analysis.laws.question import as_tensors
 from lrkit.analysis.laws.rate_path import RatePath
 
@@ -31,7 +31,7 @@ class Expectation:
 
     def along(self, path: RatePath) -> Tensor:
         """The mean of the losses at the last point of a path, a scalar."""
-        losses = [weight * law.losses(values, path)[-1, 0] for weight, law, values in self.members]
+        losses = [weight * losses_of(law, values, path)[-1] for weight, law, values in self.members]
         return torch.stack(losses).sum()
 
     def final(self, edges: NDArray[np.int64], rates: NDArray[np.float64]) -> float:

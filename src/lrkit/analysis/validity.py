@@ -15,7 +15,7 @@ _PEAK_ABOVE, _PEAK_BELOW = 1.05, 0.5  # times the highest and the lowest peak th
 _NEAR = 3.05  # times the longest run, or the warmups: three times is still near
 _RATE_BELOW, _LOW_SHARE = 0.5, 0.01  # times the lowest rate; of the schedule's steps that must be there
 _ALMOST = 1e-3  # of the peak: a rate that is lower is as good as 0
-_WARMUP_SHARE = 0.01  # of the steps: a warmup that is shorter is as good as none
+_WARMUP_SHARE = 0.01  # of a schedule's steps: a warmup that is shorter is as good as none
 
 
 def beyond(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> tuple[str, ...]:
@@ -77,14 +77,13 @@ def _lowest(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator
 
 
 def _start(rates: NDArray[np.float64], curves: Sequence[LossCurve]) -> Iterator[str]:
-    own, little = warmup_length(rates), _WARMUP_SHARE * len(rates)
-    fitted = [(warmup_length(each.learning_rates), len(each.learning_rates)) for each in curves]
-    seen = [length if length > _WARMUP_SHARE * steps else 0 for length, steps in fitted]
-    if not max(seen):
+    own, little = warmup_length(rates), max(1.0, _WARMUP_SHARE * len(rates))
+    seen = [warmup_length(each.learning_rates) for each in curves]
+    if max(seen) <= 1:
         if own > little:
             yield "It has a warmup; no run that was fitted has one."
     elif own <= 1:
-        if all(seen):
+        if min(seen) > 1:
             yield "It has no warmup; all runs that were fitted have one."
     elif own > max(_NEAR * max(seen), little):
         yield f"Its warmup is {_times(own / max(seen))} as long as the longest that was fitted."

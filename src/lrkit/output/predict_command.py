@@ -80,7 +80,7 @@ def _predicted(options: PredictOptions) -> tuple[Prediction, Plans]:
     peak = max(each.peak for each in curves) if options.peak is None else as_positive(options.peak, "--peak")
     proposals = propose(options.schedules, steps, peak, options.runs.epoch_steps)
     if sys.stderr.isatty():
-        say(f"fitting to {len(curves)} runs, which takes about half a minute")
+        say(f"fitting to {len(curves)} runs, which takes some seconds")
     law = fit_law(curves, options.law, seed=options.seed)
     plans = plan(law, steps, peak, options.level, optimize=options.optimize, cooldown=options.cooldown)
     proposals += plans.proposals([each.name for each in proposals])

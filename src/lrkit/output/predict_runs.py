@@ -11,6 +11,7 @@ from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.recorded_curves import read_curve
 from lrkit.analysis.laws.recorded_points import as_measure
 from lrkit.output.import_command import by_options, in_options
+from lrkit.schedules import parse
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_count, as_positive
 from lrkit.training.records.names import NoRateError
@@ -20,8 +21,8 @@ __all__ = ["RunOptions", "read_runs"]
 
 T = TypeVar("T")
 
-_OPTIONS = {"warmup": "--warmup", "schedule": "--run-schedule", "steps": "--run-steps"}
-_READING = ("loss", "valid_loss", "step", "epoch_steps", "first_step", "between", "lr_ahead")
+_HERE = {"warmup": "--warmup", "schedule": "--run-schedule", "steps": "--run-steps"}
+_SAID = ("loss", "valid_loss", "step", "epoch_steps", "first_step", "between", "lr_ahead")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +48,7 @@ class RunOptions:
     @property
     def reading(self) -> dict[str, Any]:
         """What `read_history` takes beside the rates."""
-        return {name: getattr(self, name) for name in _READING}
+        return {name: getattr(self, name) for name in _SAID}
 
     def check(self) -> None:
         """Refuse what no run can be read with.
@@ -65,6 +66,8 @@ class RunOptions:
                 as_count(number, option, low=least)
         for rate in self.rates:
             as_positive(rate, "--run-lr")
+        for text in self.schedules:
+            parse(text)
         with by_options():  # also where no record needs them
             Choices(**self.reading, lr=list(self.lr) or None)
         for text in filter(_is_number, self.lr):
@@ -108,7 +111,7 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
     curves: list[LossCurve] = []
     for number, path in enumerate(options.paths):
         rate = _own(options.rates, number)
-        with by_options(**_OPTIONS), _where_no_rate_is_known():
+        with by_options(**_HERE), _where_no_rate_is_known():
             curve = read_curve(
                 path,
                 reading={**options.reading, "lr": rate if rate is not None else list(options.lr) or None},
@@ -118,7 +121,7 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
                 schedule=_own(options.schedules, number),
                 steps=_own(options.lengths, number),
             )
-        curves.append(replace(curve, notes=tuple(in_options(note, **_OPTIONS) for note in curve.notes)))
+        curves.append(replace(curve, notes=tuple(in_options(note, **_HERE) for note in curve.notes)))
     often = Counter(each.name for each in curves)
     return [
         each if often[each.name] == 1 else replace(each, name=str(path))

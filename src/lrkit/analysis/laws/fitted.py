@@ -107,9 +107,9 @@ class FittedLaw:
         Raises:
             InputError: for a law without worlds, and as `predict`.
         """
-        return self._known(learning_rates, steps)[1]
+        return self._with_deviation(learning_rates, steps)[1]
 
-    def _known(
+    def _with_deviation(
         self, learning_rates: ArrayLike, steps: ArrayLike | None
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The prediction and its deviation."""
@@ -143,7 +143,7 @@ class FittedLaw:
             InputError: for a level that isn't between 0 and 1, and as `deviation`.
         """
         level = as_level(level)
-        losses, deviation = self._known(learning_rates, steps)
+        losses, deviation = self._with_deviation(learning_rates, steps)
         z, positive = NormalDist().inv_cdf((1 + level) / 2), losses > 0
         width = z * np.sqrt(np.log1p((deviation / np.where(positive, losses, 1.0)) ** 2))
         low, high = losses * np.exp(-width), losses * np.exp(width)

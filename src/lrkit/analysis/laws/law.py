@@ -10,8 +10,9 @@ from torch import Tensor
 
 from lrkit.analysis.laws.rate_path import RatePath
 from lrkit.analysis.laws.scales import Scales
+from lrkit.schedules.errors import InputError
 
-__all__ = ["Expected", "Law"]
+__all__ = ["Expected", "Law", "losses_of"]
 
 
 class Expected(NamedTuple):
@@ -52,8 +53,8 @@ class Law(ABC):
         """The loss at each point of a path, shape (points, 1), differentiable in the values.
 
         Args:
-            values: by name, of shape () or (points, 1): each point may have its own, and gives its loss from these
-                alone. So one backward pass finds the slopes of all losses.
+            values: by name, of shape (), (1, 1) or (points, 1): each point may have its own, and gives its loss from
+                these alone. So one backward pass finds the slopes of all losses.
             path: the rates, as rows for points and columns for blocks.
         """
 
@@ -64,3 +65,18 @@ class Law(ABC):
     @abstractmethod
     def expected(self, scales: Scales) -> Mapping[str, Expected]:
         """What is expected of parameters, those of `response` among them."""
+
+
+def losses_of(law: Law, values: Mapping[str, Tensor], path: RatePath) -> Tensor:
+    """What a law says, shape (points,).
+
+    Raises:
+        InputError: for a law whose losses haven't a row for each point.
+    """
+    losses = law.losses(values, path)
+    if losses.shape != (len(path.points), 1):
+        raise InputError(
+            f"law {law.name} must give losses of the shape ({len(path.points)}, 1), a row for each point, not "
+            f"{tuple(losses.shape)}"
+        )
+    return losses[:, 0]

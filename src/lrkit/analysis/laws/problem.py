@@ -12,7 +12,7 @@ from scipy.optimize import least_squares
 from torch import Tensor
 
 from lrkit.analysis.laws.curve import LossCurve
-from lrkit.analysis.laws.law import Law
+from lrkit.analysis.laws.law import Law, losses_of
 from lrkit.analysis.laws.rate_path import RatePath, trace
 from lrkit.analysis.laws.scales import Scales, scales_of
 from lrkit.analysis.laws.thinning import huber_scale, thin
@@ -77,7 +77,7 @@ class Problem:
 
     def values(self, place: NDArray[np.float64]) -> dict[str, float]:
         """A law's values at a place, its units among them."""
-        return {name: float(value) for name, value in self._named(torch.as_tensor(place)).items()}
+        return {name: float(value) for name, value in self._named(torch.as_tensor(place)[None]).items()}
 
     def place(self, values: Mapping[str, float]) -> NDArray[np.float64]:
         """Where values are."""
@@ -85,19 +85,19 @@ class Problem:
         return np.array(found, dtype=np.float64)
 
     def _named(self, place: Tensor) -> dict[str, Tensor]:
-        """Values at a place, shape (1,), or at places, shape (places, parameters), in columns."""
+        """Values at places, shape (places, parameters), in columns."""
         numbers = torch.where(self._signed, place, place.clamp(-_FAR, _FAR).exp())
-        return {**dict(zip(self.law.parameters, numbers.split(1, dim=-1), strict=True)), **self._units}
+        return {**dict(zip(self.law.parameters, numbers.split(1, dim=1), strict=True)), **self._units}
 
     def _logs(self, places: Iterable[Tensor]) -> Tensor:
         """Logarithms of what the law says at all points, shape (points,), with a place, or places, for each path."""
-        found = [self.law.losses(self._named(place), path) for place, path in zip(places, self.paths, strict=True)]
-        return torch.cat(found)[:, 0].clamp(min=_LEAST_LOSS * self.scales.lowest).log()
+        found = [losses_of(self.law, self._named(place), path) for place, path in zip(places, self.paths, strict=True)]
+        return torch.cat(found).clamp(min=_LEAST_LOSS * self.scales.lowest).log()
 
     def log_losses(self, place: NDArray[np.float64]) -> NDArray[np.float64]:
         """Logarithms of what the law says at all points, shape (points,)."""
         with torch.no_grad():
-            logs: NDArray[np.float64] = self._logs([torch.as_tensor(place)] * len(self.paths)).numpy()
+            logs: NDArray[np.float64] = self._logs([torch.as_tensor(place)[None]] * len(self.paths)).numpy()
         return logs
 
     def slopes(self, place: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from lrkit.analysis.laws.law import Law
+from lrkit.analysis.laws.law import Law, losses_of
 from lrkit.analysis.laws.rate_path import RatePath, trace
 from lrkit.analysis.laws.rate_shape import largest_changes
 from lrkit.schedules.errors import InputError, InputTypeError, shown
@@ -36,7 +36,7 @@ class Question:
     def answer(self, law: Law, values: Mapping[str, float]) -> NDArray[np.float64]:
         """The losses of a law with its values, shape (points,)."""
         with torch.no_grad():
-            losses = law.losses(as_tensors(values), self.path)[:, 0].numpy()
+            losses = losses_of(law, as_tensors(values), self.path).numpy()
         found: NDArray[np.float64] = np.interp(self.wanted, self.path.points, losses)
         return found
 

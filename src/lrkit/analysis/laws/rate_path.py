@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 from torch import Tensor
 
-from lrkit.analysis.laws.rate_shape import largest_changes, warmup_of
+from lrkit.analysis.laws.rate_shape import ROUNDED, largest_changes, warmup_of
 
 __all__ = ["LEAST_RATE", "RatePath", "trace"]
 
 LEAST_RATE = 1e-6  # of the peak: lower ones count as that, so that a power of them is finite
 FINE = 240  # blocks to a run where the rate doesn't change, and to a fall from the peak to 0
 _MOST = 1200  # blocks of changes, for rates that go up and down all the time
-_ROUNDED = 1e-6  # of the peak, in one step: no turn
 _MOST_JUMPS = 200  # the largest, each a block by itself
 
 
@@ -86,16 +85,16 @@ class RatePath:
         return torch.cat([rates[:, [warmed]].expand(-1, warmed), rates[:, warmed:]], dim=1)
 
     @cached_property
-    def _jumps(self) -> NDArray[np.bool_]:
+    def _single(self) -> NDArray[np.bool_]:
         """Blocks of one step, shape (blocks,): their change happens at their end, others' all along."""
-        jumps: NDArray[np.bool_] = np.diff(self.edges) == 1
-        return jumps
+        single: NDArray[np.bool_] = np.diff(self.edges) == 1
+        return single
 
     @cached_property
     def block_rates(self) -> Tensor:
         """The rate of each block, shape (1, blocks): that after a jump, else that in the middle."""
         low, high = self.edge_rates[:, :-1], self.edge_rates[:, 1:]
-        return torch.where(torch.as_tensor(self._jumps), high, (low + high) / 2)
+        return torch.where(torch.as_tensor(self._single), high, (low + high) / 2)
 
     @cached_property
     def happened(self) -> Tensor:
@@ -116,7 +115,7 @@ class RatePath:
     def _since(self, points: NDArray[np.float64], edges: NDArray[np.float64]) -> Tensor:
         begin, end = edges[:-1], edges[1:]
         middle = (begin + np.minimum(end, points[:, None])) / 2  # of what is past of the block
-        return torch.as_tensor(np.maximum(points[:, None] - np.where(self._jumps, end, middle), 0.0))
+        return torch.as_tensor(np.maximum(points[:, None] - np.where(self._single, end, middle), 0.0))
 
     def respond(self, levels: Tensor, kernel: Tensor) -> Tensor:
         """The changes of a level, each times what is left of it or has come of it by then, summed.
@@ -137,7 +136,7 @@ def trace(rates: NDArray[np.float64], points: NDArray[np.int64], *, fine: int = 
     last = min(max(int(points[-1]), 1), len(rates) - 1)
     levels = rates
     slopes = np.diff(rates[: last + 1])
-    turns = np.flatnonzero(np.diff(np.sign(slopes * (np.abs(slopes) > _ROUNDED * rates.max()))) != 0) + 1
+    turns = np.flatnonzero(np.diff(np.sign(slopes * (np.abs(slopes) > ROUNDED * rates.max()))) != 0) + 1
     if len(turns) > _MOST:  # blocks can't follow them, so they follow the mean
         levels, turns = uniform_filter1d(rates, max(1, last // fine), mode="mirror"), turns[:0]
     changes = np.abs(np.diff(levels[: last + 1]))

@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["jumps_of", "largest_changes", "rises_again", "warmup_length", "warmup_of"]
+__all__ = ["ROUNDED", "jumps_of", "largest_changes", "rises_again", "warmup_length", "warmup_of"]
 
-_ROUNDED, _JITTER = 1e-6, 0.01  # of the peak: what rates that are the same differ by, at least and at most
+ROUNDED, _JITTER = 1e-6, 0.01  # of the peak: what rates that are the same differ by, at least and at most
 _SIGMAS = 6.0  # times the usual second difference
 _AGAIN = 0.05  # of the peak: a rise that is worth a word
 _JUMP = 0.02  # of the peak, from one rate to the next
-_STEEP = 5.0  # times what it changes around
+_STEEP, _NOISE = 5.0, 12.0  # times what it changes around, and usually
 
 
 def warmup_of(rates: NDArray[np.float64]) -> int:
@@ -24,7 +24,7 @@ def warmup_of(rates: NDArray[np.float64]) -> int:
     """
     bends = np.abs(np.diff(rates, 2))
     usual = float(np.median(bends)) if len(bends) else 0.0
-    same = float(np.clip(_SIGMAS * usual, _ROUNDED * rates.max(), _JITTER * rates.max()))
+    same = float(np.clip(_SIGMAS * usual, ROUNDED * rates.max(), _JITTER * rates.max()))
     falls = np.flatnonzero(np.maximum.accumulate(rates) - rates > same)
     before = rates[: falls[0]] if len(falls) else rates
     return int(np.argmax(before >= before.max() - same))
@@ -60,8 +60,8 @@ def rises_again(rates: NDArray[np.float64], after: int) -> int | None:
 def jumps_of(rates: NDArray[np.float64]) -> NDArray[np.int64]:
     """The places of the rates, int64, rising, that are the first with another rate, where it changes at once.
 
-    It changes by more than 2 % of the peak, and by five times the median of the two changes before and the two after:
-    a slope is no jump, nor is noise.
+    It changes by more than 2 % of the peak, by five times the median of the two changes before and the two after, so
+    that a slope is none, and by twelve times the median of all changes, so that noise is none.
 
     Args:
         rates: of neighbouring updates, or of points.
@@ -72,7 +72,8 @@ def jumps_of(rates: NDArray[np.float64]) -> NDArray[np.int64]:
     changes = np.abs(np.diff(rates))
     before, after = np.pad(changes, (2, 0)), np.pad(changes, (0, 2))
     around = np.median([before[:-2], before[1:-1], after[1:-1], after[2:]], axis=0)
-    found: NDArray[np.int64] = np.flatnonzero((changes > _JUMP * rates.max()) & (changes > _STEEP * around)) + 1
+    least = max(_JUMP * float(rates.max()), _NOISE * float(np.median(changes))) if len(changes) else 0.0
+    found: NDArray[np.int64] = np.flatnonzero((changes > least) & (changes > _STEEP * around)) + 1
     return found
 
 

@@ -18,7 +18,7 @@ Measured = tuple[NDArray[np.int64], NDArray[np.float64]]  # updates done, and th
 
 _BLOCKS = 200  # of losses of every update, which are noisy
 _MOST_ROWS = 600  # of a sparse record that are used as they are
-_MOST_JUMPS = 50  # more are noise
+_MOST_JUMPS = 50  # the largest
 
 
 def as_measure(given: object) -> Measure:
@@ -28,7 +28,7 @@ def as_measure(given: object) -> Measure:
         InputError: for what is none of `MEASURES`.
     """
     for each in MEASURES:
-        if given == each:
+        if isinstance(given, str) and given == each:
             return each
     raise unknown("measure", str(given), MEASURES)
 
@@ -88,7 +88,7 @@ def averaged(
         return points, []
     jumps = jumps_of(rates)
     jumps = jumps[(jumps >= steps[0]) & (jumps < steps[-1])]
-    jumps = jumps if len(jumps) <= _MOST_JUMPS else jumps[:0]
+    jumps = np.sort(jumps[np.argsort(-np.abs(rates[jumps] - rates[jumps - 1]), kind="stable")[:_MOST_JUMPS]])
     cuts = np.searchsorted(steps, jumps, side="right")  # a loss at the step of a jump is from before it
     size = len(steps) / _BLOCKS
     regular = np.linspace(0, len(steps), _BLOCKS + 1).round().astype(np.int64)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lrkit.analysis.laws.rate_shape import rises_again, warmup_of
+from lrkit.analysis.laws.rate_shape import ROUNDED, rises_again, warmup_of
 from lrkit.schedules import Schedule, parse
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.shares import as_count, as_positive
@@ -19,7 +19,6 @@ __all__ = ["RatesSaid", "rates_of"]
 
 _GAP = 10  # times the usual distance of rows
 _JUMP = 0.02  # of the peak, between two rows: less is none, or a number written with few digits
-_ROUNDED = 1e-6  # of the peak: what differs by less is the same, written with fewer digits
 _STEEP = 10  # times as steep as before and after: a jump
 _AGREES = 0.01  # of the peak
 _WARMUP_AGREES = 0.02  # of the updates: rows are that far apart
@@ -171,7 +170,7 @@ def _filled_in(history: History, rates: NDArray[np.float64], warmup: int | None)
 
 def _before(rates: NDArray[np.float64], logged: NDArray[np.int64], warmup: int | None) -> Iterator[str]:
     first = int(logged[0])
-    falls = np.flatnonzero(np.diff(rates[logged]) <= _ROUNDED * rates.max())
+    falls = np.flatnonzero(np.diff(rates[logged]) <= ROUNDED * rates.max())
     risen = int(logged[falls[0]]) if len(falls) else int(logged[-1])
     if risen > first:  # a warmup, in stairs where rows are held
         line = np.interp(np.arange(first, risen), logged, rates[logged])

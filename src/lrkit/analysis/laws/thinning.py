@@ -11,7 +11,7 @@ from lrkit.analysis.laws.rate_shape import jumps_of
 __all__ = ["huber_scale", "thin"]
 
 _POINTS, _FEWEST, _ALL = 48, 16, 200  # of a curve; of all: more cost time and say little, since neighbours err alike
-_DIGITS = 6  # after the point: losses with more aren't rounded
+_DIGITS, _SINGLE = 6, 1e-7  # after the point: losses with more aren't rounded; what single precision changes
 _LEAST_SCALE = 1e-3  # of the logarithm of a loss: laws aren't better than this
 
 Points = tuple[NDArray[np.int64], NDArray[np.float64]]
@@ -49,5 +49,6 @@ def _noise(losses: NDArray[np.float64]) -> float:
     """
     bends = np.diff(np.log(losses), 2)
     seen = float(np.median(np.abs(bends))) * 1.4826 / 6**0.5 if len(bends) else 0.0
-    digits = next((each for each in range(_DIGITS) if (np.round(losses, each) == losses).all()), None)
+    apart = [np.abs(np.round(losses, digits) / losses - 1).max() for digits in range(_DIGITS)]
+    digits = next((each for each, far in enumerate(apart) if far <= _SINGLE), None)
     return seen if digits is None else max(seen, 10.0**-digits / 12**0.5 / float(np.median(losses)))

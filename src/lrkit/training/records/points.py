@@ -91,8 +91,10 @@ def went_back(series: Series, training: Iterable[Series]) -> list[list[int]]:
     >>> went_back(Series(steps, steps, np.arange(6.0)), [])
     [[20, 10]]
     """
-    restarts = restarts_of(series, training)
-    return [[int(series.steps[series.orders < order].max(initial=update)), update] for order, update in restarts]
+    written = np.argsort(series.orders, kind="stable")
+    steps, orders = series.steps[written], series.orders[written]
+    before = [(int(np.searchsorted(orders, order)), update) for order, update in restarts_of(series, training)]
+    return [[int(steps[count - 1]) if count else update, update] for count, update in before]
 
 
 def _backwards(series: Series) -> list[tuple[float, int]]:

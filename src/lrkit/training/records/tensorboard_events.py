@@ -151,16 +151,16 @@ def open_writer(folder: str | Path, *, purge_step: int) -> "SummaryWriter":
     """
     with _extra():
         from torch.utils.tensorboard import SummaryWriter
-    _wait_for_a_later_name(Path(folder))
+    _wait_for_a_new_second(Path(folder))
     try:
         return SummaryWriter(str(folder), purge_step=purge_step)
     except OSError as error:
         raise InputError(f"events can't be written into {folder}: {error.strerror}") from None
 
 
-def _wait_for_a_later_name(folder: Path) -> None:
+def _wait_for_a_new_second(folder: Path) -> None:
     """Until no file of events there is of this second: they are read by name, as text, in which 10 is before 9."""
-    seconds = {part for each in folder.glob(EVENTS) for part in each.name.split(".") if part.isdigit()}
+    seconds = {second for each in folder.glob(EVENTS) for second in each.name.split(".")[3:4]}
     while f"{int(time.time()):010d}" in seconds:
         time.sleep(0.02)
 
