@@ -2,7 +2,7 @@
 
     python benchmarks/predict.py                     # the two sizes in benchmarks/data/loss_curves
     python benchmarks/predict.py --folder DIR        # others with the same files
-    python benchmarks/predict.py --choices           # fitted to every other choice of curves too: a quarter of an hour
+    python benchmarks/predict.py --choices           # fitted to every choice of two and of three curves: half an hour
 
 For each size, laws are fitted to three curves and predict the six others. Prints tables in Markdown.
 """
