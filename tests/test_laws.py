@@ -183,6 +183,7 @@ def test_rates_with_noise_in_their_last_digits_are_followed(name):
         ([0.1, 0.1], [0.5], "steps must be whole numbers, at least one"),
         ([0.1, 0.1], [], "steps must be whole numbers, at least one"),
         ([0.1, 0.1], [np.inf], "steps must be whole numbers, at least one"),
+        ([0.1, 0.1], torch.ones(1, requires_grad=True), "steps must be whole numbers, not tensor"),
     ],
 )
 def test_what_cant_be_predicted_is_refused(given, steps, sentence):

@@ -82,7 +82,7 @@ def knots(rates: NDArray[np.float64], wanted: NDArray[np.int64], count: int) -> 
 def _wanted(steps: ArrayLike, updates: int) -> NDArray[np.int64]:
     try:
         found: NDArray[Any] = np.asarray(steps, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RuntimeError):  # the last of tensors that require a gradient
         raise InputTypeError(f"steps must be whole numbers, not {shown(steps)}") from None
     if found.ndim != 1 or not len(found) or not np.isfinite(found).all() or (found % 1).any():
         raise InputError(f"steps must be whole numbers, at least one, not {shown(steps)}")
