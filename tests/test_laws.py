@@ -187,7 +187,7 @@ def test_rates_with_noise_in_their_last_digits_are_followed(name):
     ],
 )
 def test_what_cant_be_predicted_is_refused(given, steps, sentence):
-    with pytest.raises(InputError, match=sentence):
+    with pytest.raises((InputError, InputTypeError), match=sentence):
         law_of("power").predict(given, steps)
 
 
