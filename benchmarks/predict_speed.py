@@ -1,4 +1,4 @@
-"""How long fits and predictions take, and how much memory: with three loss curves of a language model of 24,000 steps.
+"""How long fits and predictions take, and how much memory: with loss curves of a language model.
 
 Each measurement is a process of its own; times leave out imports.
 
@@ -14,65 +14,54 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import lrkit
-from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.fitted import FittedLaw
+from predict import DATA, FITTED, PEAK, WARMUP, read_all
 from timing import machine, markdown, say
 
-__all__ = ["CURVES", "STEPS", "ask", "curves", "measure", "rates", "report"]
+__all__ = ["STEPS", "ask", "asked", "measure", "report"]
 
 PACKAGES = ("torch", "numpy", "scipy", "lrkit")
-CURVES = Path(__file__).parent / "data" / "loss_curves" / "llm_25M"
-FITTED = ("constant_24000", "cosine_24000", "wsdcon_9")
 STEPS = (24_000, 72_000, 216_000)
-_PEAK, _WARMUP = 3e-4, 2160
 
 
-def rates(name: str, steps: int) -> NDArray[np.float64]:
-    """Of every update, as the curves' README has them.
-
-    >>> rates("wsdcon_9", 16_000)[[1080, 2160, 7999, 8000]].round(6).tolist()
-    [0.00015, 0.0003, 0.0003, 9e-05]
-    """
-    t = np.arange(steps)
-    after = np.full(steps, _PEAK)
-    if name.startswith("cosine"):
-        after = _PEAK * (0.55 + 0.45 * np.cos(np.pi * np.clip((t - _WARMUP) / (steps - _WARMUP), 0, 1)))
-    elif name == "wsdcon_9":
-        after[8000:] = 9e-5
-    return np.minimum(after, _PEAK * t / _WARMUP)
-
-
-def curves(folder: Path = CURVES) -> list[LossCurve]:
-    """The three that a law is fitted to."""
-    found = []
-    for name in FITTED:
-        step, _, loss = np.loadtxt(folder / f"{name}.csv", delimiter=",", skiprows=1).T
-        total = 24_000 if name.endswith("24000") else 16_000
-        found.append(LossCurve(step, loss, rates(name, total), name))
-    return found
+def asked(steps: int) -> NDArray[np.float64]:
+    """The rates that are asked about: a warmup and a cosine, as the fitted runs had."""
+    after = lrkit.parse("cosine(to=0.1)").over(steps - WARMUP).value(np.arange(steps - WARMUP), PEAK)
+    return np.concatenate([PEAK * np.arange(WARMUP) / WARMUP, after])
 
 
 def measure(repeats: int) -> dict[str, Any]:
     """In this process: seconds of a fit and of predictions, and the most bytes in use before, then and after."""
-    given, before = curves(), _peak()
+    curves, before = read_all(DATA / "llm_25M"), _peak()
+    law, taken = _fitted([curves[name] for name in FITTED])
+    answers = ask(law, repeats)
+    most = _peak()
+    _, taken_by_all = _fitted(list(curves.values()))
+    return {
+        "law": law.law.name,
+        "imports_bytes": before,
+        "fit": taken,
+        "fit_all": taken_by_all,
+        **answers,
+        "bytes": most,
+    }
+
+
+def _fitted(curves: Sequence[lrkit.LossCurve]) -> tuple[FittedLaw, float]:
     began = time.perf_counter()
-    law = lrkit.fit_law(given)
-    fitting = {"fit": time.perf_counter() - began, "fit_bytes": _peak()}
-    asked = ask(law, repeats)
-    return {"law": law.law.name, "imports_bytes": before, **fitting, **asked, "bytes": _peak()}
+    return lrkit.fit_law(curves), time.perf_counter() - began
 
 
 def ask(law: FittedLaw, repeats: int, steps: Sequence[int] = STEPS) -> dict[str, dict[str, float]]:
     """Seconds of each question, by the number of steps; medians."""
     return {
-        name: {str(total): _median(functools.partial(question, rates("cosine", total)), repeats) for total in steps}
+        name: {str(total): _median(functools.partial(question, asked(total)), repeats) for total in steps}
         for name, question in _questions(law).items()
     }
 
@@ -113,9 +102,9 @@ def report(found: Sequence[Mapping[str, Any]]) -> str:
 
     totals = list(found[0]["curve"])
     fit = (
-        f"A fit with uncertainty to three curves takes {middle('fit'):.1f} s ({found[0]['law']}). The process has at "
-        f"most {middle('bytes') / 1e6:.0f} MB in use, of which {middle('imports_bytes') / 1e6:.0f} MB are Python, "
-        "torch and the curves."
+        f"A fit with uncertainty to three curves takes {middle('fit'):.1f} s ({found[0]['law']}), to all nine "
+        f"{middle('fit_all'):.1f} s. With three the process has at most {middle('bytes') / 1e6:.0f} MB in use, of "
+        f"which {middle('imports_bytes') / 1e6:.0f} MB are Python, torch and the curves."
     )
     named = {"curve": "loss before each update", "final": "final loss", "interval": "interval of the final loss"}
     header = ["milliseconds", *(f"{int(total):,} steps" for total in totals)]

@@ -326,11 +326,10 @@ def test_the_best_schedule_is_held_against_others(law, data, tmp_path):
 
 
 def test_predictions_are_timed_and_reported(law):
-    assert [len(each.learning_rates) for each in predict_speed.curves()] == [24_000, 24_000, 16_000]
     taken = predict_speed.ask(law, 1, [3000])
     assert all(0 < each["3000"] < 10 for each in taken.values())
-    sizes = {"law": "multi_power", "fit": 2.0, "fit_bytes": 3e8, "imports_bytes": 2e8, "bytes": 4e8}
+    sizes = {"law": "multi_power", "fit": 2.0, "fit_all": 5.0, "imports_bytes": 2e8, "bytes": 4e8}
     text = predict_speed.report([{**sizes, **taken, "final": {"3000": 0.002}}])
     assert "| final loss | 2.0 |" in text
-    assert "takes 2.0 s (multi_power)" in text
+    assert "takes 2.0 s (multi_power), to all nine 5.0 s" in text
     assert "most 400 MB in use, of which 200 MB" in text
