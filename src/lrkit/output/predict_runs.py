@@ -67,7 +67,7 @@ class RunOptions:
         for rate in self.rates:
             as_positive(rate, "--run-lr")
         for text in self.schedules:
-            parse(text)
+            parse(text)  # here, since the `steps` of a kind that is wrong are no option
         with by_options():  # also where no record needs them
             Choices(**self.reading, lr=list(self.lr) or None)
         for text in filter(_is_number, self.lr):

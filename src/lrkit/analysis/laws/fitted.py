@@ -54,7 +54,7 @@ class FittedLaw:
         errors: by the name of a curve, the mean relative error of the fit.
         doubt: the relative error, as a standard deviation, of the law itself: how far off it was for curves held out.
         doubt_ahead: the same for trainings that are three times as long as the longest curve: how far off the ends of
-            the curves were, fitted to their first thirds alone.
+            the curves were, fitted to their first thirds alone; twice the doubt where these have too few points.
         free: the parameters that the curves don't determine; empty where they determine all.
         advice: the run that would say most of them; None where nothing is free.
         chosen: in sentences, how the law was chosen.

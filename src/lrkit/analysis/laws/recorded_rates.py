@@ -43,7 +43,7 @@ class RatesSaid:
         if self.schedule is not None and not isinstance(self.schedule, str | Schedule):
             raise InputTypeError(f"schedule must be a schedule or its text, not {shown(self.schedule)}")
         if isinstance(self.schedule, str):
-            parse(self.schedule)
+            parse(self.schedule)  # here, so that the mark under a text that is wrong ends the message
         if not self.computed and self.steps is not None:
             raise InputError(f"steps must be left out where no schedule is given, not {self.steps}")
 

@@ -1,6 +1,7 @@
 """The points of series among the updates of a run."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,15 +92,19 @@ def went_back(series: Series, training: Iterable[Series]) -> list[list[int]]:
     >>> went_back(Series(steps, steps, np.arange(6.0)), [])
     [[20, 10]]
     """
-    written = np.argsort(series.orders, kind="stable")
-    steps, orders = series.steps[written], series.orders[written]
+    steps, orders = _as_written(series)
     before = [(int(np.searchsorted(orders, order)), update) for order, update in restarts_of(series, training)]
     return [[int(steps[count - 1]) if count else update, update] for count, update in before]
 
 
-def _backwards(series: Series) -> list[tuple[float, int]]:
+def _as_written(series: Series) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Steps and orders, in the order of writing."""
     place = np.argsort(series.orders, kind="stable")
-    steps, orders = series.steps[place], series.orders[place]
+    return series.steps[place], series.orders[place]
+
+
+def _backwards(series: Series) -> list[tuple[float, int]]:
+    steps, orders = _as_written(series)
     back = np.flatnonzero(np.diff(steps) < 0) + 1
     if 2 * len(back) >= len(steps):  # it isn't in the order of time
         return []
