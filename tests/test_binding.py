@@ -285,7 +285,7 @@ def test_state_is_plain_data_with_a_version():
     _, scheduler = start(PLANS[0])
     state = scheduler.state_dict()
     assert json.loads(json.dumps(state)) == state
-    assert state["format"] == 2
+    assert state["format"] == 3
     assert state["schedules"] == {"lr": PLANS[0]}
     assert state["horizon"] == {"steps": 100}
 
@@ -404,7 +404,7 @@ def test_a_state_that_is_refused_on_the_way_into_the_optimizer_changes_nothing(s
     [
         (torch.optim.lr_scheduler.StepLR(sgd(), 3).state_dict(), "not the state of a schedule that lrkit bound"),
         (None, "not the state"),
-        ({**lrkit.constant().bind(sgd()).state_dict(), "format": 3}, "format 3, this lrkit reads formats up to 2"),
+        ({**lrkit.constant().bind(sgd()).state_dict(), "format": 4}, "format 4, this lrkit reads formats up to 3"),
         (lrkit.constant().bind(sgd(1, 2)).state_dict(), "2 param groups, this one has 1"),
     ],
 )

@@ -16,9 +16,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "lrkit.schedules": [
         "Absolute", "Controller", "Horizon", "InputError", "InputTypeError", "Length", "Plan", "Plans", "Schedule",
-        "Target", "absolute", "budgeted", "clip", "constant", "cooldown", "cosine", "cosine_restarts", "every",
-        "exponential", "from_callable", "from_json", "greedy", "hyperbolic", "infinite", "inverse_sqrt",
-        "inverse_time", "linear", "linear_to_zero", "milestones", "noam", "noise", "one_cycle",
+        "ScheduleWarning", "Target", "absolute", "budgeted", "clip", "constant", "cooldown", "cosine",
+        "cosine_restarts", "every", "exponential", "from_callable", "from_json", "greedy", "hyperbolic", "infinite",
+        "inverse_sqrt", "inverse_time", "linear", "linear_to_zero", "milestones", "noam", "noise", "one_cycle",
         "one_cycle_momentum", "parse", "piecewise", "plateau", "polynomial", "power", "radam_warmup", "repeat", "rex",
         "shift", "staircase", "table", "tanh", "to_json", "triangular", "triangular_momentum", "untuned_warmup",
         "warmup", "warmup_cosine", "wsd",

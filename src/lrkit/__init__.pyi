@@ -35,6 +35,7 @@ from lrkit.schedules import Length as Length
 from lrkit.schedules import Plan as Plan
 from lrkit.schedules import Plans as Plans
 from lrkit.schedules import Schedule as Schedule
+from lrkit.schedules import ScheduleWarning as ScheduleWarning
 from lrkit.schedules import Target as Target
 from lrkit.schedules import absolute as absolute
 from lrkit.schedules import budgeted as budgeted

@@ -18,7 +18,7 @@ from lrkit.schedules.decays import InverseTime as inverse_time
 from lrkit.schedules.decays import Milestones as milestones
 from lrkit.schedules.decays import Power as power
 from lrkit.schedules.decays import Staircase as staircase
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, ScheduleWarning
 from lrkit.schedules.json_form import from_json, to_json
 from lrkit.schedules.lengths import Horizon, Length
 from lrkit.schedules.loops import Controller, Schedule
@@ -62,6 +62,7 @@ __all__ = [
     "Plan",
     "Plans",
     "Schedule",
+    "ScheduleWarning",
     "State",
     "Target",
     "absolute",

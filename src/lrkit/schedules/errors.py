@@ -1,9 +1,11 @@
-"""The errors that bad input gets, and the sentences they are made of."""
+"""The errors that bad input gets, the warning that a schedule gives, and the sentences they are made of."""
 
 import difflib
+import sys
+import warnings
 from collections.abc import Iterable
 
-__all__ = ["InputError", "InputTypeError", "shown", "unknown"]
+__all__ = ["InputError", "InputTypeError", "ScheduleWarning", "shown", "unknown", "warn_user"]
 
 _LONGEST = 60  # characters of a value that an error quotes
 
@@ -14,6 +16,10 @@ class InputError(ValueError):
 
 class InputTypeError(TypeError):
     """An argument is of a type that isn't allowed; the message is one sentence that says what is."""
+
+
+class ScheduleWarning(UserWarning):
+    """A rate isn't the schedule's, or wouldn't have been; the message says why, and what to do."""
 
 
 def shown(value: object) -> str:
@@ -41,3 +47,11 @@ def unknown(what: str, name: str, known: Iterable[str]) -> InputError:
     close = difflib.get_close_matches(name[:_LONGEST].lower(), lowered, n=1)
     hint = f", did you mean {lowered[close[0]]!r}?" if close else "."
     return InputError(f"unknown {what} {shown(name)}{hint} Known: {', '.join(names)}")
+
+
+def warn_user(text: str, category: type[Warning]) -> None:
+    """Warn at the line of the caller's own code, outside of lrkit and torch."""
+    frame, level = sys._getframe(1), 2
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).partition(".")[0] in ("lrkit", "torch"):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, category, stacklevel=level)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from lrkit.schedules.loops import Schedule
     from lrkit.schedules.plans import Plans
-    from lrkit.training.scheduler import Policy, Scheduler
+    from lrkit.training.scheduler import Conflict, Policy, Scheduler
 
 __all__ = ["Plan", "State", "is_word", "show"]
 
@@ -172,6 +172,7 @@ class Plan(ABC):
         groups: "Mapping[int | str, Plan | Mapping[str, Plan]] | None" = None,
         later: Collection[int | str] = (),
         policy: "Policy | None" = None,
+        on_conflict: "Conflict" = "warn",
     ) -> "Scheduler":
         """Let this plan set the optimizer's learning rates from now on.
 
@@ -180,9 +181,10 @@ class Plan(ABC):
         at all, can't shift it. A controller is told its metric by `scheduler.step(metric)`.
 
         Args:
-            optimizer: any torch optimizer; its groups' rates may be floats or tensors (written in place).
-            lr: the base of every group; by default the group's own rate, or its `initial_lr` when it still holds
-                what an earlier binding wrote or when the optimizer was restored from a checkpoint.
+            optimizer: any torch optimizer, or a wrapper of one; rates may be floats or tensors (written in place).
+            lr: the base of every group; by default the `initial_lr` that an earlier scheduler left in the group,
+                torch's or lrkit's, here or before a checkpoint; without one, or where the rate was set by hand after
+                lrkit's, the group's rate.
             steps: the horizon, where the plan has lengths to resolve; the state remembers the plan as written.
             epoch_steps: steps in an epoch, as in `over`.
             step_tokens: tokens that a step consumes.
@@ -195,6 +197,10 @@ class Plan(ABC):
             later: which keys of `groups` are of groups that may be added later; any other must be there now.
             policy: what to do when the optimizer's checkpoint was made with another schedule or horizon, as in
                 `Scheduler.load_state_dict`.
+            on_conflict: what to do when somebody else writes what this sets: "warn" puts the schedule's value back
+                before the update, and warns once; "refuse" raises an `InputError` before the update; "yield" leaves
+                that value to the other until `scheduler.take_back()`. What `torch.optim.swa_utils.SWALR` sets is
+                always yielded.
 
         Raises:
             InputError: when a length can't be resolved, the optimizer has no such group or hyper-parameter, or the
@@ -221,6 +227,7 @@ class Plan(ABC):
             step_samples=step_samples,
             later=later,
             policy=policy,
+            on_conflict=on_conflict,
         )
 
     # --- looking at it ----------------------------------------------------------------------------

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch.optim import Optimizer
 
-    from lrkit.training.scheduler import Policy, Scheduler
+    from lrkit.training.scheduler import Conflict, Policy, Scheduler
 
 __all__ = ["Plans", "Target", "as_plans", "gather"]
 
@@ -155,6 +155,7 @@ class Plans:
         step_samples: int | None = None,
         later: "Collection[int | str]" = (),
         policy: "Policy | None" = None,
+        on_conflict: "Conflict" = "warn",
     ) -> "Scheduler":
         """Let these plans set the optimizer's hyper-parameters from now on.
 
@@ -176,7 +177,7 @@ class Plans:
             horizon = None
         else:
             raise InputError("epoch_steps, step_tokens and step_samples are given without steps, the horizon")
-        return lrkit.bind(self, optimizer, horizon, lr=lr, later=later, policy=policy)
+        return lrkit.bind(self, optimizer, horizon, lr=lr, later=later, policy=policy, on_conflict=on_conflict)
 
     def plot(
         self,

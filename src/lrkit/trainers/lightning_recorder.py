@@ -12,8 +12,10 @@ from lrkit.schedules.errors import InputError
 from lrkit.trainers.extras import extra
 from lrkit.trainers.lightning_length import accumulation
 from lrkit.trainers.lightning_metrics import measured, sample_count
+from lrkit.training.clock import clock_of
 from lrkit.training.history import History
 from lrkit.training.record_folder import require_room
+from lrkit.training.wrapping import stepping
 
 with extra("lightning"):
     import lightning
@@ -95,7 +97,7 @@ class Recorder(Callback):
         if not 0 <= self._index < len(optimizers):
             raise InputError(f"optimizer must be at least 0 and less than {len(optimizers)}, not {self._index}")
         optimizer = optimizers[self._index]
-        self._hook = optimizer.register_step_post_hook(self._after_update)  # before that of the recorder
+        self._hook = clock_of(stepping(optimizer)).subscribe(after=self._after_update)  # before the recorder
         loader = trainer.train_dataloader
         seed, epochs = os.environ.get("PL_GLOBAL_SEED"), None if trainer.max_epochs == -1 else trainer.max_epochs
         self._recorder = recorders.Recorder(
@@ -118,7 +120,7 @@ class Recorder(Callback):
             self._metrics = dict(loaded.get("metrics", {}))
         self._waiting, self._updated, self._step = [], False, trainer.global_step
 
-    def _after_update(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _after_update(self, done: bool) -> None:
         self._updated = True
 
     def _tell(self) -> None:
@@ -185,7 +187,7 @@ class Recorder(Callback):
         if self._recorder is not None:
             self._recorder.close()
         if self._hook is not None:
-            self._hook.remove()
+            self._hook()
             self._hook = None
 
     # --- state ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from lrkit.trainers.transformers_record import Recording, record
 from lrkit.training.hyper import place, write
 from lrkit.training.scheduler import Policy, Scheduler, scheduler_of
 from lrkit.training.scheduler_state import check_policy
-from lrkit.training.wrapping import unwrapped
+from lrkit.training.wrapping import stepping
 
 with extra("transformers"):
     from transformers import TrainerCallback
@@ -85,7 +85,7 @@ class Schedule(TrainerCallback):
         if train_dataloader is not None and has_length(train_dataloader):
             epoch_steps = max(1, -(-len(train_dataloader) // args.gradient_accumulation_steps))
         self._listens, self._reported, self._metrics = False, False, {}
-        self.scheduler = self._bind(unwrapped(optimizer), state, epoch_steps)
+        self.scheduler = self._bind(stepping(optimizer), state, epoch_steps)
         if self._plans.sets("lr"):
             self._lead(lr_scheduler, self.scheduler)
 

@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.trainers.extras import extra
 from lrkit.trainers.transformers_metrics import evaluated
+from lrkit.training.clock import clock_of
 from lrkit.training.history import History
 from lrkit.training.record_folder import require_room, save_history
 from lrkit.training.recorder import Recorder
@@ -109,7 +110,7 @@ class Recording:
         version = f"transformers {transformers.__version__}"
         self._recorder = Recorder(optimizer, task=self._task, seed=args.seed, trainer=version)
         # A hook and no callback: an update that a gradient scaler skips doesn't reach the optimizer.
-        self._hook = self._recorder.optimizer.register_step_pre_hook(self._tell)
+        self._hook = clock_of(self._recorder.optimizer).subscribe(before=self._tell)
         self._listens, self._metrics = False, {}
         self._mine = self._overwrite
         if state.global_step:
@@ -141,7 +142,7 @@ class Recording:
         self._listens = True
         self._loss, self._samples = 0.0, 0
 
-    def _tell(self, *_: Any) -> None:
+    def _tell(self) -> None:
         if self._samples:
             self._begun.loss(self._loss, self._samples)
 
@@ -175,7 +176,7 @@ class Recording:
         if self._recorder is not None:
             self._recorder.close()
         if self._hook is not None:
-            self._hook.remove()
+            self._hook()
             self._hook = None
 
     def _write(self) -> None:

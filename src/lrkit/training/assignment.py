@@ -1,23 +1,23 @@
 """Which plan sets which hyper-parameter of which param group, and from which base."""
 
-import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import TypeAlias
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, TypeAlias
 
 from lrkit.schedules import Target
 from lrkit.schedules.errors import InputError, shown
 from lrkit.schedules.leaf import as_list
-from lrkit.training.hyper import Group, place, read
+from lrkit.schedules.shares import as_number
+from lrkit.training.hyper import Group, is_close, is_number, place, read
 
-__all__ = ["Bases", "Written", "require_groups", "settle", "slots", "stands", "target_for"]
+__all__ = ["Bases", "Written", "require_groups", "scale_of", "settle", "slots", "target_for"]
 
 Bases: TypeAlias = dict[str, list[float | None]]  # by hyper-parameter, for each group; None where no plan sets it
-Written: TypeAlias = Mapping[tuple[str, int], float]  # values by hyper-parameter and group
+Written: TypeAlias = Sequence[tuple[Group, str, float]]  # what was written last into a group's hyper-parameter
 
 
-def target_for(hyper: str, index: int, group: Group, targets: Collection[Target]) -> Target | None:
-    """Whose plan sets a hyper-parameter of a group: the one for its index, for its name, for all groups, or none."""
-    keys = (index, group.get("name"), None)
+def target_for(hyper: str, number: int, group: Group, targets: Collection[Target]) -> Target | None:
+    """Whose plan sets a hyper-parameter of a group: the one for its number, for its name, for all groups, or none."""
+    keys = (number, group.get("name"), None)
     return next((Target(hyper, key) for key in keys if (hyper, key) in targets), None)
 
 
@@ -37,17 +37,25 @@ def require_groups(groups: Sequence[Group], targets: Collection[Target], later: 
 
 def settle(
     groups: Sequence[Group],
+    numbers: Sequence[int],
     targets: Collection[Target],
     *,
     lr: float | None,
     known: Sequence[Bases],
     standing: Written,
-    resumed: bool,
 ) -> Bases:
-    """The bases: `lr`, those that are known, and for the rest what the groups hold.
+    """The bases: `lr`, those that are known, and for the rest what the groups have.
 
-    A group that still holds what is `standing` there from an earlier binding, or that was resumed, has its `initial_`
-    value as its base.
+    That is their `initial_` value, where a scheduler has left one, torch's or ours, in this process or before a
+    checkpoint; but what they hold, where that isn't what is known to be `standing` there: somebody has set it since.
+
+    Args:
+        groups: of the optimizer.
+        numbers: of the groups, by which plans are for them.
+        targets: of the plans.
+        lr: the base that is given.
+        known: bases from before, in the order in which they count.
+        standing: what an earlier binding wrote last.
 
     Raises:
         InputError: when a group has no such hyper-parameter, or has it under two names.
@@ -55,16 +63,16 @@ def settle(
 
     def base(hyper: str, index: int) -> float | None:
         group = groups[index]
-        if target_for(hyper, index, group, targets) is None:
+        if target_for(hyper, numbers[index], group, targets) is None:
             return None
         if hyper == "lr" and lr is not None:
             return lr
         for bases in known:
             if hyper in bases and index < len(bases[hyper]) and bases[hyper][index] is not None:
                 return bases[hyper][index]
-        held, initial = read(group, hyper), group.get(f"initial_{hyper}")
-        came_from = resumed or stands(held, standing.get((hyper, index)))
-        return float(initial) if initial is not None and came_from else held
+        now, initial = read(group, hyper), group.get(f"initial_{hyper}")
+        written = next((value for own, name, value in standing if own is group and name == hyper), None)
+        return float(initial) if initial is not None and (written is None or is_close(now, written)) else now
 
     hypers = dict.fromkeys(target.hyper for target in targets)
     found = {hyper: [base(hyper, index) for index in range(len(groups))] for hyper in hypers}
@@ -76,12 +84,18 @@ def settle(
     return found
 
 
+def scale_of(hyper: str, group: Group, base: float, default: Any) -> float:
+    """What a value is multiplied by in a group: for the rate its `lr_scale`, as timm's groups for layer decay have it.
+
+    Not where the group's own rate is the optimizer's default with that scale in it already.
+    """
+    if hyper != "lr" or "lr_scale" not in group:
+        return 1.0
+    scale = as_number(group["lr_scale"], "lr_scale of a param group", low=0.0)
+    return 1.0 if is_number(default) and is_close(base, float(default) * scale) else scale
+
+
 def slots(bases: Bases) -> Iterator[tuple[str, int, float]]:
     """Hyper-parameter, group and base of everything that is scheduled."""
     for hyper, each in bases.items():
         yield from ((hyper, index, base) for index, base in enumerate(each) if base is not None)
-
-
-def stands(held: float, written: float | None) -> bool:
-    """Whether a group holds what was written, up to the rounding of a float32 tensor."""
-    return written is not None and math.isclose(held, written, rel_tol=1e-6)

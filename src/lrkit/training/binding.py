@@ -5,12 +5,10 @@ from collections.abc import Collection
 from torch.optim import Optimizer
 
 from lrkit.schedules import Horizon, Plan, Plans
-from lrkit.schedules.errors import InputTypeError
 from lrkit.schedules.plans import as_plans
-from lrkit.training.scheduler import BoundController, BoundSchedule, Policy, Scheduler
-from lrkit.training.wrapping import unwrapped
+from lrkit.training.scheduler import BoundController, BoundSchedule, Conflict, Policy, Scheduler
 
-__all__ = ["Policy", "bind"]
+__all__ = ["Conflict", "Policy", "bind"]
 
 
 def bind(
@@ -21,6 +19,7 @@ def bind(
     lr: float | None = None,
     later: Collection[int | str] = (),
     policy: Policy | None = None,
+    on_conflict: Conflict = "warn",
 ) -> Scheduler:
     """What `plan.bind(optimizer, ...)` comes down to; the arguments are described there.
 
@@ -29,9 +28,6 @@ def bind(
     >>> lrkit.bind(lrkit.linear(4, to=0), optimizer).get_last_lr()
     [0.1]
     """
-    given: object = optimizer
-    if not isinstance(given, Optimizer):
-        raise InputTypeError(f"optimizer must be a torch optimizer, not {type(given).__name__}")
     plans = as_plans(plan)
     cls = BoundController if plans.controllers else BoundSchedule
-    return cls(unwrapped(optimizer), plans, horizon, lr=lr, later=later, policy=policy)
+    return cls(optimizer, plans, horizon, lr=lr, later=later, policy=policy, on_conflict=on_conflict)

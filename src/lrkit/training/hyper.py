@@ -1,16 +1,20 @@
 """The hyper-parameters of a param group, by the names that schedules use: `lr`, `momentum`, `beta2`, `weight_decay`."""
 
 import itertools
+import math
+import numbers
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
 
-__all__ = ["Group", "Place", "place", "read", "separate", "write"]
+__all__ = ["Group", "Place", "held", "is_close", "is_number", "place", "put_back_on_error", "read", "separate", "write"]
 
 Group: TypeAlias = dict[str, Any]
 Place: TypeAlias = tuple[str, int | None]  # the entry of a group and, where that is a tuple, the position in it
@@ -26,52 +30,78 @@ def place(group: Group, hyper: str) -> Place:
     """
     if hyper in _BETAS and hyper not in group and "betas" in group:
         return "betas", _BETAS[hyper]
-    if hyper in group and _is_number(group[hyper]):
+    if hyper in group and is_number(group[hyper]):
         return hyper, None
-    known = [name for name, value in group.items() if _is_number(value) and not name.startswith("initial_")]
+    known = [name for name, value in group.items() if is_number(value) and not name.startswith("initial_")]
     known += ["beta1", "beta2"] if "betas" in group else []
     raise InputError(f"this optimizer has no {hyper} to schedule; its groups have {', '.join(sorted(known))}")
 
 
 def read(group: Group, hyper: str) -> float:
     """The value of a hyper-parameter as a float."""
-    return float(_held(group, *place(group, hyper)))
+    return float(held(group, *place(group, hyper)))
 
 
 def write(group: Group, where: Place, value: float) -> None:
     """Set what stands at a place, by filling it where it is a tensor, so that compiled steps see it."""
-    held = _held(group, *where)
-    if isinstance(held, Tensor):
-        held.fill_(value)
+    now = held(group, *where)
+    if isinstance(now, Tensor):
+        now.fill_(value)
     else:
         _put(group, *where, value)
 
 
-def separate(optimizer: Optimizer, hypers: Iterable[tuple[str, int]], others: Iterable[Optimizer]) -> None:
+def is_close(value: Any, written: float | None) -> bool:
+    """Whether a group holds what was written, up to the rounding of a float32 tensor."""
+    return written is not None and is_number(value) and math.isclose(value, written, rel_tol=1e-6)
+
+
+def separate(
+    optimizer: Optimizer, hypers: Iterable[tuple[str, int]], others: Iterable[Optimizer], added: Collection[int] = ()
+) -> None:
     """Give each of the hyper-parameters of groups (by index) a tensor of its own, so that writing it changes no other.
 
     torch lets groups share the tensor that an optimizer was made with, and keeps it as the default of groups to come;
-    a person may make several optimizers with it.
+    a person may make several optimizers with it, or add several groups.
     """
     groups = itertools.chain.from_iterable(one.param_groups for one in (optimizer, *others))
     holders = Counter(id(each) for group in groups for each in _tensors(group))
     for hyper, index in hypers:
         group, defaults = optimizer.param_groups[index], optimizer.defaults
         where = place(group, hyper)
-        held = _held(group, *where)
-        if not isinstance(held, Tensor):
+        own = held(group, *where)
+        if not isinstance(own, Tensor):
             continue
-        if holders[id(held)] > 1:
-            holders[id(held)] -= 1
-            _put(group, *where, held.clone())
-        elif where[0] in defaults and _held(defaults, *where) is held:
-            _put(defaults, *where, held.clone())
+        if holders[id(own)] > 1 or index in added:
+            holders[id(own)] -= 1
+            _put(group, *where, own.clone())
+        elif where[0] in defaults and held(defaults, *where) is own:
+            _put(defaults, *where, own.clone())
 
 
-def _is_number(value: object) -> bool:
+@contextmanager
+def put_back_on_error(optimizer: Optimizer) -> Iterator[None]:
+    """Leave the groups of an optimizer, and its defaults, exactly as they were when something raises inside."""
+    entries = [(each, dict(each)) for each in (*optimizer.param_groups, optimizer.defaults)]
+    tensors = [(each, each.detach().clone(), each._version) for entry, _ in entries for each in _tensors(entry)]
+    try:
+        yield
+    except BaseException:
+        for entry, before in entries:
+            entry.clear()
+            entry.update(before)
+        with torch.no_grad():
+            for each, value, version in tensors:
+                if each._version != version:
+                    each.copy_(value)
+        raise
+
+
+def is_number(value: object) -> bool:
+    """Whether a value can be scheduled: a number, numpy's too, or a tensor with one."""
     if isinstance(value, Tensor):
         return value.numel() == 1 and value.is_floating_point()
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def _tensors(group: Group) -> Iterator[Tensor]:
@@ -80,7 +110,8 @@ def _tensors(group: Group) -> Iterator[Tensor]:
             yield from (each for each in (value if isinstance(value, tuple) else (value,)) if isinstance(each, Tensor))
 
 
-def _held(group: Group, entry: str, position: int | None) -> Any:
+def held(group: Group, entry: str, position: int | None) -> Any:
+    """What stands at a place, as it is."""
     return group[entry] if position is None else group[entry][position]
 
 

@@ -10,13 +10,14 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.training.clock import clock_of
 from lrkit.training.history import History
 from lrkit.training.preparation import surroundings
 from lrkit.training.record import Record
 from lrkit.training.record_folder import save_history
 from lrkit.training.recorder_state import FORMAT, KEY, as_made, checked_state, state_after
 from lrkit.training.scheduler import scheduler_of
-from lrkit.training.wrapping import unwrapped
+from lrkit.training.wrapping import stepping
 
 __all__ = ["Recorder"]
 
@@ -66,12 +67,9 @@ class Recorder:
         told: Literal["before", "after"] = "before",
         made: Mapping[str, Any] | None = None,
     ) -> None:
-        given: object = optimizer
-        if not isinstance(given, Optimizer):
-            raise InputTypeError(f"optimizer must be a torch optimizer, not {type(given).__name__}")
         if told not in ("before", "after"):
             raise InputError(f"told must be 'before' or 'after', not {told!r}")
-        self.optimizer = optimizer = unwrapped(optimizer)
+        self.optimizer = optimizer = stepping(optimizer)
         self._groups = len(optimizer.param_groups)
         self._told = told
         self._described = False
@@ -94,10 +92,7 @@ class Recorder:
                 **as_made(made or {}),
             }
         )
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before_update),
-            optimizer.register_step_post_hook(self._after_update),
-        ]
+        self._leave = clock_of(optimizer).subscribe(self._before_update, self._after_update)
 
     def __enter__(self) -> Self:
         return self
@@ -107,9 +102,7 @@ class Recorder:
 
     def close(self) -> None:
         """Leave the optimizer."""
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
+        self._leave()
 
     # --- while it trains --------------------------------------------------------------------------
 
@@ -137,15 +130,14 @@ class Recorder:
             self._note(self._lrs)
             self._lrs = None
 
-    def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        rates = [group["lr"] for group in optimizer.param_groups]
+    def _before_update(self) -> None:
+        rates = [group["lr"] for group in self.optimizer.param_groups]
         if len(rates) > self._groups:
             del rates[self._groups :]
         self._rates = rates if _FLOATS.issuperset(map(type, rates)) else [float(each) for each in rates]
 
-    def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        skipped = getattr(optimizer, "found_inf", None)  # of a gradient scaler that leaves it to a fused optimizer
-        if skipped is not None and bool(skipped):
+    def _after_update(self, done: bool) -> None:
+        if not done:  # a gradient scaler has skipped it
             self._pending = []
         elif self._told == "after":
             self._lrs = self._rates
@@ -155,6 +147,8 @@ class Recorder:
     def _note(self, lrs: list[float]) -> None:
         pending = self._pending
         if not pending:
+            if not any(lrs):  # a step that only makes the optimizer's state
+                return
             raise InputError("an update was made of which no loss was told; call recorder.loss before optimizer.step")
         if not self._described:
             self._describe()

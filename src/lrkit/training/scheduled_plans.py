@@ -55,7 +55,7 @@ class ScheduledPlans:
         self._states = states
         return moved
 
-    def state(self, steps: int, bases: Bases) -> SchedulerState:
+    def state(self, steps: int, bases: Bases, yielded: list[tuple[str, int]]) -> SchedulerState:
         """What is saved after so many updates."""
         if self._json is None:  # once, since a table may be long
             self._json = json_of(self.plans)
@@ -66,6 +66,7 @@ class ScheduledPlans:
             controllers={str(target): state for target, state in self._states.items()},
             bases=bases,
             json=self._json,
+            yielded=yielded,
         )
 
     def resumed(self, saved: SchedulerState, policy: Policy | None) -> "ScheduledPlans":

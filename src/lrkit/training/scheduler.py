@@ -1,8 +1,8 @@
 """A plan bound to an optimizer: it owns what it schedules, and its clock is the optimizer's own updates."""
 
 import weakref
-from collections.abc import Collection, Sequence
-from types import MappingProxyType
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,22 +11,25 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrkit.schedules import Horizon, Plan, Plans
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, ScheduleWarning, warn_user
 from lrkit.schedules.metric import Metric
 from lrkit.schedules.shares import as_number
-from lrkit.training.assignment import Bases, Written, require_groups, settle, slots, stands, target_for
-from lrkit.training.hyper import Group, place, read, separate, write
-from lrkit.training.outlook import Outlook
+from lrkit.training.assignment import Bases, Written, require_groups, scale_of, settle, slots, target_for
+from lrkit.training.clock import clock_of, running_clock, running_clocks
+from lrkit.training.groups import KnownGroups
+from lrkit.training.holdings import Conflict, Holdings, check_on_conflict
+from lrkit.training.hyper import Group, is_close, place, put_back_on_error, read, separate, write
+from lrkit.training.outlook import Key, Outlook, Slot
 from lrkit.training.scheduled_plans import ScheduledPlans
 from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy
+from lrkit.training.unseen import Additions, Suspicion, TwinWatch
+from lrkit.training.wrapping import stepping, strangers, twins
 
-__all__ = ["BoundController", "BoundSchedule", "Policy", "Scheduler", "scheduler_of", "updates_done"]
+__all__ = ["BoundController", "BoundSchedule", "Conflict", "Policy", "Scheduler", "scheduler_of", "updates_done"]
 
 _MARK = "lrkit"  # the key in a saved param group under which the optimizer carries the scheduler's state
 
-# The scheduler of each optimizer, kept alive by its hooks there, and what a released one wrote last: nothing here may
-# hold on to an optimizer.
-_bound: "weakref.WeakKeyDictionary[Optimizer, weakref.ref[Scheduler]]" = weakref.WeakKeyDictionary()
+# What a released scheduler wrote last: nothing here may hold on to an optimizer.
 _left: "weakref.WeakKeyDictionary[Optimizer, Written]" = weakref.WeakKeyDictionary()
 
 
@@ -34,7 +37,8 @@ class Scheduler(LRScheduler):
     """Plans bound to an optimizer: the clock, the writing, the state; made by `plan.bind(optimizer)`.
 
     It passes for torch's `LRScheduler` with those who check, and shares none of its workings. It can be pickled and
-    copied together with its optimizer: the copy is bound to the optimizer's copy.
+    copied together with its optimizer: the copy is bound to the optimizer's copy. A copy for the same optimizer is
+    released.
     """
 
     # Accelerate wraps other schedulers to step them once for each process; what says this is left as it is, and saved.
@@ -49,24 +53,59 @@ class Scheduler(LRScheduler):
         lr: float | None,
         later: Collection[int | str],
         policy: Policy | None,
+        on_conflict: Conflict = "warn",
     ) -> None:
         check_policy(policy)
-        self.optimizer = optimizer
+        check_on_conflict(on_conflict)
+        self.optimizer = optimizer = stepping(optimizer)
         self._lr = None if lr is None else as_number(lr, "lr", low=0.0)
         self._policy = policy
-        self._count = 0
+        self._on_conflict = on_conflict
+        self._count = self._begun_at = 0
+        self._known = KnownGroups(optimizer.param_groups)
         self._bases: Bases = {}
-        self._hooks: list[Any] = []
+        self._yielded: set[Key] = set()
+        self._said: set[Any] = set()
+        self._leave: list[Any] = []  # what is removed to leave the optimizer
         self._released = False
+        self._suspicion = Suspicion()
         self._use(ScheduledPlans(plans, horizon))
         require_groups(optimizer.param_groups, self._scheduled.resolved, later)
-        previous = scheduler_of(optimizer)
-        self._adopt(standing=_left.get(optimizer, {}) if previous is None else previous._written())
-        if not self._resume_from_mark():
-            self._write()
+        self._require_own_parameters()
+        self._bind(scheduler_of(optimizer))
+
+    def _bind(self, previous: "Scheduler | None") -> None:
+        """Take the optimizer over, or leave it exactly as it was."""
+        optimizer = self.optimizer
+        standing = _left.get(optimizer, ()) if previous is None else previous._written()
         if previous is not None:
-            previous.release()
-        self._attach()
+            previous._detach()
+        try:
+            with put_back_on_error(optimizer):
+                self._adopt(standing=standing)
+                if not self._resume_from_mark():
+                    self._put()
+                self._attach()
+        except BaseException:
+            self._detach()
+            if previous is not None:
+                previous._attach()
+            raise
+        if previous is not None:
+            previous._released = True
+
+    def _require_own_parameters(self) -> None:
+        """See that no other optimizer within this one makes updates of parameters that this one doesn't have."""
+        for name, optimizers in strangers(self.optimizer).items():
+            if not all(scheduler_of(each) for each in optimizers):
+                kind, count = type(self.optimizer).__name__, len(optimizers)
+                what = (
+                    f"the {count} optimizers that it has as {name}" if count > 1 else f"the optimizer {name} within it"
+                )
+                raise InputError(
+                    f"{kind} leaves updates to {what}, with parameters of their own, which this schedule wouldn't set; "
+                    "bind those first (a plan can be bound as often as you like)"
+                )
 
     # --- what is scheduled ------------------------------------------------------------------------
 
@@ -92,106 +131,120 @@ class Scheduler(LRScheduler):
             )
         self._scheduled = scheduled
 
-    def _adopt(self, *saved: Bases, standing: Written = MappingProxyType({})) -> None:
+    def _adopt(self, *saved: Bases, standing: Written = ()) -> None:
         """Settle the bases of all groups, those that are new among them."""
         groups = self.optimizer.param_groups
-        self._bases = self._settled(groups, *saved, standing=standing)
+        known = self._known.after(groups)
+        aligned = {hyper: self._known.aligned(bases, known) for hyper, bases in self._bases.items()}
+        self._bases = self._settled(groups, known, *saved, aligned, standing=standing)
+        before, self._known = self._known, known
         if not self._released:
             for hyper, index, base in slots(self._bases):
                 groups[index][f"initial_{hyper}"] = base
-        self._known = len(groups)
-        self._lay_out()
+        self._lay_out(added=known.beyond(before))
 
-    def _settled(self, groups: Sequence[Group], *saved: Bases, standing: Written = MappingProxyType({})) -> Bases:
-        return settle(
-            groups,
-            self._scheduled.resolved,
-            lr=self._lr,
-            known=[*saved, self._bases],
-            standing=standing,
-            resumed=_MARK in groups[0],
-        )
+    def _settled(self, groups: Sequence[Group], known: KnownGroups, *bases: Bases, standing: Written = ()) -> Bases:
+        targets = self._scheduled.resolved
+        return settle(groups, known.numbers, targets, lr=self._lr, known=bases, standing=standing)
 
-    def _lay_out(self) -> None:
-        groups = self.optimizer.param_groups
-        others = [optimizer for optimizer in _bound if optimizer is not self.optimizer]
+    def _lay_out(self, *, added: Collection[int] = ()) -> None:
+        groups, default = self.optimizer.param_groups, self.optimizer.defaults.get("lr")
+        others = [clock.optimizer for clock in running_clocks() if clock.optimizer is not self.optimizer]
         if not self._released:
-            separate(self.optimizer, [(hyper, index) for hyper, index, _ in slots(self._bases)], others)
-        found = [
-            (target, place(groups[i], hyper), i, base)
-            for hyper, i, base in slots(self._bases)
-            if (target := target_for(hyper, i, groups[i], self._scheduled.resolved)) is not None
-        ]
+            separate(self.optimizer, [(hyper, index) for hyper, index, _ in slots(self._bases)], others, added)
+        found = []
+        for hyper, index, base in slots(self._bases):
+            group, number = groups[index], self._known.numbers[index]
+            target = target_for(hyper, number, group, self._scheduled.resolved)
+            if target is not None:
+                scale = scale_of(hyper, group, base, default if self._lr is None else None)
+                found.append(Slot(target, group, number, place(group, hyper), base, scale))
         self._outlook = Outlook(self._scheduled.values, found)
+        self._holdings = Holdings(self._outlook, self._on_conflict, str(self.plan), self._yielded, self._said)
 
     # --- clock ------------------------------------------------------------------------------------
 
     def _attach(self) -> None:
         optimizer = self.optimizer
-        # The count changes with every update: a compiled step that had seen it would be compiled anew each time.
-        self._meet_groups_uncompiled = torch.compiler.disable(self._meet_groups)
-        self._tick_uncompiled = torch.compiler.disable(self._tick)
-        self._hooks = [
-            optimizer.register_step_pre_hook(self._before_update),
-            optimizer.register_step_post_hook(self._after_update),
-            optimizer.register_state_dict_pre_hook(self._before_save),
-            optimizer.register_state_dict_post_hook(self._on_save),
-            optimizer.register_load_state_dict_pre_hook(self._before_load),
-            optimizer.register_load_state_dict_post_hook(self._on_load),
-        ]
-        _bound[optimizer] = weakref.ref(self)
+        self._step_uncompiled = torch.compiler.disable(self._step)
+        clock_of(optimizer).own(self)
+        for each in (
+            lambda: optimizer.register_state_dict_pre_hook(self._before_save),
+            lambda: optimizer.register_state_dict_post_hook(self._on_save),
+            lambda: optimizer.register_load_state_dict_pre_hook(self._before_load),
+            lambda: optimizer.register_load_state_dict_post_hook(self._on_load),
+            lambda: Additions(optimizer, self._meet_groups),
+        ):
+            self._leave.append(each())
+        for name, optimizers in twins(optimizer).items():
+            self._leave += [TwinWatch(optimizer, name, each, self._hypers_of) for each in optimizers]
+
+    def _hypers_of(self, group: Group) -> list[str]:
+        """What is set in a group."""
+        return [slot.target.hyper for track in self._outlook.tracks for slot in track.slots if slot.group is group]
+
+    def _detach(self) -> None:
+        for each in self._leave:
+            each.remove()
+        self._leave = []
+        self.__dict__.pop("_step_uncompiled", None)  # it holds on to this, and so to the optimizer
+        clock = running_clock(self.optimizer)
+        if clock is not None and clock.owner is self:
+            clock.own(None)
 
     def release(self) -> None:
         """Leave the optimizer: its hyper-parameters stay as they are, whatever this scheduler is asked later."""
-        self._released = True
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks = []
-        for name in ("_meet_groups_uncompiled", "_tick_uncompiled"):  # they hold on to this, and so to the optimizer
-            self.__dict__.pop(name, None)
-        if scheduler_of(self.optimizer) is self:
-            del _bound[self.optimizer]
+        if not self._released:
+            self._detach()
+            self._released = True
             _left[self.optimizer] = self._written()
 
-    def _before_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
-            self._meet_groups_uncompiled()
-        elif len(optimizer.param_groups) != self._known:
-            self._meet_groups()
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Let the optimizer make steps that this doesn't count and whose rates it doesn't look at.
 
-    def _after_update(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
-            self._tick_uncompiled()
-        else:
-            self._tick()
+        That is for a step that is captured into a CUDA graph, whose replays `advance` counts, and for steps that are no
+        part of the training. Afterwards the values of the next update are there again.
+        """
+        if not self._released:
+            clock_of(self.optimizer).own(None)
+        try:
+            yield
+        finally:
+            if not self._released:
+                clock_of(self.optimizer).own(self)
+                self._meet_groups()
+                self._holdings.put(self._count)
+
+    def begin_update(self) -> bool:
+        """Called by the clock before a step: see that its values are there; False says that it is no update."""
+        groups = self.optimizer.param_groups
+        if not self._known.are(groups):
+            self._meet_groups()
+        return self._holdings.hold(groups, begun=self._count > self._begun_at)
+
+    def end_update(self) -> None:
+        """Called by the clock after an update: write the values of the next."""
+        self._count += 1
+        self._holdings.move(self._count, begun=True)
 
     def _meet_groups(self) -> None:
         """Schedule the groups that were added."""
-        if self._released:
-            return
-        now = len(self.optimizer.param_groups)
-        if now < self._known:
-            raise InputError(f"the optimizer has {now} param groups and had {self._known} when it was bound; bind anew")
-        if now > self._known:
-            self._adopt()
-            self._write()
+        if not self._released and not self._known.are(self.optimizer.param_groups):
+            with put_back_on_error(self.optimizer):
+                self._adopt()
+                self._put()
 
-    def _tick(self) -> None:
-        # A fused optimizer under a gradient scaler decides itself whether to skip the update.
-        skipped = getattr(self.optimizer, "found_inf", None)
-        if skipped is not None and bool(skipped):
-            return
-        self._count += 1
-        self._write()
-
-    def upcoming(self, count: int) -> dict[tuple[str, int], list[float]]:
+    def upcoming(self, count: int) -> dict[Key, list[float]]:
         """The values of the next updates, by hyper-parameter and group: for those who update many runs at once."""
         return self._outlook.upcoming(self._count, count)
 
     def advance(self, count: int) -> None:
         """Count so many updates that were made without the optimizer."""
+        self._meet_groups()
         self._count += count
-        self._write()
+        self._begun_at = min(self._begun_at, self._count - 1)
+        self._move()
 
     def sync(self) -> None:
         """Write the values of the next update into the optimizer's groups, those that were added among them.
@@ -199,15 +252,37 @@ class Scheduler(LRScheduler):
         After `release`, or when another plan was bound, nothing is written.
         """
         self._meet_groups()
-        self._write()
+        self._move()
 
-    def _write(self) -> None:
-        if self._released:  # the optimizer may have another scheduler, and trainers go on to call `step`
-            return
-        self._outlook.write(self.optimizer.param_groups, self._count)
+    def _move(self) -> None:
+        if not self._released:  # the optimizer may have another scheduler, and trainers go on to call `step`
+            self._holdings.move(self._count, begun=self._count > self._begun_at, updated=False)
 
-    def _written(self) -> dict[tuple[str, int], float]:
-        return self._outlook.values(self._count)
+    def _put(self) -> None:
+        """Write the values of the next update, whatever is there."""
+        if not self._released:
+            self._holdings.put(self._count)
+
+    def _written(self) -> Written:
+        values = self._outlook.values(self._count)
+        return [
+            (slot.group, slot.target.hyper, values[slot.key])
+            for track in self._outlook.tracks
+            for slot in track.slots
+            if slot.key not in self._yielded
+        ]
+
+    # --- others who write -------------------------------------------------------------------------
+
+    @property
+    def yielded(self) -> list[Key]:
+        """What is left to others who write it: hyper-parameters, each with the number of a param group."""
+        return sorted(self._yielded)
+
+    def take_back(self) -> None:
+        """Set again what was yielded to others."""
+        self._yielded.clear()
+        self._put()
 
     # --- what trainers call and read --------------------------------------------------------------
 
@@ -221,9 +296,29 @@ class Scheduler(LRScheduler):
             InputTypeError: when a controller's metric is no number.
             InputError: when a controller's metric isn't among those that are reported.
         """
+        if torch.compiler.is_compiling():
+            self._step_uncompiled(metrics)
+        else:
+            self._step(metrics)
+
+    def _step(self, metrics: Metric | None) -> None:
         if metrics is not None and self._scheduled.report(metrics, self._count):
             self._outlook.forget()
         self.sync()
+        if self._count == self._begun_at and not self._released:
+            self._accuse()
+
+    def _accuse(self) -> None:
+        """Say that updates are made which aren't seen, where parameters show it."""
+        if self._suspicion.grows(self.optimizer.param_groups):
+            name = type(self.optimizer).__name__
+            text = (
+                f"the parameters change, but {name}.step() was not called since '{self.plan}' was bound, so its rates "
+                f"don't move; bind the optimizer whose step() is called, or call scheduler.advance(1) after each update"
+            )
+            if self._on_conflict == "refuse":
+                raise InputError(text)
+            warn_user(text, ScheduleWarning)
 
     @property
     def steps(self) -> int:
@@ -257,7 +352,8 @@ class Scheduler(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Plain data: step count, controllers' states, the plans as written, horizon, bases, format version."""
         self._meet_groups()
-        return self._scheduled.state(self._count, self._bases).to_dict()
+        yielded = [(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)]
+        return self._scheduled.state(self._count, self._bases, yielded).to_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any], *, policy: Policy | None = None) -> None:
         """Go on where the state was taken.
@@ -285,15 +381,15 @@ class Scheduler(LRScheduler):
             raise
         self._policy = policy  # the optimizer may bring the same state once more
         if not self._released:
-            self._let_go(before["_bases"], written)
-        self._outlook.forget()
-        self._write()
+            self._let_go(written)
+        self._put()
 
     def _take(self, saved: SchedulerState, policy: Policy | None) -> None:
         """Take the plans, the count and the controllers' states; what it raises leaves half of them taken."""
         self._check_count(saved)
         self._use(self._scheduled.resumed(saved, policy))
-        self._count = saved.steps
+        self._count = self._begun_at = saved.steps
+        self._yielded = {(hyper, self._known.numbers[index]) for hyper, index in saved.yielded}
 
     def _check_count(self, saved: SchedulerState) -> None:
         here = len(self.optimizer.param_groups)
@@ -301,13 +397,12 @@ class Scheduler(LRScheduler):
             if len(bases) != here:
                 raise InputError(f"this state is of an optimizer with {len(bases)} param groups, this one has {here}")
 
-    def _let_go(self, bases: Bases, written: Written) -> None:
+    def _let_go(self, written: Written) -> None:
         """Give what isn't scheduled any more its base back, where it holds what was written."""
-        kept = {(hyper, index) for hyper, index, _ in slots(self._bases)}
-        for hyper, index, base in slots(bases):
-            group = self.optimizer.param_groups[index]
-            if (hyper, index) not in kept and stands(read(group, hyper), written[hyper, index]):
-                write(group, place(group, hyper), base)
+        kept = {(id(slot.group), slot.target.hyper) for track in self._outlook.tracks for slot in track.slots}
+        for group, hyper, value in written:
+            if (id(group), hyper) not in kept and is_close(read(group, hyper), value):
+                write(group, place(group, hyper), float(group[f"initial_{hyper}"]))
 
     def _before_save(self, optimizer: Optimizer) -> None:
         """Settle the groups that were added, so that they are saved with their rates and bases."""
@@ -327,14 +422,16 @@ class Scheduler(LRScheduler):
             saved = None if mark is None else SchedulerState.from_dict(mark)
             if saved is not None:
                 self._take(saved, self._policy)
-            self._settled(groups, *([] if saved is None else [saved.bases]))
+            loaded = self._known.after(groups)
+            self._settled(groups, loaded, *([] if saved is None else [saved.bases]), self._bases)
         finally:
             self.__dict__.update(before)
 
     def _on_load(self, optimizer: Optimizer) -> None:
         if not self._resume_from_mark():
             self._adopt()  # its groups are new
-            self._write()
+            self._begun_at = self._count
+            self._put()
 
     def _resume_from_mark(self) -> bool:
         """Go on from the state that a restored optimizer carries; it keeps it while it is refused."""
@@ -346,16 +443,16 @@ class Scheduler(LRScheduler):
         return True
 
     def __getstate__(self) -> dict[str, Any]:
-        made_anew = ("_hooks", "_outlook", "_meet_groups_uncompiled", "_tick_uncompiled")
-        state = {name: value for name, value in self.__dict__.items() if name not in made_anew}
-        return {**state, "_attached": bool(self._hooks)}
+        made_anew = ("_leave", "_outlook", "_holdings", "_step_uncompiled")
+        return {name: value for name, value in self.__dict__.items() if name not in made_anew}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update({name: value for name, value in state.items() if name != "_attached"})
-        self._hooks = []
-        self._released = not state["_attached"]
+        self.__dict__.update(state)
+        self._leave = []
+        self._released = self._released or scheduler_of(self.optimizer) is not None
         self._lay_out()
-        if state["_attached"]:
+        if not self._released:
+            self._holdings.take_up(self._count)
             self._attach()
 
 
@@ -368,9 +465,10 @@ class BoundController(Scheduler, ReduceLROnPlateau):
 
 
 def scheduler_of(optimizer: Optimizer) -> Scheduler | None:
-    """The scheduler that is bound to an optimizer, if there is one."""
-    reference = _bound.get(optimizer)
-    return None if reference is None else reference()
+    """The scheduler that is bound to an optimizer, or to the one that it is put around, if there is one."""
+    clock = running_clock(stepping(optimizer))
+    owner = None if clock is None else clock.owner
+    return owner if isinstance(owner, Scheduler) else None
 
 
 def updates_done(optimizer: Optimizer) -> int:
@@ -378,5 +476,5 @@ def updates_done(optimizer: Optimizer) -> int:
     scheduler = scheduler_of(optimizer)
     if scheduler is not None:
         return scheduler.steps
-    saved = optimizer.param_groups[0].get(_MARK)
+    saved = stepping(optimizer).param_groups[0].get(_MARK)
     return 0 if saved is None else SchedulerState.from_dict(saved).steps

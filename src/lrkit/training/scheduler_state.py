@@ -15,7 +15,7 @@ __all__ = ["Policy", "SchedulerState", "check_policy", "horizon_dict", "json_of"
 
 Policy: TypeAlias = Literal["keep", "stretch", "replace"]
 
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class SchedulerState:
         controllers: the states of the controllers, by target.
         bases: by hyper-parameter, the base of each group; None where the group's is not scheduled.
         json: the JSON of the plans whose text isn't the whole of them, by target; older states have none.
+        yielded: hyper-parameters, each with the index of a group, that are left to others; older states have none.
     """
 
     steps: int
@@ -37,6 +38,7 @@ class SchedulerState:
     controllers: dict[str, State]
     bases: dict[str, list[float | None]]
     json: dict[str, str] = field(default_factory=dict)
+    yielded: list[tuple[str, int]] = field(default_factory=list)
 
     def to_dict(self) -> dict[str, Any]:
         """What fits into JSON; it shares nothing with the scheduler."""
@@ -55,7 +57,7 @@ class SchedulerState:
             raise InputError(
                 f"this state has format {state['format']}, this lrkit reads formats up to {FORMAT}, from 1"
             )
-        current = {"json": {}} | (_from_format_1(state) if state["format"] == 1 else state)
+        current = {"json": {}, "yielded": []} | (_from_format_1(state) if state["format"] == 1 else state)
         names = [each.name for each in fields(cls)]
         if not set(names) <= set(current):
             raise InputError(_FOREIGN)
@@ -108,6 +110,11 @@ def _are_bases(value: Any) -> bool:
     )
 
 
+def _are_yielded(value: Any) -> bool:
+    pairs = isinstance(value, list) and all(isinstance(each, list | tuple) and len(each) == 2 for each in value)
+    return pairs and all(isinstance(hyper, str) and _is_count(index) for hyper, index in value)
+
+
 def _is_base(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
@@ -118,6 +125,7 @@ _SOUND: dict[str, tuple[Callable[[Any], bool], str]] = {
     "horizon": (_is_horizon, "None, or whole numbers above 0 for steps, epoch_steps, step_tokens and step_samples"),
     "controllers": (lambda value: _is_dict_of(value, dict), "the states of controllers by hyper-parameter"),
     "json": (lambda value: _is_dict_of(value, str), "texts by hyper-parameter"),
+    "yielded": (_are_yielded, "pairs of a hyper-parameter and the index of a group"),
     "bases": (_are_bases, "lists of finite numbers or None by hyper-parameter"),
 }
 

@@ -1,0 +1,259 @@
+"""What a scheduler has written into param groups, and what happens where somebody else writes there too."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
+
+from torch import Tensor
+
+from lrkit.schedules.errors import InputError, ScheduleWarning, shown, warn_user
+from lrkit.training.hyper import Group, held, is_close, is_number, write
+from lrkit.training.outlook import Key, Outlook, Slot, Track
+
+__all__ = ["Conflict", "Holdings", "check_on_conflict"]
+
+Conflict: TypeAlias = Literal["warn", "refuse", "yield"]
+
+_BETWEEN, _INSIDE = "between two updates,", "inside of step() or by a hook after it,"
+_PRETENCE = "a step that is no update"
+_SWA = "swa_lr"  # torch's SWALR puts it into the groups whose rates it sets
+
+
+class _Stray(NamedTuple):
+    """A slot that doesn't hold what was last written there."""
+
+    slot: Slot
+    last: float
+    value: float  # what it must have now
+
+
+class _Apart:
+    """What was written into a slot that is a tensor, or stands within a tuple."""
+
+    def __init__(self, track: Track, slot: Slot) -> None:
+        self.track, self.slot = track, slot
+        self.remember()
+
+    def remember(self) -> None:
+        self._object = held(self.slot.group, *self.slot.where)
+        self._version = self._object._version if isinstance(self._object, Tensor) else None
+
+    def stands(self) -> bool:
+        """By the object's identity and, of a tensor, how often it was written to: so no device is waited for."""
+        now = held(self.slot.group, *self.slot.where)
+        return now is self._object and (self._version is None or self._version == now._version)
+
+
+class Holdings:
+    """Writes the values of an outlook into param groups, and sees where somebody else has written.
+
+    The objects that were written are kept, and what a slot holds is compared with them by identity; only where that
+    differs are values looked at, to a relative 1e-6.
+
+    Args:
+        outlook: the values.
+        on_conflict: what to do where somebody else has written.
+        plan: what is bound, for messages.
+        yielded: what is left to others; more is added.
+        said: what was warned of; more is added.
+    """
+
+    def __init__(self, outlook: Outlook, on_conflict: Conflict, plan: str, yielded: set[Key], said: set[Any]) -> None:
+        self.outlook = outlook
+        self.yielded, self._said = yielded, said
+        self._on_conflict, self._plan = on_conflict, plan
+        self._inside: set[Slot] = set()  # written to inside of a step; with "refuse" the next one is refused
+        self._sort()
+
+    def _sort(self) -> None:
+        """Tell the slots apart that hold a plain float, as nearly all do."""
+        self._plain: list[tuple[Track, str, list[Slot], list[Group]]] = []
+        self._apart: list[_Apart] = []
+        for track in self.outlook.tracks:
+            entry, position = track.slots[0].where
+            own = [each for each in track.slots if each.key not in self.yielded]
+            plain = [each for each in own if position is None and type(each.group[entry]) is float]
+            if plain:
+                self._plain.append((track, entry, plain, [each.group for each in plain]))
+            if len(plain) < len(own):
+                rest = set(own) - set(plain)
+                self._apart += [_Apart(track, each) for each in own if each in rest]
+        self._sets_rates = any(each.slot.target.hyper == "lr" for each in self._apart) or any(
+            slots[0].target.hyper == "lr" for _, _, slots, _ in self._plain
+        )
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def put(self, step: int) -> None:
+        """Write the values of a step, whatever is there."""
+        offset = self.outlook.offset(step)
+        for track in self.outlook.tracks:
+            track.last = track.values[offset]
+            for each in track.slots:
+                if each.key not in self.yielded:
+                    write(each.group, each.where, track.last)
+        self._sort()
+
+    def take_up(self, step: int) -> None:
+        """Take it that the values of a step were written, as they were in what this is a copy of."""
+        offset = self.outlook.offset(step)
+        for track in self.outlook.tracks:
+            track.last = track.values[offset]
+            for each in track.slots:
+                if each.key not in self.yielded and is_close(held(each.group, *each.where), track.last):
+                    write(each.group, each.where, track.last)
+        self._sort()
+
+    def move(self, step: int, *, begun: bool, updated: bool = True) -> None:
+        """Write the values of a step in the place of those that were written last.
+
+        Args:
+            step: the next.
+            begun: whether an update was made since the optimizer was bound, or its state loaded.
+            updated: whether an update was made since the last values were written.
+        """
+        offset = self.outlook.offset(step)
+        strays: list[_Stray] = []
+        for track, entry, slots, groups in self._plain:
+            last, value = track.last, track.values[offset]
+            for group in groups:
+                if group[entry] is last:
+                    group[entry] = value
+                else:
+                    strays += [_Stray(each, last, value) for each in slots if each.group is group]
+        for each in self._apart:
+            if each.stands():
+                write(each.slot.group, each.slot.where, each.track.values[offset])
+                each.remember()
+            else:
+                strays.append(_Stray(each.slot, each.track.last, each.track.values[offset]))
+        for track in self.outlook.tracks:
+            track.last = track.values[offset]
+        if strays:
+            self._settle(strays, _INSIDE if updated else _BETWEEN, begun=begun)
+
+    # --- looking ------------------------------------------------------------------------------------
+
+    def hold(self, groups: Sequence[Group], *, begun: bool) -> bool:
+        """Before a step: see that what was written stands, and settle it where not; whether the step is an update.
+
+        Raises:
+            InputError: where somebody else has written, and that is to be refused; then nothing has changed.
+        """
+        for track, entry, _, members in self._plain:
+            last = track.last
+            for group in members:
+                if group[entry] is not last:
+                    return self._look(groups, begun=begun)
+        if self._apart and not all(each.stands() for each in self._apart):
+            return self._look(groups, begun=begun)
+        return self._sets_rates or not self._is_pretence(groups, [])
+
+    def _look(self, groups: Sequence[Group], *, begun: bool) -> bool:
+        strays = [_Stray(each.slot, each.track.last, each.track.last) for each in self._apart if not each.stands()]
+        for track, entry, slots, _ in self._plain:
+            strays += [_Stray(each, track.last, track.last) for each in slots if each.group[entry] is not track.last]
+        if self._is_pretence(groups, strays):
+            return False
+        self._settle(strays, _BETWEEN, begun=begun)
+        return True
+
+    def _is_pretence(self, groups: Sequence[Group], strays: Sequence[_Stray]) -> bool:
+        """Whether a step only makes the optimizer's state, at a rate of 0 in all groups that the schedule didn't write.
+
+        Where 0 is the schedule's own rate too, or nobody's that is known here, what tells is that there is no gradient.
+        """
+        if any(not _is_zero(group["lr"]) for group in groups if "lr" in group):
+            return False
+        rates = [each for each in strays if each.slot.target.hyper == "lr"]
+        if strays and not rates:
+            return False
+        moves = any(_moves(each.grad) for group in groups for each in group["params"])
+        if all(each.last == 0 for each in rates):
+            return not moves
+        if moves:
+            self._say(
+                rates[0].slot,
+                _PRETENCE,
+                f"a step at a learning rate of 0, which '{self._plan}' didn't set, isn't counted as an update; to make "
+                "steps without the schedule, use 'with scheduler.paused():'",
+            )
+        return True
+
+    # --- conflicts ----------------------------------------------------------------------------------
+
+    def _settle(self, strays: Sequence[_Stray], cause: str, *, begun: bool) -> None:
+        """Have the slots hold the schedule's values, or leave them to others, or refuse."""
+        own, left, found = [], [], []
+        for each in strays:
+            slot, equal = each.slot, is_close(held(each.slot.group, *each.slot.where), each.last)
+            # SWALR begins by writing the rate that there is: when it is made, which may be long before it is used.
+            if slot.target.hyper == "lr" and _SWA in slot.group and (begun or not equal):
+                left.append(slot)
+            elif equal:
+                own.append(each)
+            else:
+                found.append(each)
+        if self._on_conflict == "yield":
+            left += [each.slot for each in found]
+        elif self._on_conflict == "warn":
+            own += found
+        elif found and cause == _BETWEEN:
+            raise InputError(self._refusal(found[0]))
+        else:
+            self._inside |= {each.slot for each in found}  # what they hold is refused before the next update
+        texts = [(each.slot, self._warning(each, cause)) for each in found if self._on_conflict == "warn"]
+        for each in own:
+            write(each.slot.group, each.slot.where, each.value)
+            self._inside.discard(each.slot)
+        self.yielded |= {each.key for each in left}
+        self._sort()
+        for slot, text in texts:
+            self._say(slot, cause, text)
+
+    def _say(self, slot: Slot, cause: str, text: str) -> None:
+        """Warn once for each cause and slot."""
+        if (cause, slot.key) not in self._said:
+            self._said.add((cause, slot.key))
+            warn_user(text, ScheduleWarning)
+
+    def _warning(self, stray: _Stray, cause: str) -> str:
+        update = "this" if cause == _BETWEEN else "the next"
+        return (
+            f"{self._change(stray, cause)}; '{self._plan}' sets it, so {update} update uses {stray.value:g}. To keep "
+            "what others write, bind with on_conflict='yield'; with 'refuse' it is an error"
+        )
+
+    def _refusal(self, stray: _Stray) -> str:
+        cause = _INSIDE if stray.slot in self._inside else _BETWEEN
+        return (
+            f"{self._change(stray, cause)}, and '{self._plan}' sets it, with on_conflict='refuse'; leave it to the "
+            "schedule, or bind with on_conflict='yield' to keep what others write"
+        )
+
+    @staticmethod
+    def _change(stray: _Stray, cause: str) -> str:
+        slot = stray.slot
+        name = f" ({slot.group['name']!r})" if "name" in slot.group else ""
+        now = held(slot.group, *slot.where)
+        new = f"{float(now):g}" if is_number(now) else shown(now)
+        return (
+            f"{slot.target.hyper} of param group {slot.number}{name} was changed {cause} from {stray.last:g} to {new}"
+        )
+
+
+def check_on_conflict(on_conflict: object) -> None:
+    """Refuse what is no policy for conflicts."""
+    if on_conflict not in get_args(Conflict):
+        known = ", ".join(map(repr, get_args(Conflict)))
+        raise InputError(f"on_conflict must be one of {known}, not {shown(on_conflict)}")
+
+
+def _is_zero(rate: Any) -> bool:
+    """Whether a rate is 0, but for those on a device that would have to be waited for."""
+    return is_number(rate) and not (isinstance(rate, Tensor) and rate.device.type != "cpu") and float(rate) == 0
+
+
+def _moves(gradient: Tensor | None) -> bool:
+    if gradient is None:
+        return False
+    return bool((gradient.coalesce().values() if gradient.is_sparse else gradient).any())
