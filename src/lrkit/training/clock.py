@@ -7,6 +7,7 @@ from types import CodeType, FrameType
 from typing import Any, Protocol
 
 import torch
+from torch.compiler import is_compiling
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
@@ -43,13 +44,14 @@ class Clock:
         self._owner: Owner | None = None
         self._before: list[Callable[[], None]] = []
         self._after: list[Callable[[bool], None]] = []
+        self._attributes = vars(optimizer)
         self._depth = self._steps_on_stack()  # not 0 where somebody binds within a step, such as in its closure
         self._counts = True  # whether the step under way is an update
         self._on_gpu = any(each.is_cuda for group in optimizer.param_groups for each in group["params"])
         # What they count changes with every update: a compiled step that had seen it would be compiled anew each time.
         self._enter_uncompiled = torch.compiler.disable(self._enter, reason=_UNCOMPILED)
         self._leave_uncompiled = torch.compiler.disable(self._leave, reason=_UNCOMPILED)
-        self._handles = [optimizer.register_step_pre_hook(self._pre), optimizer.register_step_post_hook(self._post)]
+        self._handles = [optimizer.register_step_pre_hook(self._enter), optimizer.register_step_post_hook(self._leave)]
         _clocks[optimizer] = weakref.ref(self)
 
     # --- who listens --------------------------------------------------------------------------------
@@ -94,19 +96,10 @@ class Clock:
 
     # --- the hooks ----------------------------------------------------------------------------------
 
-    def _pre(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
+    def _enter(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
+        if is_compiling():
             self._enter_uncompiled()
-        else:
-            self._enter()
-
-    def _post(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if torch.compiler.is_compiling():
-            self._leave_uncompiled()
-        else:
-            self._leave()
-
-    def _enter(self) -> None:
+            return
         # A step that raised has left its depth behind, and is on the stack no more.
         self._depth = max(self._steps_on_stack(), 1) if self._depth else 1
         if self._depth > 1:
@@ -121,7 +114,10 @@ class Clock:
             for each in self._before:
                 each()
 
-    def _leave(self) -> None:
+    def _leave(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
+        if is_compiling():
+            self._leave_uncompiled()
+            return
         if self._depth != 1:
             self._depth -= self._depth > 0
             return
@@ -130,7 +126,7 @@ class Clock:
             self._counts = True
             return
         # A fused optimizer under a gradient scaler decides itself whether to skip the update.
-        skipped = getattr(self.optimizer, "found_inf", None)
+        skipped = self._attributes.get("found_inf")
         done = skipped is None or not bool(skipped)
         for each in self._after:
             each(done)

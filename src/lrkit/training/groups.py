@@ -21,7 +21,10 @@ class KnownGroups:
 
     def are(self, groups: Sequence[Group]) -> bool:
         """Whether an optimizer has these groups, in this order."""
-        return len(groups) == len(self.groups) and all(map(operator.is_, groups, self.groups))
+        known = self.groups
+        if len(groups) != len(known) or groups[0] is not known[0]:
+            return False
+        return len(known) == 1 or all(map(operator.is_, groups, known))
 
     def after(self, groups: Sequence[Group]) -> "KnownGroups":
         """What is known once an optimizer has other groups: new ones among them, or new dicts for all.

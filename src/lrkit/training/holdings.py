@@ -27,20 +27,33 @@ class _Stray(NamedTuple):
 
 
 class _Apart:
-    """What was written into a slot that is a tensor, or stands within a tuple."""
+    """A slot that is a tensor, or stands within a tuple: what was written there."""
+
+    _object: Any
 
     def __init__(self, track: Track, slot: Slot) -> None:
         self.track, self.slot = track, slot
-        self.remember()
+        self._remember(track.last)
+        if not is_close(self._object, track.last):  # somebody else's, that is still to be refused
+            self._object = None
 
-    def remember(self) -> None:
+    def _remember(self, last: float) -> None:
+        self.last = last
         self._object = held(self.slot.group, *self.slot.where)
-        self._version = self._object._version if isinstance(self._object, Tensor) else None
+        self._version: int | None = self._object._version if isinstance(self._object, Tensor) else None
 
     def stands(self) -> bool:
         """By the object's identity and, of a tensor, how often it was written to: so no device is waited for."""
         now = held(self.slot.group, *self.slot.where)
         return now is self._object and (self._version is None or self._version == now._version)
+
+    def move(self, value: float) -> _Stray | None:
+        """Write a value where the last one stands."""
+        if not self.stands():
+            return _Stray(self.slot, self.last, value)
+        write(self.slot.group, self.slot.where, value)
+        self._remember(value)
+        return None
 
 
 class Holdings:
@@ -103,7 +116,7 @@ class Holdings:
                     write(each.group, each.where, track.last)
         self._sort()
 
-    def move(self, step: int, *, begun: bool, updated: bool = True) -> None:
+    def move(self, step: int, begun: bool = True, updated: bool = True) -> None:
         """Write the values of a step in the place of those that were written last.
 
         Args:
@@ -112,49 +125,51 @@ class Holdings:
             updated: whether an update was made since the last values were written.
         """
         offset = self.outlook.offset(step)
-        strays: list[_Stray] = []
+        strays: list[_Stray] | None = None
         for track, entry, slots, groups in self._plain:
             last, value = track.last, track.values[offset]
             for group in groups:
                 if group[entry] is last:
                     group[entry] = value
                 else:
+                    strays = strays or []
                     strays += [_Stray(each, last, value) for each in slots if each.group is group]
-        for each in self._apart:
-            if each.stands():
-                write(each.slot.group, each.slot.where, each.track.values[offset])
-                each.remember()
-            else:
-                strays.append(_Stray(each.slot, each.track.last, each.track.values[offset]))
-        for track in self.outlook.tracks:
-            track.last = track.values[offset]
-        if strays:
+            track.last = value
+        for apart in self._apart:
+            apart.track.last = value = apart.track.values[offset]
+            stray = apart.move(value)
+            if stray is not None:
+                strays = [*(strays or []), stray]
+        if strays is not None:
             self._settle(strays, _INSIDE if updated else _BETWEEN, begun=begun)
 
     # --- looking ------------------------------------------------------------------------------------
 
-    def hold(self, groups: Sequence[Group], *, begun: bool) -> bool:
-        """Before a step: see that what was written stands, and settle it where not; whether the step is an update.
+    def stands(self) -> bool:
+        """Whether all that was written stands, and a rate among it."""
+        for track, entry, _, groups in self._plain:
+            last = track.last
+            for group in groups:
+                if group[entry] is not last:
+                    return False
+        for each in self._apart:
+            if not each.stands():
+                return False
+        return self._sets_rates
+
+    def look(self, groups: Sequence[Group], *, begun: bool) -> bool:
+        """Before a step, where not all stands: settle it, and say whether the step is an update.
 
         Raises:
             InputError: where somebody else has written, and that is to be refused; then nothing has changed.
         """
-        for track, entry, _, members in self._plain:
-            last = track.last
-            for group in members:
-                if group[entry] is not last:
-                    return self._look(groups, begun=begun)
-        if self._apart and not all(each.stands() for each in self._apart):
-            return self._look(groups, begun=begun)
-        return self._sets_rates or not self._is_pretence(groups, [])
-
-    def _look(self, groups: Sequence[Group], *, begun: bool) -> bool:
-        strays = [_Stray(each.slot, each.track.last, each.track.last) for each in self._apart if not each.stands()]
+        strays = [_Stray(each.slot, each.last, each.last) for each in self._apart if not each.stands()]
         for track, entry, slots, _ in self._plain:
             strays += [_Stray(each, track.last, track.last) for each in slots if each.group[entry] is not track.last]
         if self._is_pretence(groups, strays):
             return False
-        self._settle(strays, _BETWEEN, begun=begun)
+        if strays:
+            self._settle(strays, _BETWEEN, begun=begun)
         return True
 
     def _is_pretence(self, groups: Sequence[Group], strays: Sequence[_Stray]) -> bool:

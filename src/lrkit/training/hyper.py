@@ -52,8 +52,12 @@ def write(group: Group, where: Place, value: float) -> None:
 
 
 def is_close(value: Any, written: float | None) -> bool:
-    """Whether a group holds what was written, up to the rounding of a float32 tensor."""
-    return written is not None and is_number(value) and math.isclose(value, written, rel_tol=1e-6)
+    """Whether a group holds what was written, up to the rounding of a tensor."""
+    if written is None or not is_number(value):
+        return False
+    if isinstance(value, Tensor):
+        written = float(torch.tensor(written, dtype=value.dtype))
+    return math.isclose(value, written, rel_tol=1e-6)
 
 
 def separate(

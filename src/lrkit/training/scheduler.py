@@ -221,12 +221,12 @@ class Scheduler(LRScheduler):
         groups = self.optimizer.param_groups
         if not self._known.are(groups):
             self._meet_groups()
-        return self._holdings.hold(groups, begun=self._count > self._begun_at)
+        return self._holdings.stands() or self._holdings.look(groups, begun=self._count > self._begun_at)
 
     def end_update(self) -> None:
         """Called by the clock after an update: write the values of the next."""
         self._count += 1
-        self._holdings.move(self._count, begun=True)
+        self._holdings.move(self._count)
 
     def _meet_groups(self) -> None:
         """Schedule the groups that were added."""
