@@ -10,7 +10,7 @@ from lrkit.schedules import Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.trainers.extras import extra
 from lrkit.trainers.plans import as_plan
-from lrkit.training.scheduler import Policy, Scheduler
+from lrkit.training.scheduler import Conflict, Policy, Scheduler
 
 with extra("accelerate"):
     from accelerate import Accelerator
@@ -29,6 +29,7 @@ def bind(
     steps: int | None = None,
     lr: float | None = None,
     policy: Policy | None = None,
+    on_conflict: Conflict = "warn",
 ) -> Scheduler:
     """Let a schedule or controller set the rates; its length is what the training will have in updates.
 
@@ -45,6 +46,7 @@ def bind(
         steps: the updates, instead of epochs.
         lr: the base of every group, by default its own.
         policy: what to do when a state was made with another schedule or horizon: "keep", "stretch", "replace".
+        on_conflict: what to do when somebody else sets a rate: "warn", "refuse" or "yield", as in `Plan.bind`.
 
     Raises:
         InputError: when the length can't be counted.
@@ -73,7 +75,9 @@ def bind(
     if loader is not None:
         counted, epoch_steps = _updates(accelerator, _batches(accelerator, loader), epochs or 0)
         steps = steps if epochs is None else counted
-    return as_plan(schedule).bind(optimizer, lr=lr, steps=steps, epoch_steps=epoch_steps, policy=policy)
+    return as_plan(schedule).bind(
+        optimizer, lr=lr, steps=steps, epoch_steps=epoch_steps, policy=policy, on_conflict=on_conflict
+    )
 
 
 def _updates(accelerator: Accelerator, batches: int, epochs: int) -> tuple[int, int | None]:

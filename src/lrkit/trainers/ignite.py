@@ -13,8 +13,9 @@ from lrkit.trainers.extras import extra
 from lrkit.trainers.ignite_weights import AveragedWeights
 from lrkit.trainers.plans import as_plan
 from lrkit.trainers.resumption import bind_resumed
+from lrkit.training.holdings import check_on_conflict
 from lrkit.training.recorder import Recorder as AnyRecorder
-from lrkit.training.scheduler import Policy, Scheduler, scheduler_of, updates_done
+from lrkit.training.scheduler import Conflict, Policy, Scheduler, scheduler_of, updates_done
 from lrkit.training.scheduler_state import SchedulerState
 
 with extra("ignite"):
@@ -39,6 +40,7 @@ class Schedule:
         epoch_steps: updates in an epoch, where they aren't `epoch_length / accumulate`.
         policy: what to do when the trainer is to run further than the schedule was made for, or a checkpoint was made
             with another schedule: "keep", "stretch" or "replace", as in `Scheduler.load_state_dict`.
+        on_conflict: what to do when somebody else sets a rate: "warn", "refuse" or "yield", as in `Plan.bind`.
 
     >>> import torch
     >>> from ignite.engine import create_supervised_trainer
@@ -61,12 +63,14 @@ class Schedule:
         steps: int | None = None,
         epoch_steps: int | None = None,
         policy: Policy | None = None,
+        on_conflict: Conflict = "warn",
     ) -> None:
         if not isinstance(accumulate, int) or accumulate < 1:
             raise InputError(f"accumulate must be a whole number of at least 1, not {shown(accumulate)}")
         self.plan = as_plan(schedule)
         self.optimizer = optimizer
-        self.policy = policy
+        check_on_conflict(on_conflict)
+        self.policy, self.on_conflict = policy, on_conflict
         self._lr, self._accumulate, self._steps, self._epoch_steps = lr, accumulate, steps, epoch_steps
         self._scheduler: Scheduler | None = None
         self._saved: dict[str, Any] | None = None  # loaded before there was a horizon
@@ -110,7 +114,9 @@ class Schedule:
             )
         horizon = self._horizon(trainer)
         if self._scheduler is None or self._scheduler.horizon != horizon:
-            self._scheduler = bind_resumed(self.plan, self.optimizer, state, horizon, lr=self._lr, policy=self.policy)
+            self._scheduler = bind_resumed(
+                self.plan, self.optimizer, state, horizon, lr=self._lr, policy=self.policy, on_conflict=self.on_conflict
+            )
 
     def _is_left(self) -> bool:
         """Whether another schedule is bound to the optimizer, that this one takes the place of."""

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.plans import as_plans
 from lrkit.training.binding import bind
-from lrkit.training.scheduler import Policy, Scheduler
+from lrkit.training.scheduler import Conflict, Policy, Scheduler
 from lrkit.training.scheduler_state import SchedulerState, check_policy, reconcile
 
 __all__ = ["bind_resumed"]
@@ -22,6 +22,7 @@ def bind_resumed(
     *,
     lr: float | None = None,
     policy: Policy | None = None,
+    on_conflict: Conflict = "warn",
 ) -> Scheduler:
     """Bind a plan, and go on from a scheduler's state where there is one; what is refused has changed nothing.
 
@@ -36,7 +37,7 @@ def bind_resumed(
     check_policy(policy)
     if state is not None:
         reconcile(SchedulerState.from_dict(dict(state)), as_plans(plan), horizon, policy)
-    scheduler = bind(plan, optimizer, horizon, lr=lr, policy=policy)
+    scheduler = bind(plan, optimizer, horizon, lr=lr, policy=policy, on_conflict=on_conflict)
     if state is not None:
         scheduler.load_state_dict(dict(state), policy=policy)
     return scheduler

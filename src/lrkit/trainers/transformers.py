@@ -1,6 +1,8 @@
 """lrkit in transformers' Trainer: a callback that schedules, and `record`."""
 
+import inspect
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -14,10 +16,11 @@ from lrkit.trainers.extras import extra
 from lrkit.trainers.plans import as_plan
 from lrkit.trainers.transformers_metrics import evaluated
 from lrkit.trainers.transformers_record import Recording, record
+from lrkit.training.holdings import check_on_conflict
 from lrkit.training.hyper import place, write
-from lrkit.training.scheduler import Policy, Scheduler, scheduler_of
+from lrkit.training.scheduler import Conflict, Policy, Scheduler, scheduler_of
 from lrkit.training.scheduler_state import check_policy
-from lrkit.training.wrapping import stepping
+from lrkit.training.wrapping import stepping, strangers
 
 with extra("transformers"):
     from transformers import TrainerCallback
@@ -38,6 +41,7 @@ class Schedule(TrainerCallback):
         schedule: a plan, or its text.
         monitor: the metric that controllers go by which don't name their own, with or without "eval_".
         policy: what to do when a checkpoint was made with another schedule or horizon: "keep", "stretch", "replace".
+        on_conflict: what to do when somebody else sets a rate: "warn", "refuse" or "yield", as in `bind`.
 
     Attributes:
         scheduler: what is bound, once training has begun.
@@ -46,19 +50,29 @@ class Schedule(TrainerCallback):
     Schedule('warmup(5%) >> cosine(to=0)')
     """
 
-    def __init__(self, schedule: Plan | Plans | str, *, monitor: str = "loss", policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        schedule: Plan | Plans | str,
+        *,
+        monitor: str = "loss",
+        policy: Policy | None = None,
+        on_conflict: Conflict = "warn",
+    ) -> None:
         given: object = monitor
         if not isinstance(given, str):
             raise InputTypeError(f"monitor must be the name of a metric, not {given!r}")
         check_policy(policy)
+        check_on_conflict(on_conflict)
         self.plan = as_plan(schedule)
         self.policy = policy
+        self.on_conflict = on_conflict
         self.monitor = monitor.removeprefix("eval_")
         self.scheduler: Scheduler | None = None
         self._listens = False  # to evaluations: not to those before the first update or after the last
         self._reported = False  # whether this evaluation's metrics have come
         self._metrics: dict[str, float] = {}  # of an evaluation that didn't have all so far
-        self._led: tuple[LRScheduler, type[LRScheduler]] | None = None  # the Trainer's scheduler, and its own class
+        self._layers: list[Scheduler] = []  # of an optimizer for each parameter, where the Trainer's is a dummy
+        self._led: list[tuple[LRScheduler, type[LRScheduler]]] = []  # the Trainer's schedulers, and their own classes
 
     def __repr__(self) -> str:
         return f"Schedule({str(self.plan)!r})"
@@ -85,9 +99,19 @@ class Schedule(TrainerCallback):
         if train_dataloader is not None and has_length(train_dataloader):
             epoch_steps = max(1, -(-len(train_dataloader) // args.gradient_accumulation_steps))
         self._listens, self._reported, self._metrics = False, False, {}
-        self.scheduler = self._bind(stepping(optimizer), state, epoch_steps)
+        self._follow()  # what a train() that broke off has left
+        optimizer = stepping(optimizer)
+        layers = [each for optimizers in strangers(optimizer).values() for each in optimizers]
+        self._layers = [self._bind(each, state, epoch_steps) for each in layers]
+        self.scheduler = self._bind(optimizer, state, epoch_steps)
+        saved = self.scheduler.state_dict()
+        for each in self._layers:  # which checkpoints don't have
+            each.load_state_dict({**saved, "bases": each.state_dict()["bases"]})
         if self._plans.sets("lr"):
             self._lead(lr_scheduler, self.scheduler)
+            for each in self._layers:
+                for follower in _schedulers_of(each.optimizer):
+                    self._lead(follower, each)
 
     @property
     def _plans(self) -> Plans:
@@ -99,7 +123,8 @@ class Schedule(TrainerCallback):
             for group in optimizer.param_groups:  # the Trainer's own scheduler has written its first rate
                 if "initial_lr" in group:
                     write(group, place(group, "lr"), float(group["initial_lr"]))
-        scheduler = self.plan.bind(optimizer, steps=state.max_steps, epoch_steps=epoch_steps, policy=self.policy)
+        sizes = {"steps": state.max_steps, "epoch_steps": epoch_steps}
+        scheduler = self.plan.bind(optimizer, **sizes, policy=self.policy, on_conflict=self.on_conflict)
         if earlier is not None and 0 < earlier.steps == state.global_step:
             scheduler.load_state_dict(earlier.state_dict())
         if not scheduler.steps:  # the checkpoint is of a training without lrkit, or has no optimizer
@@ -120,7 +145,8 @@ class Schedule(TrainerCallback):
             named = {name: value for name, value in self._metrics.items() if name != "loss"}
             if self.monitor in self._metrics:
                 named["loss"] = self._metrics[self.monitor]
-            self.scheduler.step({**named, **{f"eval_{name}": value for name, value in named.items()}})
+            for scheduler in (self.scheduler, *self._layers):
+                scheduler.step({**named, **{f"eval_{name}": value for name, value in named.items()}})
             self._reported, self._metrics = True, {}
 
     def _missing(self) -> list[str]:
@@ -143,12 +169,11 @@ class Schedule(TrainerCallback):
         self._listens = False
         if self._metrics:
             warnings.warn(self._complaint(), stacklevel=2)
+        for scheduler in self._layers:
+            scheduler.release()
         if self.scheduler is not None:
             self.scheduler.release()
-        if self._led is not None:
-            follower, kind = self._led
-            follower.__class__ = kind
-            self._led = None
+        self._follow()
 
     def _lead(self, follower: LRScheduler, leader: Scheduler) -> None:
         """Let the Trainer's scheduler show what another one sets, at the moments when it would have set it.
@@ -163,7 +188,23 @@ class Schedule(TrainerCallback):
             self._step_count += 1
             self.last_epoch = leader.steps
 
-        kind = type(follower) if self._led is None or self._led[0] is not follower else self._led[1]
-        self._led = follower, kind
+        kind = type(follower)
+        self._led.append((follower, kind))
         follower.__class__ = type(kind.__name__, (kind,), {"step": step})
         follower.step()
+
+    def _follow(self) -> None:
+        """Leave the Trainer's schedulers to themselves."""
+        for follower, kind in self._led:
+            follower.__class__ = kind
+        self._led = []
+
+
+def _schedulers_of(optimizer: Optimizer) -> Iterator[LRScheduler]:
+    """The Trainer's own scheduler of an optimizer for one parameter, which only the parameter's hook knows."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            for hook in (parameter._post_accumulate_grad_hooks or {}).values():
+                held = inspect.getclosurevars(hook).nonlocals.values() if inspect.isfunction(hook) else ()
+                found = (each.get(parameter) for each in held if isinstance(each, dict))
+                yield from (each for each in found if isinstance(each, LRScheduler))

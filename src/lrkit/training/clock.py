@@ -7,7 +7,6 @@ from types import CodeType, FrameType
 from typing import Any, Protocol
 
 import torch
-from torch.compiler import is_compiling
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
@@ -97,7 +96,7 @@ class Clock:
     # --- the hooks ----------------------------------------------------------------------------------
 
     def _enter(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
-        if is_compiling():
+        if torch.compiler.is_compiling():
             self._enter_uncompiled()
             return
         # A step that raised has left its depth behind, and is on the stack no more.
@@ -115,7 +114,7 @@ class Clock:
                 each()
 
     def _leave(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
-        if is_compiling():
+        if torch.compiler.is_compiling():
             self._leave_uncompiled()
             return
         if self._depth != 1:

@@ -124,7 +124,8 @@ class Holdings:
             begun: whether an update was made since the optimizer was bound, or its state loaded.
             updated: whether an update was made since the last values were written.
         """
-        offset = self.outlook.offset(step)
+        outlook = self.outlook
+        offset = step - outlook.begin if outlook.begin <= step < outlook.end else outlook.offset(step)
         strays: list[_Stray] | None = None
         for track, entry, slots, groups in self._plain:
             last, value = track.last, track.values[offset]

@@ -70,6 +70,11 @@ class Outlook:
     Args:
         evaluate: gives the values of a plan.
         slots: all that is set.
+
+    Attributes:
+        tracks: the slots, by what they get.
+        begin: the first of the steps whose values the tracks have.
+        end: the step after the last.
     """
 
     def __init__(self, evaluate: Evaluate, slots: Iterable[Slot]) -> None:
@@ -84,14 +89,14 @@ class Outlook:
 
     def forget(self) -> None:
         """Compute all values anew."""
-        self._begin = self._end = 0
+        self.begin = self.end = 0
         self._size = _FIRST
 
     def offset(self, step: int) -> int:
         """Where the values of a step stand in those of each track."""
-        if not self._begin <= step < self._end:
+        if not self.begin <= step < self.end:
             self._look_ahead(step)
-        return step - self._begin
+        return step - self.begin
 
     def values(self, step: int) -> dict[Key, float]:
         """The values of a step."""
@@ -113,7 +118,7 @@ class Outlook:
             rows = self._compute(step, self._size)
         for track, row in zip(self.tracks, rows, strict=True):
             track.values = row
-        self._begin, self._end = step, step + self._size
+        self.begin, self.end = step, step + self._size
         self._size = min(2 * self._size, _MOST)
 
     def _compute(self, step: int, size: int) -> list[list[float]]:

@@ -218,10 +218,11 @@ class Scheduler(LRScheduler):
 
     def begin_update(self) -> bool:
         """Called by the clock before a step: see that its values are there; False says that it is no update."""
-        groups = self.optimizer.param_groups
+        groups, holdings = self.optimizer.param_groups, self._holdings
         if not self._known.are(groups):
             self._meet_groups()
-        return self._holdings.stands() or self._holdings.look(groups, begun=self._count > self._begun_at)
+            holdings = self._holdings
+        return holdings.stands() or holdings.look(groups, begun=self._count > self._begun_at)
 
     def end_update(self) -> None:
         """Called by the clock after an update: write the values of the next."""
