@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import lrkit
+import lrkit.torch_names
 from lrkit import InputError
 
 X = np.linspace(-1, 1, 45, dtype=np.float32)[:, None]
@@ -324,3 +325,28 @@ def test_defect_a_resumed_plateau_has_forgotten_what_was_best(kit, tmp_path):
 
     assert resumed(theirs) == 0.1  # two reports, neither better by 99 %, and each the first
     assert resumed(ours) == 0.05
+
+
+# --- torch's names in skorch's own callback -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "every"),
+    [
+        ("ReduceLROnPlateau", {"monitor": "train_loss", "patience": 0, "threshold": 0.9, "factor": 0.5}, "epoch"),
+        ("ReduceLROnPlateau", {"monitor": "train_loss", "patience": 0, "threshold": 0.9, "factor": 0.5}, "batch"),
+        ("CosineAnnealingLR", {"T_max": 8}, "epoch"),
+        ("OneCycleLR", {"max_lr": 0.3, "total_steps": 40}, "batch"),
+    ],
+)
+def test_torchs_names_are_policies_of_skorchs_own_callback(kit, name, arguments, every):
+    found = []
+    for module in (torch.optim.lr_scheduler, lrkit.torch_names):
+        schedule = kit.callbacks.LRScheduler(policy=getattr(module, name), step_every=every, **arguments)
+        net = make_net(kit, [schedule], max_epochs=3).fit(X, Y)
+        net.partial_fit(X, Y)
+        recorded = [[row["event_lr"]] for row in net.history] if every == "epoch" else net.history[:, "batches"]
+        found.append([row if isinstance(row, float) else row.get("event_lr") for rows in recorded for row in rows])
+    torchs, ours = found
+    assert len(set(torchs)) > 2
+    assert ours == [rate if rate is None else pytest.approx(rate, abs=1e-12) for rate in torchs]
