@@ -80,6 +80,7 @@ def test_whatever_takes_plans_takes_those_of_a_configuration(made, inside):
     assert lrkit.shift(given, later=3) == lrkit.shift(cosine, later=3)
     assert lrkit.every("1ep", given) == lrkit.every("1ep", cosine)
     assert lrkit.Lane(given) == lrkit.Lane(cosine)
+    assert lrkit.from_json(lrkit.to_json(given)) == cosine
     assert lrkit.plot([given], lrkit.Horizon(10)).axes
 
 
