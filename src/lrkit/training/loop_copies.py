@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import first_line
 from lrkit.training.hyper import place, read, write
-from lrkit.training.optimizer_step import stepping
+from lrkit.training.optimizer_step import blaming_step
 
 __all__ = ["Copies"]
 
@@ -81,7 +81,7 @@ class _Several(Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # an update without a closure gives nothing
         """One update of each."""
         for each in self._optimizers:
-            with stepping(each):
+            with blaming_step(each):
                 each.step()
 
 

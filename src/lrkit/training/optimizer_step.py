@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame, first_line
 
-__all__ = ["require_clippable", "require_plain_step", "sparse_gradient", "stepping"]
+__all__ = ["blaming_step", "require_clippable", "require_plain_step", "sparse_gradient"]
 
 
 def require_plain_step(optimizer: Optimizer) -> None:
@@ -27,7 +27,7 @@ def require_plain_step(optimizer: Optimizer) -> None:
 
 
 @contextmanager
-def stepping(optimizer: Optimizer) -> Iterator[None]:
+def blaming_step(optimizer: Optimizer) -> Iterator[None]:
     """Blame the optimizer for what its step raises, and say in a sentence what it lacks.
 
     Raises:

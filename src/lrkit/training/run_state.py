@@ -20,7 +20,7 @@ from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
 from lrkit.training.measurement import Measurement
 from lrkit.training.observer import Setup
-from lrkit.training.optimizer_step import require_clippable, sparse_gradient, stepping
+from lrkit.training.optimizer_step import blaming_step, require_clippable, sparse_gradient
 from lrkit.training.preparation import (
     batches_of,
     length_of,
@@ -159,7 +159,7 @@ class RunState:
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
         before = self.scheduler.steps
-        with stepping(self.optimizer):
+        with blaming_step(self.optimizer):
             self.scaler.step(self.optimizer)
         self.scaler.update()
         for parameter in self._held():
