@@ -157,6 +157,7 @@ def cases():  # noqa: C901 (a list of small things)
         configure=trainers.configure,
         updates=trainers.updates,
         Finder=trainers.Finder,
+        PlanScheduler=trainers.PlanScheduler,
         Recorder=trainers.Recorder,
         ScheduleFree=trainers.ScheduleFree,
         weights=lambda module: torch.cat([each.detach().reshape(-1) for each in module.parameters()]).tolist(),

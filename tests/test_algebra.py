@@ -305,3 +305,33 @@ def test_nested_as_deep_as_text_may_be():
     assert lrkit.parse(str(plan)) == plan
     assert lrkit.from_json(lrkit.to_json(plan)) == plan
     assert plan([0, 15, 17, 19, 30]).tolist() == [1, 1, 0.5, 0.1, 0.1]
+
+
+# --- the operators as functions --------------------------------------------------------------------
+
+
+def test_a_sequence_and_a_product_are_the_operators():
+    warmup, cosine, step = lrkit.warmup(5), lrkit.cosine(10, to=0), lrkit.staircase(every=3)
+    assert lrkit.sequence(warmup, cosine, step) == warmup >> cosine >> step
+    assert lrkit.product(step, warmup, cosine) == step * warmup * cosine
+    for plans in ([[warmup, "cosine(10, to=0)"]], [(warmup, cosine)], ["warmup(5)", cosine]):
+        assert lrkit.sequence(*plans) == warmup >> cosine
+        assert lrkit.product(*plans) == warmup * cosine
+    assert lrkit.sequence(warmup >> step, cosine) == warmup >> step >> cosine
+    assert lrkit.sequence("warmup(5) >> plateau()", cosine) == warmup >> lrkit.plateau() >> cosine
+
+
+@pytest.mark.parametrize("name", ["sequence", "product"])
+def test_what_is_no_plan_is_refused_as_by_the_operators(name):
+    combine = getattr(lrkit, name)
+    with pytest.raises(
+        InputTypeError, match=rf"{name} takes a schedule or a controller, such as constant\(0\.5\) .* not 3"
+    ):
+        combine(lrkit.warmup(5), 3)
+    with pytest.raises(InputTypeError, match=rf"{name} takes a schedule or a controller, .*, not lr: constant"):
+        combine(lrkit.warmup(5), "lr: constant(); momentum: constant()")
+    for plans, count in (([], 0), ([[]], 0), ([lrkit.warmup(5)], 1), ([["warmup(5)"]], 1)):
+        with pytest.raises(InputError, match=f"a {name} needs at least two parts, not {count}"):
+            combine(*plans)
+    with pytest.raises(InputError, match="unknown kind 'warmpu', did you mean 'warmup'"):
+        combine("warmpu(5)", "constant()")

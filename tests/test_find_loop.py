@@ -517,7 +517,10 @@ def test_a_model_that_cannot_be_trained_as_it_is_is_refused():
     model = nn.Sequential(nn.Linear(1, 1), nn.Linear(1, 1, device="meta"))
     refused(InputError, "the model must be on one device, not on cpu and meta", find(model))
     model = nn.Linear(1, 1)
-    sentence = "the optimizer must make an update without a closure, which LBFGS needs"
+    sentence = (
+        "LBFGS.step() needs a value for closure, which run, lanes and find don't give; bind the schedule in a loop of "
+        "your own: plan.bind(optimizer, steps=...)"
+    )
     refused(InputError, sentence, find(model, torch.optim.LBFGS(model.parameters())))
 
 

@@ -295,7 +295,7 @@ UNBATCHABLE = {
         {"model": lambda: nn.Sequential(LeftOut(16, 16), nn.Linear(16, 3))},
         "whether the parameter '0.bias' gets a gradient depends on the batch, or is left to chance",
     ),
-    "LBFGS": ({"optimizer": torch.optim.LBFGS}, "can't be batched: there is no rule for the optimizer LBFGS"),
+    "Rprop": ({"optimizer": torch.optim.Rprop}, "can't be batched: there is no rule for the optimizer Rprop"),
     "amsgrad": (
         {"optimizer": lambda p: torch.optim.Adam(p, amsgrad=True)},
         "can't be batched: the rule of Adam has no amsgrad=True",

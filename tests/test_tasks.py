@@ -169,6 +169,12 @@ FAILURES = [  # what stands there, what is put in its place, the line that is na
     ("nn.Linear(64, 2))", "nn.Linear(64, 2)).eval", TASK_LINE, r"model\(\) must return a torch.nn.Module, not method"),
     ("nn.Sequential(", "nn.Sequential() if True else (", TASK_LINE, "the model has no trainable parameter"),
     ("lr=0.01", "lr=-1", "lr=-1", r"in optimizer.parameters.: ValueError: Invalid learning rate: -1"),
+    (
+        "AdamW",
+        "LBFGS",
+        TASK_LINE,
+        r"^LBFGS.step\(\) needs a value for closure, which run, lanes and find don't give; bind",
+    ),
     ("torch.optim.AdamW(parameters, lr=0.01)", "None", TASK_LINE, "must return a torch optimizer, not NoneType"),
     (
         "lrkit.accuracy",

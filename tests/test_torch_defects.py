@@ -250,10 +250,13 @@ def test_defect_a_sequence_inside_a_chain_undoes_the_others(sequence_first):
 
 
 @pytest.mark.filterwarnings("ignore:Detected call of")  # torch's own, and no fault of the caller
-@pytest.mark.parametrize("depth", ["leaves", "nested"])
+@pytest.mark.parametrize("depth", ["leaves", "nested", "chained"])
 def test_defect_a_sequence_resumed_by_last_epoch_starts_over(depth):
     def build(module, optimizer, last_epoch=-1):
         first = module.ExponentialLR(optimizer, 0.8)
+        if depth == "chained":
+            warmup = module.LinearLR(optimizer, 0.5, total_iters=9)
+            first = module.ChainedScheduler([warmup, module.CosineAnnealingLR(optimizer, 9)])
         if depth == "nested":
             first = module.SequentialLR(optimizer, [module.ConstantLR(optimizer, 0.5, 9), first], [2])
         parts = [first, module.CosineAnnealingLR(optimizer, 9)]

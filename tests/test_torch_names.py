@@ -146,12 +146,34 @@ def assert_same(first, second):
 # --- rates ----------------------------------------------------------------------------------------
 
 
+def test_every_name_of_torchs_module_is_here():
+    classes = [name for name, value in vars(theirs).items() if inspect.isclass(value)]
+    schedulers = {name for name in classes if issubclass(getattr(theirs, name), theirs.LRScheduler)}
+    assert {"LRScheduler", "_LRScheduler", *theirs.__all__} <= schedulers
+    assert {*schedulers, "EPOCH_DEPRECATION_WARNING"} <= set(ours.__all__)
+    for name in ("LRScheduler", "_LRScheduler", "EPOCH_DEPRECATION_WARNING"):
+        assert getattr(ours, name) is getattr(theirs, name)
+
+
+def test_a_scheduler_of_ones_own_has_the_base_class_of_old():
+    class Halving(ours._LRScheduler):
+        def get_lr(self):
+            return [base * 0.5**self.last_epoch for base in self.base_lrs]
+
+    optimizer = sgd()
+    scheduler = Halving(optimizer)
+    assert isinstance(scheduler, theirs.LRScheduler)
+    walk(optimizer, scheduler, count=2)
+    assert rates(optimizer) == [0.025, 0.5]
+
+
 def test_every_scheduler_of_torch_is_here_with_its_signature():
-    assert set(theirs.__all__) <= set(ours.__all__)
     for name in NAMES:
         our, their = getattr(ours, name), getattr(theirs, name)
         assert issubclass(our, their)
         theirs_by_name = {key: value.default for key, value in inspect.signature(their).parameters.items()}
+        if name == "ReduceLROnPlateau":
+            theirs_by_name["last_epoch"] = -1  # libraries give it to every class that isn't torch's own plateau
         assert {key: value.default for key, value in inspect.signature(our).parameters.items()} == theirs_by_name
 
 
@@ -645,6 +667,17 @@ def test_momentum_needs_an_optimizer_that_has_it():
             make()
     assert rates(optimizer) == [0.1]
     assert set(optimizer.param_groups[0]) == set(optimizer.defaults) | {"params"}
+
+
+def test_a_plateau_is_given_the_last_epoch_by_those_who_give_it_to_each_scheduler():
+    new, begun = (ours.ReduceLROnPlateau(sgd(), patience=0, last_epoch=last) for last in (-1, 3))
+    assert (new.last_epoch, begun.last_epoch) == (0, 4)
+    begun.step(1.0)
+    assert (begun.last_epoch, begun.get_last_lr()) == (5, [0.1, 2.0])
+    begun.step(1.0)
+    assert begun.get_last_lr() == pytest.approx([0.01, 0.2])
+    with pytest.raises(InputError, match=r"last_epoch must be a whole number of at least -1, not -2"):
+        ours.ReduceLROnPlateau(sgd(), last_epoch=-2)
 
 
 def test_plateau_has_a_floor_for_each_group():

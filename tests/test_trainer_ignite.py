@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 import lrkit
+import lrkit.torch_names
 from lrkit import InputError
 
 X = torch.linspace(-1, 1, 72)[:, None]
@@ -354,3 +355,61 @@ def test_defect_a_longer_run_lets_the_rate_rise_again(kit):
     made = Training(kit, "cosine(to=0)").run(max_epochs=2)
     with pytest.raises(InputError, match="name the policy"):
         made.run(max_epochs=4)
+
+
+# --- torch's names in ignite's own handlers -------------------------------------------------------
+
+
+def seen_with(kit, make_handler, make_scheduler, groups=2):
+    """The rates of each iteration, and those that ignite simulates before."""
+    found = []
+    for module in (torch.optim.lr_scheduler, lrkit.torch_names):
+        optimizer = torch.optim.SGD(
+            [{"params": [nn.Parameter(torch.ones(1))], "lr": 0.1 * (group + 1)} for group in range(groups)]
+        )
+        simulated = [None] * 8
+        handler = make_handler(make_scheduler(module, optimizer), simulated)
+        seen = [row[1:] for row in simulated if row is not None]
+
+        def update(engine, batch, optimizer=optimizer, seen=seen):
+            seen.append([group["lr"] for group in optimizer.param_groups])
+
+        trainer = kit.Engine(update)
+        trainer.add_event_handler(kit.Events.ITERATION_STARTED, handler)
+        trainer.run(range(12))
+        found.append(seen)
+    return found
+
+
+SCHEDULERS = {
+    "StepLR": lambda m, o: m.StepLR(o, 3),
+    "ExponentialLR": lambda m, o: m.ExponentialLR(o, 0.9),
+    "CosineAnnealingLR": lambda m, o: m.CosineAnnealingLR(o, 8),
+    "CosineAnnealingWarmRestarts": lambda m, o: m.CosineAnnealingWarmRestarts(o, 2, T_mult=2),
+    "OneCycleLR": lambda m, o: m.OneCycleLR(o, 1.0, total_steps=16, cycle_momentum=False),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+@pytest.mark.parametrize("to", [None, 0.3])
+def test_torchs_names_have_ignites_warm_up(kit, name, to):
+    simulates = name != "CosineAnnealingWarmRestarts"  # which ignite itself fails to simulate
+
+    def handler(scheduler, simulated):
+        return kit.handlers.create_lr_scheduler_with_warmup(
+            scheduler, 0.0, 3, warmup_end_value=to, output_simulated_values=simulated if simulates else None
+        )
+
+    torchs, ours = seen_with(kit, handler, SCHEDULERS[name])
+    np.testing.assert_allclose(ours, torchs, rtol=0, atol=1e-12)
+
+
+def test_torchs_names_in_ignites_handler_begin_at_the_base(kit):
+    def handler(scheduler, _):
+        return kit.handlers.param_scheduler.LRScheduler(scheduler)
+
+    torchs, ours = seen_with(kit, handler, SCHEDULERS["StepLR"])
+    np.testing.assert_allclose(ours, torchs, rtol=0, atol=1e-12)
+    torchs, ours = seen_with(kit, handler, SCHEDULERS["ExponentialLR"], groups=1)
+    assert torchs[0] == [pytest.approx(0.09)]  # ignite asks for the rate of epoch 0, and torch has left that behind
+    np.testing.assert_allclose(ours, [[0.1 * 0.9**step] for step in range(12)], rtol=0, atol=1e-12)

@@ -258,6 +258,63 @@ def test_from_each_checkpoint_that_lightning_saves(case, tmp_path, schedule, opt
         assert fit(ckpt_path=tmp_path / f"step={step}.ckpt") == (weights, rates[step:])
 
 
+# --- LightningCLI ---------------------------------------------------------------------------------
+
+
+def as_the_cli_does(case, **arguments):
+    """What LightningCLI's own `configure_optimizers` returns, for the path of a class and its arguments."""
+    from lightning.pytorch.cli import LightningCLI, instantiate_class
+
+    path = f"lrkit.trainers.lightning.{case.PlanScheduler.__name__}"
+
+    def configured(module, optimizer):
+        scheduler = instantiate_class(optimizer, {"class_path": path, "init_args": arguments})
+        return LightningCLI.configure_optimizers(module, optimizer, scheduler)
+
+    return configured
+
+
+@pytest.mark.parametrize(
+    ("arguments", "base"),
+    [
+        ({"schedule": "warmup(3) >> cosine(12, to=0)"}, 0.1),
+        ({"schedule": "warmup(20%) >> cosine(to=0)", "steps": 15}, 0.1),
+        ({"schedule": "warmup(1ep) >> cosine(to=0)", "steps": 15, "epoch_steps": 5, "lr": 0.2}, 0.2),
+    ],
+)
+def test_a_schedule_from_lightnings_command_line_follows_the_updates(case, arguments, base):
+    module = case.Line(as_the_cli_does(case, **arguments))
+    case.trainer().fit(module, train_data())
+    assert module.rates == pytest.approx(expected(arguments["schedule"], 15, base, epoch_steps=5), abs=1e-12)
+
+
+def test_a_schedule_from_lightnings_command_line_goes_on_from_a_checkpoint(case, tmp_path):
+    stop = after(case, tmp_path / "one.ckpt", 7)
+    configured = as_the_cli_does(case, schedule="lr: warmup(3) >> cosine(to=0); momentum: linear(to=0.5)", steps=15)
+    (whole, _), (broken, resumed, _) = whole_and_resumed(case, tmp_path, configured, stop)
+    assert case.weights(resumed) == case.weights(whole)
+    assert broken.rates + resumed.rates == whole.rates
+
+
+def test_a_schedule_that_lightnings_command_line_cannot_make_is_refused(case):
+    def make(**arguments):
+        return case.PlanScheduler(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1), **arguments)
+
+    sentence = (
+        r"'cosine\(to=0\)' needs the length of the training, which LightningCLI can't know yet; write all lengths"
+    )
+    with pytest.raises(InputError, match=sentence):
+        make(schedule="cosine(to=0)")
+    with pytest.raises(
+        InputError, match=r"'warmup\(3\) >> plateau\(\)' goes by a metric, .* configure\(.*monitor=...\)"
+    ):
+        make(schedule="warmup(3) >> plateau()", steps=10)
+    with pytest.raises(InputError, match=r"epoch_steps is given without steps, the updates of the whole training"):
+        make(schedule="warmup(3)", epoch_steps=10)
+    with pytest.raises(InputTypeError, match=r"schedule must be a plan of lrkit or its text, not 0\.1"):
+        make(schedule=0.1)
+
+
 def made_longer(case, path, configured):
     """Rates of the second half of a training that was planned for the first alone."""
     trainer = case.trainer(max_epochs=2)

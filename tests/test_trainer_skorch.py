@@ -2,6 +2,7 @@
 
 import doctest
 import pickle
+import sys
 import types
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch import nn
 
 import lrkit
+import lrkit.torch_names
 from lrkit import InputError
 
 X = np.linspace(-1, 1, 45, dtype=np.float32)[:, None]
@@ -324,3 +326,144 @@ def test_defect_a_resumed_plateau_has_forgotten_what_was_best(kit, tmp_path):
 
     assert resumed(theirs) == 0.1  # two reports, neither better by 99 %, and each the first
     assert resumed(ours) == 0.05
+
+
+# --- several optimizers ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gan(kit, monkeypatch):
+    """Makes nets with two optimizers, each of a module of its own."""
+
+    class Gan(kit.Net):
+        def initialize_module(self):
+            torch.manual_seed(0)
+            self.generator_, self.module_ = nn.Linear(1, 1), nn.Linear(1, 1)
+            return self
+
+        def initialize_optimizer(self):
+            self.generator_optimizer_ = torch.optim.SGD(self.generator_.parameters(), lr=0.1, momentum=0.9)
+            self.critic_optimizer_ = torch.optim.SGD(self.module_.parameters(), lr=0.1, momentum=0.9)
+            return self
+
+        def train_step(self, batch, **_):
+            optimizers = (self.generator_optimizer_, self.critic_optimizer_)
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            output = self.module_(self.generator_(batch[0]))
+            loss = nn.functional.mse_loss(output, batch[1])
+            loss.backward()
+            for optimizer in optimizers:
+                optimizer.step()
+            return {"loss": loss, "y_pred": output}
+
+    Gan.__qualname__ = "Gan"  # a pickled net finds its class here
+    monkeypatch.setattr(sys.modules[__name__], "Gan", Gan, raising=False)
+
+    def make(*callbacks, max_epochs=4):
+        return Gan(
+            nn.Linear, max_epochs=max_epochs, batch_size=9, verbose=0, train_split=None, callbacks=list(callbacks)
+        )
+
+    return make
+
+
+def one_each(kit, **options):
+    return (
+        kit.Schedule("linear(to=0)", optimizer="generator_optimizer", **options),
+        kit.Schedule("warmup(50%) >> constant()", optimizer="critic_optimizer_", **options),
+    )
+
+
+def both_rates(net):
+    names = ("generator_optimizer_lr", "critic_optimizer_lr")
+    return [[batch[name] for epoch in net.history[:, "batches"] for batch in epoch] for name in names]
+
+
+def state_of(net):
+    return [each.tolist() for each in (*net.generator_.parameters(), *net.module_.parameters())]
+
+
+def test_each_optimizer_has_a_schedule_of_its_own(kit, gan):
+    net = gan(*one_each(kit)).fit(X, Y)
+    falls, rises = both_rates(net)
+    assert falls == pytest.approx(falling(20))
+    assert rises == pytest.approx([0.1 * min(1, (step + 1) / 10) for step in range(20)])
+    assert net.history[:, "critic_optimizer_lr"] == rises[4::5]
+
+
+def test_several_schedules_go_on(kit, gan, tmp_path):
+    whole = gan(*one_each(kit)).fit(X, Y)
+
+    def saved():
+        files = {"f_optimizer": None, "f_criterion": None, "f_params": None, "f_module": "module.pt"}
+        others = {f"f_{name}": f"{name}.pt" for name in ("generator", "generator_optimizer", "critic_optimizer")}
+        return kit.callbacks.Checkpoint(dirname=tmp_path, monitor=None, **files, **others)
+
+    half = gan(*one_each(kit, epochs=4), saved(), max_epochs=2).fit(X, Y)
+    loaded = gan(*one_each(kit, epochs=4), kit.callbacks.LoadInitState(saved()), max_epochs=2).fit(X, Y)
+    unpickled = pickle.loads(pickle.dumps(half)).partial_fit(X, Y)
+    for resumed in (loaded, unpickled, half.partial_fit(X, Y)):
+        assert both_rates(resumed) == both_rates(whole)
+        assert state_of(resumed) == state_of(whole)
+
+
+def test_each_optimizer_has_a_record_of_its_own(kit, gan):
+    names = ("generator_optimizer", "critic_optimizer")
+    records = [(name, kit.Recorder(optimizer=name)) for name in names]
+    net = gan(*one_each(kit), *records).fit(X, Y)
+    histories = [dict(net.callbacks_)[name].history() for name in names]
+    assert [history.lr.tolist() for history in histories] == both_rates(net)
+    assert [history.epochs[-1].metrics for history in histories] == [{}, {}]
+
+
+def test_averaged_weights_are_those_of_the_optimizer_that_is_named(kit, gan):
+    net = gan(kit.AveragedWeights(optimizer="critic_optimizer"), max_epochs=1).fit(X, Y)
+    assert net.history[-1, "train_loss"] > 0
+    with pytest.raises(InputError, match=r"unknown optimizer .critic.\. Known: critic_optimizer, generator_optimizer"):
+        gan(kit.AveragedWeights(optimizer="critic"), max_epochs=1).fit(X, Y)
+
+
+def test_which_of_several_optimizers_is_asked_for(kit, gan):
+    sentence = (
+        r"optimizer must name one of the net's .*, which has no optimizer_ \(it has: critic_optimizer, generator_op"
+    )
+    for callback in (kit.Schedule("linear(to=0)"), kit.Recorder(), kit.AveragedWeights()):
+        with pytest.raises(InputError, match=sentence):
+            gan(callback).fit(X, Y)
+    sentence = (
+        "unknown optimizer 'generator_optimiser', did you mean 'generator_optimizer'. Known: critic_optimizer, gen"
+    )
+    with pytest.raises(InputError, match=sentence):
+        gan(kit.Schedule("linear(to=0)", optimizer="generator_optimiser")).fit(X, Y)
+
+
+def test_the_only_optimizer_needs_no_name(kit):
+    for name, event in ((None, "lr"), ("optimizer", "optimizer_lr"), ("optimizer_", "optimizer_lr")):
+        net = make_net(kit, [kit.Schedule("linear(to=0)", optimizer=name)]).fit(X, Y)
+        assert net.history[-1, event] == pytest.approx(0.1 / 20)
+
+
+# --- torch's names in skorch's own callback -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "every"),
+    [
+        ("ReduceLROnPlateau", {"monitor": "train_loss", "patience": 0, "threshold": 0.9, "factor": 0.5}, "epoch"),
+        ("ReduceLROnPlateau", {"monitor": "train_loss", "patience": 0, "threshold": 0.9, "factor": 0.5}, "batch"),
+        ("CosineAnnealingLR", {"T_max": 8}, "epoch"),
+        ("OneCycleLR", {"max_lr": 0.3, "total_steps": 40}, "batch"),
+    ],
+)
+def test_torchs_names_are_policies_of_skorchs_own_callback(kit, name, arguments, every):
+    found = []
+    for module in (torch.optim.lr_scheduler, lrkit.torch_names):
+        schedule = kit.callbacks.LRScheduler(policy=getattr(module, name), step_every=every, **arguments)
+        net = make_net(kit, [schedule], max_epochs=3).fit(X, Y)
+        net.partial_fit(X, Y)
+        recorded = [[row["event_lr"]] for row in net.history] if every == "epoch" else net.history[:, "batches"]
+        found.append([row if isinstance(row, float) else row.get("event_lr") for rows in recorded for row in rows])
+    torchs, ours = found
+    assert len(set(torchs)) > 2
+    assert ours == [rate if rate is None else pytest.approx(rate, abs=1e-12) for rate in torchs]

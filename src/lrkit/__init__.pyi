@@ -65,9 +65,11 @@ from lrkit.schedules import piecewise as piecewise
 from lrkit.schedules import plateau as plateau
 from lrkit.schedules import polynomial as polynomial
 from lrkit.schedules import power as power
+from lrkit.schedules import product as product
 from lrkit.schedules import radam_warmup as radam_warmup
 from lrkit.schedules import repeat as repeat
 from lrkit.schedules import rex as rex
+from lrkit.schedules import sequence as sequence
 from lrkit.schedules import shift as shift
 from lrkit.schedules import staircase as staircase
 from lrkit.schedules import table as table

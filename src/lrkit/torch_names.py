@@ -11,7 +11,7 @@ Some of what torch does looks wrong and is kept, since torch's own tests ask for
 past `T_max`. MultiStepLR takes its milestones in any order, which harms nobody.
 """
 
-from torch.optim.lr_scheduler import EPOCH_DEPRECATION_WARNING, LRScheduler
+from torch.optim.lr_scheduler import EPOCH_DEPRECATION_WARNING, LRScheduler, _LRScheduler
 
 from lrkit.training.drop_in.compositions import ChainedScheduler, SequentialLR
 from lrkit.training.drop_in.cycles import CosineAnnealingWarmRestarts, CyclicLR, OneCycleLR
@@ -45,4 +45,5 @@ __all__ = [
     "ReduceLROnPlateau",
     "SequentialLR",
     "StepLR",
+    "_LRScheduler",
 ]

@@ -9,6 +9,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from lrkit.analysis.entrant import Entrant
 from lrkit.analysis.lineups import LINEUPS
 from lrkit.schedules import Plan, Plans, parse
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.lanes.lane import Averaging, Lane
 from lrkit.training.preparation import Length, make_model, make_optimizer
@@ -74,7 +75,7 @@ def _obstacle(averaging: Averaging, task: Task, place: torch.device) -> str | No
 
 
 def _one(given: object) -> Entrant:
-    plan = parse(given) if isinstance(given, str) else given
+    plan = parse(given) if isinstance(given, str) else plain(given)
     if isinstance(plan, Entrant):
         return plan
     if not isinstance(plan, Plan | Plans):
@@ -83,6 +84,7 @@ def _one(given: object) -> Entrant:
 
 
 def _named(schedules: object, length: Length) -> Iterable[tuple[str | None, object]]:
+    schedules = plain(schedules)
     if isinstance(schedules, Mapping):
         for name in schedules:
             if not isinstance(name, str) or not name.strip():

@@ -14,6 +14,7 @@ from lrkit.analysis.race import run_race
 from lrkit.analysis.ramp import run_ramp
 from lrkit.analysis.search import Search
 from lrkit.schedules import Schedule, parse
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.training.lanes.choice import BACKENDS
 from lrkit.training.lanes.loop import run_lanes
@@ -226,7 +227,7 @@ def find(
 
 
 def _plan(schedule: Schedule | str, method: Method) -> Schedule:
-    plan = parse(schedule) if isinstance(schedule, str) else schedule
+    plan = parse(schedule) if isinstance(schedule, str) else plain(schedule)
     if not isinstance(plan, Schedule):
         raise InputTypeError(f"schedule must be one for the learning rate alone and no controller, not {shown(plan)}")
     if method == "ramp" and plan != parse("constant()"):

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lrkit.analysis.summary import reductions
 from lrkit.output.preview import Bases, Panel, Preview, preview
 from lrkit.schedules import Horizon, Plan, Plans
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.evaluation import Array
 from lrkit.training.history import History
@@ -110,6 +111,7 @@ def plot(
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['share of the base', 'momentum (base 1)']
     """
+    runs = [plain(each) for each in runs]
     given: Sequence[object] = runs
     for each in given:
         if not isinstance(each, Plan | Plans):

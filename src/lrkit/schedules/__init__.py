@@ -5,6 +5,7 @@ The public names of kinds are lower case, the same in Python and in text; inside
 
 from lrkit.schedules.bounds import clip
 from lrkit.schedules.callables import FromCallable as from_callable
+from lrkit.schedules.combined import product, sequence
 from lrkit.schedules.controllers import Greedy as greedy
 from lrkit.schedules.controllers import Plateau as plateau
 from lrkit.schedules.cooldowns import Cooldown as cooldown
@@ -93,9 +94,11 @@ __all__ = [
     "plateau",
     "polynomial",
     "power",
+    "product",
     "radam_warmup",
     "repeat",
     "rex",
+    "sequence",
     "shift",
     "staircase",
     "table",

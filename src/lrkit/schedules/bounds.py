@@ -81,6 +81,6 @@ def clip(plan: Plan, *, low: ShareLike | None = None, high: ShareLike | None = N
     >>> clip(linear(4, to=0), low=absolute(0.02)).value(range(5), base=0.1).round(3).tolist()
     [0.1, 0.075, 0.05, 0.025, 0.02]
     """
-    require_plan("clip", plan)
+    plan = require_plan("clip", plan)
     made = ControlledClip if isinstance(plan, Controller) else Clip
     return made(plan, low=low, high=high)

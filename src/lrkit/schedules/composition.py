@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Self
 
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import Horizon
 from lrkit.schedules.loops import Controller, Schedule
@@ -59,7 +60,7 @@ class Wrapper(Plan):
     plan: Plan
 
     def __post_init__(self) -> None:
-        require_plan(self.kind, self.plan)
+        object.__setattr__(self, "plan", require_plan(self.kind, self.plan))
 
     def _open(self) -> str | None:
         return super()._open() or self.plan._why_open
@@ -93,20 +94,24 @@ class ControlledWrapper(Wrapper, Controller):
         return self._inner().decided(state)
 
 
-def require_plan(kind: str, given: object) -> None:
-    """Refuse what is neither a schedule nor a controller."""
+def require_plan(kind: str, given: object) -> Plan:
+    """The plan that was given; what is neither a schedule nor a controller is refused."""
+    given = plain(given)
     if not isinstance(given, Plan):
         raise InputTypeError(f"{kind} takes a schedule or a controller, not {shown(given)}, as its plan")
+    return given
 
 
-def require_schedule(kind: str, name: str, given: object) -> None:
-    """Refuse what isn't a schedule; a controller with the reason."""
+def require_schedule(kind: str, name: str, given: object) -> Schedule:
+    """The schedule that was given; anything else is refused, a controller with the reason."""
+    given = plain(given)
     if isinstance(given, Controller):
         raise InputTypeError(
             f"{kind} takes a schedule as its {name}; {given} is a controller, which moves when a metric is reported"
         )
     if not isinstance(given, Schedule):
         raise InputTypeError(f"{kind} takes a schedule, not {shown(given)}, as its {name}")
+    return given
 
 
 def length_of(part: Plan) -> int:

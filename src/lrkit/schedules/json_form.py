@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from lrkit.schedules.algebra import chain, multiply
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.lengths import Length
 from lrkit.schedules.names import KINDS, MAKERS
@@ -28,6 +29,7 @@ def to_json(plan: Plan | Plans) -> str:
     >>> to_json(warmup("5%"))
     '{"lrkit": 1, "plan": {"kind": "warmup", "steps": "5%"}}'
     """
+    plan = plain(plan)
     if isinstance(plan, Plan):
         return json.dumps({"lrkit": VERSION, "plan": _encode(plan)})
     parts = [{"hyper": hyper, "group": group, "plan": _encode(each)} for (hyper, group), each in plan.parts]

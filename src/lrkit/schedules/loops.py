@@ -7,11 +7,12 @@ from typing import Any, final, overload
 
 from numpy.typing import ArrayLike
 
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.metric import Metric, as_metric
 from lrkit.schedules.plan import Plan, State
 
-__all__ = ["Controller", "Schedule"]
+__all__ = ["Controller", "Schedule", "operand"]
 
 
 @dataclass(frozen=True, repr=False)
@@ -179,16 +180,18 @@ def _is_like(state: object, model: object) -> bool:
 def _chain(first: Plan, second: object) -> Any:
     from lrkit.schedules.algebra import chain  # the algebra is made of plans
 
-    return chain(first, _operand(">>", second))
+    return chain(first, operand(">>", second))
 
 
 def _multiply(first: Plan, second: object) -> Any:
     from lrkit.schedules.algebra import multiply
 
-    return multiply(first, _operand("*", second))
+    return multiply(first, operand("*", second))
 
 
-def _operand(mark: str, given: object) -> Plan:
+def operand(mark: str, given: object) -> Plan:
+    """What stands beside an operator, or among a function's plans: a plan, and nothing else."""
+    given = plain(given)
     if not isinstance(given, Plan):
         raise InputTypeError(
             f"{mark} takes a schedule or a controller, such as constant(0.5) for a number, not {shown(given)}"

@@ -41,7 +41,7 @@ class Every(Schedule):
         object.__setattr__(self, "period", as_length(self.period, "period"))
         if self.steps is not None:
             object.__setattr__(self, "steps", as_length(self.steps, "steps"))
-        require_schedule(self.kind, "schedule", self.schedule)
+        object.__setattr__(self, "schedule", require_schedule(self.kind, "schedule", self.schedule))
 
     def _open(self) -> str | None:
         return super()._open() or self.schedule._why_open

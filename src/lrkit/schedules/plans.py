@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.lengths import Horizon
 from lrkit.schedules.loops import Controller
@@ -237,10 +238,10 @@ def _metrics(value: object) -> Iterator[str]:
 
 
 def _mapping(value: Mapping[Any, Any], name: str) -> Mapping[Any, Any]:
-    given: object = value
+    given: object = plain(value)
     if not isinstance(given, Mapping):
         raise InputTypeError(f"{name} must be a mapping from names to plans, not {shown(given)}")
-    return value
+    return {key: plain(each) for key, each in given.items()}
 
 
 def _check(target: Target, plan: object) -> None:

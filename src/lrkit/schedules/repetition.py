@@ -70,7 +70,7 @@ class Repeat(Schedule):
         def put(name: str, value: object) -> None:
             object.__setattr__(self, name, value)
 
-        require_schedule(self.kind, "plan", self.plan)
+        put("plan", require_schedule(self.kind, "plan", self.plan))
         if self.cycles is not None:
             put("cycles", as_count(self.cycles, "cycles", low=1))
         put("stretch", as_number(self.stretch, "stretch", low=1.0))

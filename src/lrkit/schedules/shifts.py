@@ -121,6 +121,6 @@ def shift(plan: Plan, *, later: LengthLike | None = None, earlier: LengthLike | 
     >>> shift(linear(4, to=0), earlier=2)(range(3)).tolist()
     [0.5, 0.25, 0.0]
     """
-    require_plan("shift", plan)
+    plan = require_plan("shift", plan)
     made = ControlledShift if isinstance(plan, Controller) else Shift
     return made(plan, later=later, earlier=earlier)

@@ -1,11 +1,11 @@
-"""lrkit in Lightning: schedules for `configure_optimizers`, and callbacks that find a rate, record, and average."""
+"""lrkit in Lightning: schedules for modules and LightningCLI, and callbacks that find a rate, record and average."""
 
 from collections.abc import Callable
 from typing import Any, Literal
 
 from torch.optim import Optimizer
 
-from lrkit.schedules import Plan, Plans
+from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.plans import as_plans
 from lrkit.trainers.extras import extra
@@ -15,12 +15,13 @@ from lrkit.trainers.lightning_recorder import Recorder
 from lrkit.trainers.lightning_reports import Reports
 from lrkit.trainers.lightning_weights import ScheduleFree
 from lrkit.trainers.plans import as_plan
-from lrkit.training.scheduler import Policy, Scheduler
+from lrkit.training.scheduled_plans import ScheduledPlans
+from lrkit.training.scheduler import BoundSchedule, Policy, Scheduler
 
 with extra("lightning"):
     from lightning.pytorch import LightningModule
 
-__all__ = ["Finder", "Recorder", "ScheduleFree", "configure", "updates"]
+__all__ = ["Finder", "PlanScheduler", "Recorder", "ScheduleFree", "configure", "updates"]
 
 Interval = Literal["step", "epoch"]
 
@@ -94,6 +95,68 @@ def configure(
     if trainer is not None:
         _report(trainer, scheduler, asked, monitor)
     return {"optimizer": optimizer, "lr_scheduler": config}
+
+
+class PlanScheduler(BoundSchedule):
+    """A schedule as a class that LightningCLI's `--lr_scheduler` takes.
+
+    Its clock is the optimizer's own updates, however often Lightning calls `step()`.
+
+    Args:
+        optimizer: whose rates are scheduled, and its other hyper-parameters where the plan has some.
+        schedule: a schedule's text.
+        steps: updates of the whole training, where the schedule's lengths aren't all in steps: LightningCLI makes it
+            before there is a trainer that could say so.
+        epoch_steps: updates in an epoch, where lengths are in `ep`.
+        lr: the base; by default the optimizer's own rate.
+        policy: what to do with a checkpoint of another schedule or horizon: "keep", "stretch" or "replace".
+
+    Raises:
+        InputError, InputTypeError: for arguments that aren't allowed, for lengths that need `steps`, and for a
+            controller, which nothing would report a metric to.
+
+    >>> import torch
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> scheduler = PlanScheduler(optimizer, schedule="warmup(5%) >> cosine(to=0)", steps=1000)
+    >>> scheduler.plan, scheduler.get_last_lr()
+    (warmup(5%) >> cosine(to=0), [0.002])
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        schedule: str,
+        *,
+        steps: int | None = None,
+        epoch_steps: int | None = None,
+        lr: float | None = None,
+        policy: Policy | None = None,
+    ) -> None:
+        plans = as_plans(as_plan(schedule))
+        if plans.controllers:
+            raise InputError(
+                f"'{plans.simplest}' goes by a metric, which LightningCLI doesn't report to it; override the CLI's "
+                "configure_optimizers and return configure(lightning_module, optimizer, ..., monitor=...)"
+            )
+        if steps is not None:
+            horizon = Horizon(steps, epoch_steps)
+        elif epoch_steps is None:
+            horizon = None
+            _require_steps(plans)
+        else:
+            raise InputError("epoch_steps is given without steps, the updates of the whole training")
+        super().__init__(optimizer, plans, horizon, lr=lr, later=(), policy=policy)
+
+
+def _require_steps(plans: Plans) -> None:
+    """See that all lengths are in steps."""
+    try:
+        ScheduledPlans(plans, None)
+    except InputError as error:
+        raise InputError(
+            f"'{plans.simplest}' needs the length of the training, which LightningCLI can't know yet; write all "
+            "lengths in steps, or give steps, the updates of the whole training"
+        ) from error
 
 
 def _bind_over(found: Length, bind: Callable[[int | None, int | None], Scheduler], *, trial: bool) -> Scheduler:

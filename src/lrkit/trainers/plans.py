@@ -1,6 +1,7 @@
 """Schedules as trainers' users give them."""
 
 from lrkit.schedules import Plan, Plans, parse
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputTypeError, shown
 
 __all__ = ["as_plan"]
@@ -15,7 +16,7 @@ def as_plan(schedule: Plan | Plans | str) -> Plan | Plans:
     >>> as_plan("linear(to=0)")
     linear(to=0)
     """
-    given: object = schedule
+    given: object = plain(schedule)
     if isinstance(given, str):
         return parse(given)
     if not isinstance(given, Plan | Plans):

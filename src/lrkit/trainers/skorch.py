@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch.optim import Optimizer
+
 from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.trainers.extras import extra
@@ -24,7 +26,7 @@ __all__ = ["AveragedWeights", "Recorder", "Schedule"]
 
 
 class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
-    """A schedule or controller for the optimizer of a skorch net.
+    """A schedule or controller for the optimizer of a skorch net, or for one of several.
 
     It is bound with the first batch, over `max_epochs` times the batches of the training data, of which `train_split`
     has taken its part. The state of the optimizer, which skorch's `Checkpoint` saves, carries it.
@@ -37,7 +39,14 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
         epochs: of the whole training, where several calls of `partial_fit` make it; by default those that were
             trained and `max_epochs` more.
         epoch_steps: updates in an epoch, where they aren't the batches, such as with accumulated gradients.
-        event_name: where the rate is recorded in the net's history, of each batch and each epoch's last; or None.
+        event_name: where the rate is recorded in the net's history, of each batch and each epoch's last; or None. By
+            default "lr", and "critic_optimizer_lr" for `optimizer="critic_optimizer"`.
+        optimizer: the name of the optimizer, in a net that has several: "critic_optimizer" for `critic_optimizer_`. By
+            default `optimizer_`, or the only one.
+
+    Raises:
+        InputError: while the net trains, where it has several optimizers and none of them is named, for a name that it
+            hasn't, and for training data without a length where `epoch_steps` isn't given.
 
     >>> import numpy as np, torch
     >>> from skorch import NeuralNetRegressor
@@ -60,6 +69,7 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
         epochs: int | None = None,
         epoch_steps: int | None = None,
         event_name: str | None = "lr",
+        optimizer: str | None = None,
     ) -> None:
         self.schedule = schedule
         self.monitor = monitor
@@ -67,6 +77,13 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
         self.epochs = epochs
         self.epoch_steps = epoch_steps
         self.event_name = event_name
+        self.optimizer = optimizer
+
+    @property
+    def event(self) -> str | None:
+        """The entry of the net's history where the rate is recorded."""
+        named = self.optimizer is not None and self.event_name == "lr"
+        return f"{_attribute(self.optimizer)}lr" if named else self.event_name
 
     def initialize(self) -> "Schedule":
         """Forget what was bound."""
@@ -86,7 +103,7 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
             self.due_ = False
 
     def _bind(self, net: Any, data: Any) -> None:
-        optimizer = net.optimizer_
+        optimizer = _optimizer(net, self.optimizer)
         bound = scheduler_of(optimizer)
         state = self.state_ if bound is None else bound.state_dict()
         done = updates_done(optimizer) or (0 if state is None else state["steps"])
@@ -106,14 +123,15 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: bool | None = None, **_: Any) -> None:
         """Record the rate that this batch's update will use."""
-        if training and self.event_name is not None:
-            net.history.record_batch(self.event_name, float(read(net.optimizer_.param_groups[0], "lr")))
+        if training and self.event is not None:
+            rate = read(_optimizer(net, self.optimizer).param_groups[0], "lr")
+            net.history.record_batch(self.event, float(rate))
 
     def on_epoch_end(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **_: Any) -> None:
         """Record the rate, and report to controllers."""
-        if self.event_name is not None:
-            rates = [each[self.event_name] for each in net.history[-1, "batches"] if self.event_name in each]
-            net.history.record(self.event_name, rates[-1])
+        if self.event is not None:
+            rates = [each[self.event] for each in net.history[-1, "batches"] if self.event in each]
+            net.history.record(self.event, rates[-1])
         if isinstance(self.scheduler_, BoundController):
             row = _numbers(net.history[-1])
             if self.monitor not in row:
@@ -137,6 +155,7 @@ class Recorder(Callback):  # type: ignore[misc]  # skorch has no types
         overwrite: replace the record that is there.
         task: what is trained, for the record.
         seed: of the run, for the record.
+        optimizer: the name of the optimizer whose updates are recorded, as in `Schedule`.
 
     >>> import numpy as np, torch
     >>> from skorch import NeuralNetRegressor
@@ -157,11 +176,14 @@ class Recorder(Callback):  # type: ignore[misc]  # skorch has no types
         overwrite: bool = False,
         task: str = "task",
         seed: int | None = None,
+        *,
+        optimizer: str | None = None,
     ) -> None:
         self.folder = folder
         self.overwrite = overwrite
         self.task = task
         self.seed = seed
+        self.optimizer = optimizer
 
     def initialize(self) -> "Recorder":
         """Forget what was recorded."""
@@ -185,12 +207,13 @@ class Recorder(Callback):  # type: ignore[misc]  # skorch has no types
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **_: Any) -> None:
         """Begin to record, where the net has a new optimizer, or none was recorded before."""
-        if self.recorder_ is not None and self.recorder_.optimizer is net.optimizer_:
+        optimizer = _optimizer(net, self.optimizer)
+        if self.recorder_ is not None and self.recorder_.optimizer is optimizer:
             return
         if self.recorder_ is not None:
             self.recorder_.close()
         trainer = f"skorch {skorch.__version__}"
-        self.recorder_ = AnyRecorder(net.optimizer_, task=self.task, seed=self.seed, trainer=trainer, told="after")
+        self.recorder_ = AnyRecorder(optimizer, task=self.task, seed=self.seed, trainer=trainer, told="after")
         if self.state_ is not None:
             self.recorder_.load_state_dict(self.state_)
             self.state_ = None
@@ -221,7 +244,8 @@ class Recorder(Callback):  # type: ignore[misc]  # skorch has no types
         assert self.recorder_ is not None
         row = _numbers(net.history[-1])
         scores = {name: value for name, value in row.items() if not name.startswith(("train_", "event_"))}
-        for name in ("epoch", "dur", "lr", "valid_batch_count"):
+        rates = {each.event or "lr" for _, each in net.callbacks_ if isinstance(each, Schedule)}
+        for name in ("epoch", "dur", "lr", "valid_batch_count", *rates):
             scores.pop(name, None)
         self.recorder_.epoch(scores.pop("valid_loss", None), scores)
         if self.folder is not None:
@@ -241,9 +265,15 @@ class AveragedWeights(Callback):  # type: ignore[misc]  # skorch has no types
 
     Its place is after scores of your own and before a `Checkpoint`. When the training has ended the net predicts with
     the average. With any other optimizer nothing happens.
+
+    Args:
+        optimizer: the name of the optimizer, as in `Schedule`.
     """
 
     measurement_: Measurement | None
+
+    def __init__(self, optimizer: str | None = None) -> None:
+        self.optimizer = optimizer
 
     def initialize(self) -> "AveragedWeights":
         """Forget the net that was trained."""
@@ -252,16 +282,17 @@ class AveragedWeights(Callback):  # type: ignore[misc]  # skorch has no types
 
     def on_train_begin(self, net: Any, X: Any = None, y: Any = None, **_: Any) -> None:  # noqa: N803  # skorch's name
         """Have the weights that are trained in the net, as the last training left them."""
-        if self.measurement_ is not None and self.measurement_.optimizer is net.optimizer_:
+        if self.measurement_ is not None and self.measurement_.optimizer is _optimizer(net, self.optimizer):
             self.measurement_.end()
         self.measurement_ = None
 
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **_: Any) -> None:
         """Begin to train; a checkpoint may have been loaded before."""
         if self.measurement_ is None:
-            scheduler = scheduler_of(net.optimizer_)
-            begin_training(net.optimizer_, () if scheduler is None else {hyper for hyper, _ in scheduler.upcoming(1)})
-            self.measurement_ = Measurement(net.optimizer_)
+            optimizer = _optimizer(net, self.optimizer)
+            scheduler = scheduler_of(optimizer)
+            begin_training(optimizer, () if scheduler is None else {hyper for hyper, _ in scheduler.upcoming(1)})
+            self.measurement_ = Measurement(optimizer)
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: bool | None = None, **_: Any) -> None:
         """Validation has begun with its first batch."""
@@ -281,6 +312,25 @@ class AveragedWeights(Callback):  # type: ignore[misc]  # skorch has no types
     def __getstate__(self) -> dict[str, Any]:
         """A pickled or copied net has what is in its parameters now."""
         return {**self.__dict__, "measurement_": None}
+
+
+def _optimizer(net: Any, name: str | None) -> Optimizer:
+    """The optimizer of a net that has this name; without one `optimizer_`, or the only one."""
+    found: object = getattr(net, "optimizer_" if name is None else _attribute(name), None)
+    if isinstance(found, Optimizer):
+        return found
+    others = {key.removesuffix("_"): value for key, value in vars(net).items() if isinstance(value, Optimizer)}
+    if name is not None:
+        raise unknown("optimizer", name, others)
+    if len(others) != 1:
+        known = ", ".join(sorted(others)) or "none"
+        raise InputError(f"optimizer must name one of the net's optimizers, which has no optimizer_ (it has: {known})")
+    return next(iter(others.values()))
+
+
+def _attribute(name: str | None) -> str:
+    """How skorch calls what is made when a net is initialized."""
+    return f"{str(name).removesuffix('_')}_"
 
 
 def _numbers(row: Mapping[str, Any]) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import torch
 
 from lrkit.schedules import Plan, Plans, parse
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import first_line
 from lrkit.training.history import History
@@ -79,7 +80,7 @@ def run(
     >>> history.lr[:4].tolist(), history.epochs[-1].train_loss < 0.1
     ([0.25, 0.5, 0.5, 0.45], True)
     """
-    plan = parse(schedule) if isinstance(schedule, str) else schedule
+    plan = parse(schedule) if isinstance(schedule, str) else plain(schedule)
     check_seed(seed)
     place = choose_device(device)
     ranks = _ranks(place, compiled=compiled) if distributed else Ranks()

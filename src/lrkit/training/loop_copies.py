@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves
 from lrkit.schedules.errors import InputError
 from lrkit.training.blame import first_line
 from lrkit.training.hyper import place, read, write
+from lrkit.training.optimizer_step import blaming_step
 
 __all__ = ["Copies"]
 
@@ -80,7 +81,8 @@ class _Several(Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # an update without a closure gives nothing
         """One update of each."""
         for each in self._optimizers:
-            each.step()
+            with blaming_step(each):
+                each.step()
 
 
 def _copied_optimizer(optimizer: Optimizer, memo: dict[int, Any]) -> Optimizer:

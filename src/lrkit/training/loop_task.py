@@ -1,7 +1,6 @@
 """A task of what somebody's own loop has: it trains copies, and leaves what it copies alone."""
 
 import copy
-import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.blame import describe, first_line
 from lrkit.training.loop_copies import Copies
+from lrkit.training.optimizer_step import require_plain_step
 from lrkit.training.passes import Passes
 from lrkit.training.task import Task
 from lrkit.training.untouched import USES_THE_MODEL, Bystanders
@@ -156,9 +156,7 @@ def _checked(model: nn.Module, given: Optimizer | Sequence[Optimizer]) -> Sequen
     ):
         raise InputTypeError(f"optimizer must be a torch optimizer or a list of them, not {shown(given)}")
     for each in optimizers:
-        closure = inspect.signature(type(each).step).parameters.get("closure")
-        if closure is not None and closure.default is inspect.Parameter.empty:
-            raise InputError(f"the optimizer must make an update without a closure, which {type(each).__name__} needs")
+        require_plain_step(each)
     own = {id(each) for each in model.parameters()}
     if not any(each.requires_grad for each in model.parameters()):
         raise InputError("the model has no trainable parameter")

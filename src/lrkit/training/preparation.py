@@ -18,6 +18,7 @@ from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.training.blame import blame, blaming
 from lrkit.training.data import Batches, make_batches
 from lrkit.training.data_order import ALL, ORDER
+from lrkit.training.optimizer_step import require_plain_step
 from lrkit.training.randomness import random_state, seeded, set_random_state
 from lrkit.training.task import Task
 
@@ -131,11 +132,12 @@ def make_model(task: Task, place: torch.device) -> nn.Module:
 
 
 def make_optimizer(task: Task, model: nn.Module) -> Optimizer:
-    """The optimizer of the model's parameters."""
+    """The optimizer of the model's parameters, which can make an update without a closure."""
     with blaming("optimizer(parameters)"):
         optimizer: object = task.optimizer(model.parameters())
         if not isinstance(optimizer, Optimizer):
             raise InputTypeError(f"optimizer(parameters) must return a torch optimizer, not {type(optimizer).__name__}")
+        require_plain_step(optimizer)
         return optimizer
 
 

@@ -14,12 +14,13 @@ from torch.utils.data import IterableDataset
 from lrkit.schedules import Plan, Plans
 from lrkit.schedules.errors import InputError
 from lrkit.training.averaging import begin_training, measuring
-from lrkit.training.blame import blaming
+from lrkit.training.blame import blame, blaming
 from lrkit.training.compiled import CompiledUpdate
 from lrkit.training.history import History, best_of
 from lrkit.training.hyper import read
 from lrkit.training.measurement import Measurement
 from lrkit.training.observer import Setup
+from lrkit.training.optimizer_step import blaming_step, require_clippable, sparse_gradient
 from lrkit.training.preparation import (
     batches_of,
     length_of,
@@ -151,11 +152,15 @@ class RunState:
             return
         with nullcontext() if self.compiled is None else self.compiled.learning(batches, self.place):
             loss, samples = self._gradients(batches)
+            if self.compiled is not None:
+                _require_dense(self.model)
         if self.task.clip_norm is not None:
+            require_clippable(self.model)
             self.scaler.unscale_(self.optimizer)
             nn.utils.clip_grad_norm_(self.model.parameters(), self.task.clip_norm)
         before = self.scheduler.steps
-        self.scaler.step(self.optimizer)
+        with blaming_step(self.optimizer):
+            self.scaler.step(self.optimizer)
         self.scaler.update()
         for parameter in self._held():
             parameter.grad = None
@@ -277,3 +282,11 @@ def _fitting() -> Iterator[None]:
 def _make_compiled(task: Task, model: nn.Module, optimizer: Optimizer) -> CompiledUpdate:
     with blaming("the compiled update"):
         return CompiledUpdate(task, model, optimizer)
+
+
+def _require_dense(model: nn.Module) -> None:
+    name = sparse_gradient(model)
+    if name is not None:
+        error = InputError(f"a compiled update has no sparse gradients, which {name!r} has; train it without compile")
+        blame(error, "the compiled update")
+        raise error

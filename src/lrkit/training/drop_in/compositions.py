@@ -153,6 +153,8 @@ class ChainedScheduler(_Driving, lr_scheduler.ChainedScheduler):
             self._initial_step()
         for _ in range(1 if epoch is None else epoch):
             for child in self._schedulers:
+                if hasattr(child, "_step_count"):  # a cosine sets its rate anew while it counts a first step
+                    child._step_count += 1
                 child._update_lr()
         self._last_lr = held_rates(self.optimizer)
 

@@ -221,6 +221,8 @@ class CosineAnnealingLR(Compounding, lr_scheduler.CosineAnnealingLR, Checked):
     def _rates(self) -> list[Rate]:
         if self._is_initial or self.last_epoch == 0:
             return held_rates(self.optimizer)
+        if self._step_count == 1:  # whoever sets `last_epoch` and asks for the rate wants this curve's, as from torch's
+            return self._get_closed_form_lr()
         before, now = self._point()
         groups, low = self.optimizer.param_groups, self.eta_min
         if before == 0.0:  # the trough: what the groups hold says nothing of where they came from

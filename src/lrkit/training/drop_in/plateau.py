@@ -8,13 +8,16 @@ from torch.optim import Optimizer, lr_scheduler
 from lrkit.schedules import plateau
 from lrkit.schedules.metric import as_metric, judge
 from lrkit.schedules.shares import as_number
-from lrkit.training.drop_in.base import held_rates, load
+from lrkit.training.drop_in.base import held_rates, load, whole
 
 __all__ = ["ReduceLROnPlateau"]
 
 
 class ReduceLROnPlateau(lr_scheduler.ReduceLROnPlateau):
     """torch's ReduceLROnPlateau: it decides as `plateau(...)` does, and what a group holds is reduced.
+
+    The count of epochs goes on from `last_epoch`, which torch's class doesn't take: libraries that compare classes with
+    torch's own give it to this one, as they do to all the others.
 
     >>> import torch
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
@@ -36,7 +39,9 @@ class ReduceLROnPlateau(lr_scheduler.ReduceLROnPlateau):
         cooldown: int = 0,
         min_lr: list[float] | float = 0,
         eps: float = 1e-8,
+        last_epoch: int = -1,
     ) -> None:
+        begun = whole(last_epoch, "last_epoch", low=-1) + 1
         plateau(
             mode=mode, factor=factor, patience=patience, threshold=threshold, threshold_mode=threshold_mode,
             cooldown=cooldown, eps=eps,
@@ -44,6 +49,7 @@ class ReduceLROnPlateau(lr_scheduler.ReduceLROnPlateau):
         for floor in min_lr if isinstance(min_lr, list | tuple) else [min_lr]:
             as_number(floor, "min_lr", low=0.0)
         super().__init__(optimizer, mode, factor, patience, threshold, threshold_mode, cooldown, min_lr, eps)
+        self.last_epoch = begun
 
     @property
     def controller(self) -> plateau:

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from torch.optim import Optimizer
 
 from lrkit.schedules import Plan, Plans, parse
+from lrkit.schedules.configs import plain
 from lrkit.schedules.errors import InputError, InputTypeError, shown, unknown
 from lrkit.schedules.shares import as_number
 from lrkit.training.hyper import place, write
@@ -79,6 +80,7 @@ class Lane:
     def __post_init__(self) -> None:
         if isinstance(self.schedule, str):
             object.__setattr__(self, "schedule", parse(self.schedule))
+        object.__setattr__(self, "schedule", plain(self.schedule))
         schedule: object = self.schedule
         if not isinstance(schedule, Plan | Plans):
             raise InputTypeError(f"a lane's schedule must be a plan or the text of one, not {shown(schedule)}")

@@ -13,6 +13,7 @@ from lrkit.schedules.errors import InputError
 from lrkit.training.blame import blame, blaming
 from lrkit.training.lanes.stack import Stack
 from lrkit.training.lanes.update import BatchedUpdate, UnbatchableError, naming
+from lrkit.training.optimizer_step import sparse_gradient
 from lrkit.training.pure_update import Measured, PureUpdate, Tensors, apart, clipped
 from lrkit.training.randomness import random_state, same_random_state, set_random_state
 from lrkit.training.task import Task, sample_count
@@ -38,7 +39,7 @@ class Reference:
 
         Raises:
             InputError: where there is nothing to train.
-            UnbatchableError: for a model that can't be copied.
+            UnbatchableError: for a model that can't be copied, and for sparse gradients.
         """
         before, own = random_state(place), _copied(model)
         measured = Measured(own, task)
@@ -54,6 +55,8 @@ class Reference:
                 blame(error, "the loss")
                 raise error
             mean.backward()
+        if (sparse := sparse_gradient(own)) is not None:
+            raise UnbatchableError(f"lanes can't be batched: the parameter {sparse!r} has sparse gradients")
         gradients = {name: each.grad for name, each in own.named_parameters() if each.grad is not None}
         if task.clip_norm is not None:
             gradients = clipped(gradients, task.clip_norm)
