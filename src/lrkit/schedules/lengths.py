@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 
@@ -70,7 +70,10 @@ class Length:
     __repr__ = __str__
 
 
-LengthLike: TypeAlias = int | str | Length
+if TYPE_CHECKING:
+    LengthLike: TypeAlias = int | str | Length
+else:
+    LengthLike = Any  # omegaconf's releases for hydra read the annotations of fields, and take no such union
 
 
 @dataclass(frozen=True)

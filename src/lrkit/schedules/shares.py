@@ -3,7 +3,7 @@
 import math
 import numbers
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,7 +40,10 @@ class Absolute:
     __repr__ = __str__
 
 
-ShareLike: TypeAlias = float | Absolute
+if TYPE_CHECKING:
+    ShareLike: TypeAlias = float | Absolute
+else:
+    ShareLike = Any  # omegaconf's releases for hydra read the annotations of fields, and take no such union
 
 
 def absolute(value: float) -> Absolute:

@@ -16,7 +16,7 @@ from lrkit.trainers.lightning_reports import Reports
 from lrkit.trainers.lightning_weights import ScheduleFree
 from lrkit.trainers.plans import as_plan
 from lrkit.training.scheduled_plans import ScheduledPlans
-from lrkit.training.scheduler import BoundSchedule, Policy, Scheduler
+from lrkit.training.scheduler import BoundSchedule, Conflict, Policy, Scheduler
 
 with extra("lightning"):
     from lightning.pytorch import LightningModule
@@ -34,6 +34,7 @@ def configure(
     monitor: str | None = None,
     interval: Interval | None = None,
     policy: Policy | None = None,
+    on_conflict: Conflict = "warn",
     steps: int | None = None,
     epoch_steps: int | None = None,
 ) -> dict[str, Any]:
@@ -51,6 +52,8 @@ def configure(
         interval: how often `LearningRateMonitor` logs the rate, "step" or "epoch"; by default "step", and with a
             controller "epoch". It changes no rate.
         policy: what to do with a checkpoint of another schedule or horizon: "keep", "stretch" or "replace".
+        on_conflict: what to do when somebody else sets a rate, such as a callback: "warn", "refuse" or "yield", as in
+            `Plan.bind`.
         steps: updates of the whole training, where the trainer can't know them.
         epoch_steps: updates in an epoch, likewise.
 
@@ -81,7 +84,7 @@ def configure(
         raise InputError("the module has no trainer yet: call configure in configure_optimizers, or give steps")
 
     def bind(steps: int | None, epoch_steps: int | None) -> Scheduler:
-        return plan.bind(optimizer, steps=steps, epoch_steps=epoch_steps, policy=policy)
+        return plan.bind(optimizer, steps=steps, epoch_steps=epoch_steps, policy=policy, on_conflict=on_conflict)
 
     if trainer is None or steps is not None:
         scheduler = bind(steps, epoch_steps)
@@ -110,6 +113,7 @@ class PlanScheduler(BoundSchedule):
         epoch_steps: updates in an epoch, where lengths are in `ep`.
         lr: the base; by default the optimizer's own rate.
         policy: what to do with a checkpoint of another schedule or horizon: "keep", "stretch" or "replace".
+        on_conflict: what to do when somebody else sets a rate: "warn", "refuse" or "yield", as in `Plan.bind`.
 
     Raises:
         InputError, InputTypeError: for arguments that aren't allowed, for lengths that need `steps`, and for a
@@ -131,6 +135,7 @@ class PlanScheduler(BoundSchedule):
         epoch_steps: int | None = None,
         lr: float | None = None,
         policy: Policy | None = None,
+        on_conflict: Conflict = "warn",
     ) -> None:
         plans = as_plans(as_plan(schedule))
         if plans.controllers:
@@ -145,7 +150,7 @@ class PlanScheduler(BoundSchedule):
             _require_steps(plans)
         else:
             raise InputError("epoch_steps is given without steps, the updates of the whole training")
-        super().__init__(optimizer, plans, horizon, lr=lr, later=(), policy=policy)
+        super().__init__(optimizer, plans, horizon, lr=lr, later=(), policy=policy, on_conflict=on_conflict)
 
 
 def _require_steps(plans: Plans) -> None:

@@ -16,7 +16,7 @@ from lrkit.training.history import History
 from lrkit.training.hyper import read
 from lrkit.training.record_folder import read_record
 from lrkit.training.recorder import Recorder as AnyRecorder
-from lrkit.training.scheduler import BoundController, Policy, Scheduler, scheduler_of, updates_done
+from lrkit.training.scheduler import BoundController, Conflict, Policy, Scheduler, scheduler_of, updates_done
 
 with extra("skorch"):
     import skorch
@@ -43,6 +43,8 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
             default "lr", and "critic_optimizer_lr" for `optimizer="critic_optimizer"`.
         optimizer: the name of the optimizer, in a net that has several: "critic_optimizer" for `critic_optimizer_`. By
             default `optimizer_`, or the only one.
+        on_conflict: what to do when somebody else sets a rate, such as `net.set_params(lr=...)`: "warn", "refuse" or
+            "yield", as in `Plan.bind`.
 
     Raises:
         InputError: while the net trains, where it has several optimizers and none of them is named, for a name that it
@@ -70,6 +72,7 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
         epoch_steps: int | None = None,
         event_name: str | None = "lr",
         optimizer: str | None = None,
+        on_conflict: Conflict = "warn",
     ) -> None:
         self.schedule = schedule
         self.monitor = monitor
@@ -78,6 +81,7 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
         self.epoch_steps = epoch_steps
         self.event_name = event_name
         self.optimizer = optimizer
+        self.on_conflict = on_conflict
 
     @property
     def event(self) -> str | None:
@@ -109,7 +113,10 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
         done = updates_done(optimizer) or (0 if state is None else state["steps"])
         each = self._batches(net, data) if self.epoch_steps is None else self.epoch_steps
         steps = done + net.max_epochs * each if self.epochs is None else self.epochs * each
-        self.scheduler_ = bind_resumed(self.plan_, optimizer, state, Horizon(steps, each), policy=self.policy)
+        horizon = Horizon(steps, each)
+        self.scheduler_ = bind_resumed(
+            self.plan_, optimizer, state, horizon, policy=self.policy, on_conflict=self.on_conflict
+        )
         self.state_ = None
 
     @staticmethod
@@ -123,6 +130,8 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
 
     def on_batch_begin(self, net: Any, batch: Any = None, training: bool | None = None, **_: Any) -> None:
         """Record the rate that this batch's update will use."""
+        if training and self.scheduler_ is not None:
+            self.scheduler_.sync()  # somebody may have set another rate
         if training and self.event is not None:
             rate = read(_optimizer(net, self.optimizer).param_groups[0], "lr")
             net.history.record_batch(self.event, float(rate))

@@ -146,6 +146,7 @@ class RunState:
     def update(self, batches: Sequence[Any]) -> None:
         """One optimizer update, recorded with the rates that it used."""
         self.ranks.copy_first(self.model.buffers())
+        self.scheduler.sync()  # somebody may have set another rate, or added a group
         lrs = [read(group, "lr") for group in self.optimizer.param_groups]
         if self.compiled is not None and self.compiled.fits(batches):
             self.record.update(lrs, *self.compiled(batches))
