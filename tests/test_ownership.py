@@ -687,3 +687,14 @@ def test_defect_torchs_schedulers_ignore_the_scale_of_a_layer():
     lrkit.linear(4, to=0).bind(optimizer)
     update(optimizer)
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.01875, 0.075])
+
+
+@pytest.mark.parametrize("saved", ["optimizer", "scheduler"])
+def test_what_others_wrote_is_said_when_a_checkpoint_is_made(saved):
+    optimizer = sgd()
+    scheduler = lrkit.linear(10, to=0).bind(optimizer)
+    update(optimizer)
+    by_hand(optimizer)
+    with pytest.warns(ScheduleWarning, match="was changed between two updates, from 0.09 to 0.009"):
+        (optimizer if saved == "optimizer" else scheduler).state_dict()
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.09)

@@ -12,7 +12,7 @@ from torch import nn
 
 import lrkit
 import lrkit.torch_names
-from lrkit import InputError
+from lrkit import InputError, ScheduleWarning
 
 X = np.linspace(-1, 1, 45, dtype=np.float32)[:, None]
 Y = X**2
@@ -467,3 +467,32 @@ def test_torchs_names_are_policies_of_skorchs_own_callback(kit, name, arguments,
     torchs, ours = found
     assert len(set(torchs)) > 2
     assert ours == [rate if rate is None else pytest.approx(rate, abs=1e-12) for rate in torchs]
+
+
+# --- who else writes, and what is put around ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", ["linear(to=0)", "plateau(patience=0, threshold=0.9)"])
+def test_a_net_that_accelerate_prepares_goes_on_as_any_other(kit, schedule, capsys):
+    from accelerate import Accelerator
+    from skorch.hf import AccelerateMixin
+
+    def trained(*bases, **options):
+        net = type("Net", (*bases, kit.Net), {})(
+            Module, lr=0.1, batch_size=8, max_epochs=2, verbose=0, **options,
+            callbacks=[kit.Schedule(schedule, epochs=4, monitor="train_loss")],
+        )  # fmt: skip
+        return net.fit(X, Y).partial_fit(X, Y)
+
+    accelerated = trained(AccelerateMixin, accelerator=Accelerator(cpu=True))
+    assert rates(accelerated) == rates(trained())
+    assert len(set(rates(accelerated))) > 2
+
+
+def test_a_rate_that_is_set_by_set_params_is_said_and_the_record_has_what_was_used(kit):
+    schedule = kit.Schedule("linear(to=0)", epochs=4)
+    net = make_net(kit, [schedule], max_epochs=2, train_split=None).fit(X, Y)
+    net.set_params(lr=0.7)
+    with pytest.warns(ScheduleWarning, match="lr of param group 0 was changed between two updates.* to 0.7"):
+        net.partial_fit(X, Y)
+    assert rates(net) == pytest.approx(falling(len(rates(net))))

@@ -405,3 +405,61 @@ def test_schedule_free_is_trained_by_a_warmup_and_measured_at_its_average(lr, ca
         losses.append(trainer.evaluate()["eval_loss"])
         assert not optimizer.param_groups[0]["train_mode"]
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+
+
+def layerwise(cases):
+    """A model with an optimizer for each parameter, stepped in the backward pass, and the Trainer's dummy for them."""
+    from transformers.trainer_pt_utils import LayerWiseDummyOptimizer
+
+    class Seen(torch.optim.SGD):
+        used = ()
+
+        def step(self, closure=None):
+            self.used = [*self.used, self.param_groups[0]["lr"]]
+            return super().step(closure)
+
+    model = cases.Line()
+    optimizers = {each: Seen([each], lr=cases.RATE) for each in model.parameters()}
+
+    def step(parameter):
+        optimizers[parameter].step()
+        optimizers[parameter].zero_grad()
+
+    for each in model.parameters():
+        each.register_post_accumulate_grad_hook(step)
+    return model, optimizers, LayerWiseDummyOptimizer(optimizers, lr=cases.RATE)
+
+
+@pytest.mark.parametrize("stop", [None, 7])
+def test_an_optimizer_for_each_parameter_is_followed(lr, cases, tmp_path, stop):
+    def train(stop=None, resume=None):
+        model, optimizers, dummy = layerwise(cases)
+        callback = lr.Schedule("warmup(2) >> linear(to=0)")
+        trainer = cases.make_trainer(
+            tmp_path, callback, stop=stop, model=model, optimizers=(dummy, None), gradient_accumulation_steps=1
+        )
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer, [each.used for each in optimizers.values()]
+
+    right = rates("warmup(2) >> linear(to=0)", 20)
+    trainer, used = train(stop)
+    assert used == [pytest.approx(right[:stop])] * 4
+    assert cases.logged(trainer)[: len(used[0])] == pytest.approx(right[: len(used[0])])
+    if stop is not None:
+        _, used = train(resume=True)
+        assert used == [pytest.approx(right[stop:])] * 4
+
+
+def test_an_optimizer_for_each_parameter_has_a_controller_that_hears_the_evaluations(lr, cases, tmp_path):
+    model, optimizers, dummy = layerwise(cases)
+    cases.make_trainer(
+        tmp_path,
+        lr.Schedule("plateau(patience=0, threshold=0.99, factor=0.5)"),
+        model=model,
+        optimizers=(dummy, None),
+        gradient_accumulation_steps=1,
+        eval_strategy="epoch",
+    ).train()
+    found = [each.used for each in optimizers.values()]
+    assert found == [found[0]] * 4
+    assert sorted(set(found[0]), reverse=True)[1] == pytest.approx(0.05)

@@ -352,7 +352,7 @@ class Scheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: step count, controllers' states, the plans as written, horizon, bases, format version."""
-        self._meet_groups()
+        self._before_save(self.optimizer)
         yielded = [(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)]
         return self._scheduled.state(self._count, self._bases, yielded).to_dict()
 
@@ -406,8 +406,10 @@ class Scheduler(LRScheduler):
                 write(group, place(group, hyper), float(group[f"initial_{hyper}"]))
 
     def _before_save(self, optimizer: Optimizer) -> None:
-        """Settle the groups that were added, so that they are saved with their rates and bases."""
+        """Settle the groups that were added, and what others wrote, so that the rates which are saved are used."""
         self._meet_groups()
+        if self._on_conflict != "refuse":  # that is said before the next update, and nothing else is lost until then
+            self._move()
 
     def _on_save(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
         """Let the optimizer's own state carry the clock, for those who save nothing else."""
