@@ -178,7 +178,8 @@ class Holdings:
 
         Where 0 is the schedule's own rate too, or nobody's that is known here, what tells is that there is no gradient.
         """
-        if any(not _is_zero(group["lr"]) for group in groups if "lr" in group):
+        held_rates = [group["lr"] for group in groups if "lr" in group]
+        if not held_rates or not all(map(_is_zero, held_rates)):
             return False
         rates = [each for each in strays if each.slot.target.hyper == "lr"]
         if strays and not rates:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrkit.schedules import Horizon, Plan, Plans
-from lrkit.schedules.errors import InputError, InputTypeError, ScheduleWarning, warn_user
+from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.metric import Metric
 from lrkit.schedules.shares import as_number
 from lrkit.training.assignment import Bases, Written, require_groups, scale_of, settle, slots, target_for
@@ -22,8 +22,8 @@ from lrkit.training.hyper import Group, is_close, place, put_back_on_error, read
 from lrkit.training.outlook import Key, Outlook, Slot
 from lrkit.training.scheduled_plans import ScheduledPlans
 from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy
-from lrkit.training.unseen import Additions, Suspicion, TwinWatch
-from lrkit.training.wrapping import stepping, strangers, twins
+from lrkit.training.unseen import Additions, Suspicion, TwinWatch, require_own_parameters
+from lrkit.training.wrapping import stepping, twins
 
 __all__ = ["BoundController", "BoundSchedule", "Conflict", "Policy", "Scheduler", "scheduler_of", "updates_done"]
 
@@ -66,12 +66,12 @@ class Scheduler(LRScheduler):
         self._bases: Bases = {}
         self._yielded: set[Key] = set()
         self._said: set[Any] = set()
-        self._leave: list[Any] = []  # what is removed to leave the optimizer
+        self._handles: list[Any] = []  # what is removed to leave the optimizer
         self._released = False
         self._suspicion = Suspicion()
         self._use(ScheduledPlans(plans, horizon))
         require_groups(optimizer.param_groups, self._scheduled.resolved, later)
-        self._require_own_parameters()
+        require_own_parameters(optimizer)
         self._bind(scheduler_of(optimizer))
 
     def _bind(self, previous: "Scheduler | None") -> None:
@@ -93,19 +93,6 @@ class Scheduler(LRScheduler):
             raise
         if previous is not None:
             previous._released = True
-
-    def _require_own_parameters(self) -> None:
-        """See that no other optimizer within this one makes updates of parameters that this one doesn't have."""
-        for name, optimizers in strangers(self.optimizer).items():
-            if not all(scheduler_of(each) for each in optimizers):
-                kind, count = type(self.optimizer).__name__, len(optimizers)
-                what = (
-                    f"the {count} optimizers that it has as {name}" if count > 1 else f"the optimizer {name} within it"
-                )
-                raise InputError(
-                    f"{kind} leaves updates to {what}, with parameters of their own, which this schedule wouldn't set; "
-                    "bind those first (a plan can be bound as often as you like)"
-                )
 
     # --- what is scheduled ------------------------------------------------------------------------
 
@@ -175,18 +162,18 @@ class Scheduler(LRScheduler):
             lambda: optimizer.register_load_state_dict_post_hook(self._on_load),
             lambda: Additions(optimizer, self._meet_groups),
         ):
-            self._leave.append(each())
+            self._handles.append(each())
         for name, optimizers in twins(optimizer).items():
-            self._leave += [TwinWatch(optimizer, name, each, self._hypers_of) for each in optimizers]
+            self._handles += [TwinWatch(optimizer, name, each, self._hypers_of) for each in optimizers]
 
     def _hypers_of(self, group: Group) -> list[str]:
         """What is set in a group."""
         return [slot.target.hyper for track in self._outlook.tracks for slot in track.slots if slot.group is group]
 
     def _detach(self) -> None:
-        for each in self._leave:
+        for each in self._handles:
             each.remove()
-        self._leave = []
+        self._handles = []
         self.__dict__.pop("_step_uncompiled", None)  # it holds on to this, and so to the optimizer
         clock = running_clock(self.optimizer)
         if clock is not None and clock.owner is self:
@@ -307,19 +294,7 @@ class Scheduler(LRScheduler):
             self._outlook.forget()
         self.sync()
         if self._count == self._begun_at and not self._released:
-            self._accuse()
-
-    def _accuse(self) -> None:
-        """Say that updates are made which aren't seen, where parameters show it."""
-        if self._suspicion.grows(self.optimizer.param_groups):
-            name = type(self.optimizer).__name__
-            text = (
-                f"the parameters change, but {name}.step() was not called since '{self.plan}' was bound, so its rates "
-                f"don't move; bind the optimizer whose step() is called, or call scheduler.advance(1) after each update"
-            )
-            if self._on_conflict == "refuse":
-                raise InputError(text)
-            warn_user(text, ScheduleWarning)
+            self._suspicion.look(self.optimizer, str(self.plan), refuse=self._on_conflict == "refuse")
 
     @property
     def steps(self) -> int:
@@ -446,12 +421,12 @@ class Scheduler(LRScheduler):
         return True
 
     def __getstate__(self) -> dict[str, Any]:
-        made_anew = ("_leave", "_outlook", "_holdings", "_step_uncompiled")
+        made_anew = ("_handles", "_outlook", "_holdings", "_step_uncompiled")
         return {name: value for name, value in self.__dict__.items() if name not in made_anew}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._leave = []
+        self._handles = []
         self._released = self._released or scheduler_of(self.optimizer) is not None
         self._lay_out()
         if not self._released:

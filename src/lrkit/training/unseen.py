@@ -6,13 +6,30 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lrkit.schedules.errors import InputError
-from lrkit.training.clock import clock_of
+from lrkit.schedules.errors import InputError, ScheduleWarning, warn_user
+from lrkit.training.clock import clock_of, running_clock
 from lrkit.training.hyper import Group, is_close, read
+from lrkit.training.wrapping import strangers
 
-__all__ = ["Additions", "Suspicion", "TwinWatch"]
+__all__ = ["Additions", "Suspicion", "TwinWatch", "require_own_parameters"]
 
 _LOOKED_AT = 16  # parameters, the smallest
+
+
+def require_own_parameters(optimizer: Optimizer) -> None:
+    """See that no other optimizer within this one makes updates of parameters that it doesn't have, unless it is bound.
+
+    Raises:
+        InputError: where one does, naming it.
+    """
+    for name, optimizers in strangers(optimizer).items():
+        clocks = [running_clock(each) for each in optimizers]
+        if not all(clock is not None and clock.owner is not None for clock in clocks):
+            what = f"the {len(clocks)} optimizers that it has as {name}" if len(clocks) > 1 else f"its optimizer {name}"
+            raise InputError(
+                f"{type(optimizer).__name__} leaves updates to {what}, with parameters of their own, which this "
+                "schedule wouldn't set; bind those first (a plan can be bound as often as you like)"
+            )
 
 
 class Suspicion:
@@ -25,14 +42,27 @@ class Suspicion:
         self._before: list[tuple[int, float]] | None = None
         self._changes = 0
 
-    def grows(self, groups: Sequence[Group]) -> bool:
-        """Look at the parameters; True when they have changed between two calls for the second time."""
-        parameters: list[Tensor] = [each for group in groups for each in group["params"] if each.requires_grad]
+    def look(self, optimizer: Optimizer, plan: str, *, refuse: bool) -> None:
+        """Look at the parameters, and say it when they have changed between two calls for the second time.
+
+        Raises:
+            InputError: then, where that is to be refused.
+        """
+        parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         smallest = sorted(parameters, key=Tensor.numel)[:_LOOKED_AT]
         now = [(0 if each.is_inference() else each._version, float(each.detach().sum())) for each in smallest]
-        self._changes += self._before is not None and now != self._before
-        self._before = now
-        return self._changes == 2
+        changed, self._before = self._before is not None and now != self._before, now
+        self._changes += changed
+        if not changed or self._changes != 2:
+            return
+        text = (
+            f"the parameters change, but {type(optimizer).__name__}.step() was not called since '{plan}' was bound, so "
+            "its rates don't move; bind the optimizer whose step() is called, or call scheduler.advance(1) after each "
+            "update"
+        )
+        if refuse:
+            raise InputError(text)
+        warn_user(text, ScheduleWarning)
 
 
 class TwinWatch:
