@@ -35,10 +35,12 @@ def test_stochastic_weight_averaging_has_the_rate_from_where_it_begins(case):
     assert rates[-1] == [0.5] * 5
 
 
-def finetuned(case, on_conflict):
+def net(case, configured):
+    """A line with a backbone, whose optimizer begins with what is trained then; it notes the rates of all groups."""
+
     class Net(case.Line):
-        def __init__(self, *args):
-            super().__init__(*args)
+        def __init__(self):
+            super().__init__(configured)
             self.backbone = torch.nn.Linear(1, 1)
 
         def training_step(self, batch, batch_idx):
@@ -51,7 +53,11 @@ def finetuned(case, on_conflict):
         def on_before_optimizer_step(self, optimizer):
             self.rates.append([group["lr"] for group in optimizer.param_groups])
 
-    module = Net(case.scheduled(LINEAR, on_conflict=on_conflict))
+    return Net()
+
+
+def finetuned(case, on_conflict):
+    module = net(case, case.scheduled(LINEAR, on_conflict=on_conflict))
     callback = case.pl.callbacks.BackboneFinetuning(
         unfreeze_backbone_at_epoch=2, lambda_func=lambda epoch: 1.5, backbone_initial_ratio_lr=0.1
     )
@@ -75,18 +81,7 @@ def test_a_backbones_rate_can_be_left_to_the_callback(case):
 
 
 def test_defect_torchs_schedule_breaks_off_when_a_backbone_is_unfrozen(case):
-    class Net(case.Line):
-        def __init__(self, *args):
-            super().__init__(*args)
-            self.backbone = torch.nn.Linear(1, 1)
-
-        def training_step(self, batch, batch_idx):
-            return torch.nn.functional.mse_loss(self.layer(self.backbone(batch[0])), batch[1])
-
-        def configure_optimizers(self):
-            return self.configured(self, torch.optim.SGD(self.layer.parameters(), lr=0.1))
-
-    module = Net(case.of_torch(lambda o: LambdaLR(o, lambda t: 1 - t / 20), interval="step"))
+    module = net(case, case.of_torch(lambda o: LambdaLR(o, lambda t: 1 - t / 20), interval="step"))
     callback = case.pl.callbacks.BackboneFinetuning(unfreeze_backbone_at_epoch=2)
     with pytest.raises(ValueError, match="argument 2 is shorter"):
         case.trainer(callback, max_epochs=4).fit(module, train_data())

@@ -23,7 +23,7 @@ from lrkit.training.outlook import Key, Outlook, Slot
 from lrkit.training.scheduled_plans import ScheduledPlans
 from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy
 from lrkit.training.unseen import Additions, Suspicion, TwinWatch, require_own_parameters
-from lrkit.training.wrapping import stepping, twins
+from lrkit.training.wrapping import innermost, stepping, twins
 
 __all__ = ["BoundController", "BoundSchedule", "Conflict", "Policy", "Scheduler", "scheduler_of", "updates_done"]
 
@@ -444,7 +444,7 @@ class BoundController(Scheduler, ReduceLROnPlateau):
 
 def scheduler_of(optimizer: Optimizer) -> Scheduler | None:
     """The scheduler that is bound to an optimizer, or to the one that it is put around, if there is one."""
-    clock = running_clock(stepping(optimizer))
+    clock = running_clock(innermost(optimizer))
     owner = None if clock is None else clock.owner
     return owner if isinstance(owner, Scheduler) else None
 
@@ -454,5 +454,5 @@ def updates_done(optimizer: Optimizer) -> int:
     scheduler = scheduler_of(optimizer)
     if scheduler is not None:
         return scheduler.steps
-    saved = stepping(optimizer).param_groups[0].get(_MARK)
+    saved = innermost(optimizer).param_groups[0].get(_MARK)
     return 0 if saved is None else SchedulerState.from_dict(saved).steps

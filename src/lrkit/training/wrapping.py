@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError
 
-__all__ = ["stepping", "strangers", "twins"]
+__all__ = ["innermost", "stepping", "strangers", "twins"]
 
 _OWN = ("state", "defaults", "param_groups")  # what every optimizer has, and no other optimizer is in
 
@@ -32,13 +32,19 @@ def stepping(optimizer: Any) -> Optimizer:
     >>> stepping(Around(optimizer)) is optimizer, stepping(optimizer) is optimizer
     (True, True)
     """
+    found = innermost(optimizer)
+    if not isinstance(found, Optimizer):
+        raise InputTypeError(f"optimizer must be a torch optimizer, not {type(found).__name__}{_advice(found)}")
+    _require_steps(found)
+    return found
+
+
+def innermost(optimizer: Any) -> Any:
+    """The same, whether it can be followed or not."""
     found, seen = optimizer, {id(optimizer)}
     while (inner := _looked_through(found)) is not None and id(inner) not in seen:
         found = inner
         seen.add(id(inner))
-    if not isinstance(found, Optimizer):
-        raise InputTypeError(f"optimizer must be a torch optimizer, not {type(found).__name__}{_advice(found)}")
-    _require_steps(found)
     return found
 
 
@@ -121,5 +127,9 @@ def _require_steps(optimizer: Optimizer) -> None:
     if getattr(step, "hooked", False) and hasattr(optimizer, "_optimizer_step_pre_hooks"):
         return
     names = sorted({name for name, _ in _within(optimizer)})
-    instead = f"bind the optimizers that it has as {' and '.join(names)}, one by one" if names else "call that first"
+    instead = (
+        f"bind the optimizers that it has as {' and '.join(names)}, one by one"
+        if names
+        else "bind the optimizer that steps"
+    )
     raise InputError(f"{name} was not set up by Optimizer.__init__, so its updates can't be followed; {instead}")
