@@ -207,14 +207,33 @@ def test_a_0_of_the_schedule_counts():
     assert scheduler.steps == 3
 
 
-def test_a_step_at_somebody_elses_0_with_gradients_is_said_once():
+@pytest.mark.parametrize("policy", ["warn", "refuse", "yield"])
+def test_somebody_elses_0_where_there_are_gradients_is_a_rate_like_any_other(policy):
+    optimizer = torch.optim.SGD([weight()], lr=0.1)
+    scheduler = lrkit.linear(10, to=0).bind(optimizer, on_conflict=policy)
+    update(optimizer)
+    optimizer.param_groups[0]["lr"] = 0.0
+    if policy == "yield":
+        update(optimizer)
+        assert optimizer.param_groups[0]["lr"] == 0
+    elif policy == "refuse":
+        with pytest.raises(InputError, match=r"from 0.09 to 0, "):
+            update(optimizer)
+    else:
+        with pytest.warns(ScheduleWarning, match="from 0.09 to 0; .* so this update uses 0.09"):
+            update(optimizer)
+        assert update(optimizer) == [pytest.approx(0.08)]
+    assert scheduler.steps == {"warn": 3, "refuse": 1, "yield": 2}[policy]
+
+
+def test_a_scheduler_that_is_made_afterwards_and_begins_at_0_stops_nothing():
     optimizer = torch.optim.SGD([weight()], lr=0.1)
     scheduler = lrkit.linear(10, to=0).bind(optimizer)
-    optimizer.param_groups[0]["lr"] = 0.0
-    with pytest.warns(ScheduleWarning, match=r"rate of 0, which 'linear\(10, to=0\)' didn't set.*paused"):
+    torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: t / 3)  # as a warm-up of other libraries
+    with pytest.warns(ScheduleWarning, match="from 0.1 to 0; "):
         update(optimizer)
-    update(optimizer)
-    assert scheduler.steps == 0
+    assert [update(optimizer)[0] for _ in range(3)] == pytest.approx([0.09, 0.08, 0.07])
+    assert scheduler.steps == 4
 
 
 def test_steps_can_be_made_while_the_schedule_is_paused():
@@ -319,17 +338,22 @@ def test_a_recorder_reads_the_rate_that_was_used_whoever_came_first(first):
 
 def test_nothing_stays_with_an_optimizer_that_all_have_left():
     optimizer = torch.optim.SGD([weight()], lr=0.1)
-    before = dict(vars(optimizer)).keys(), [len(each) for each in _hooks(optimizer)]
+    before, hooks = set(vars(optimizer)), [len(each) for each in _hooks(optimizer)]
     scheduler, recorder = lrkit.linear(10, to=0).bind(optimizer), lrkit.Recorder(optimizer)
-    assert _hooks(optimizer) != before[1]
+    assert [len(each) for each in _hooks(optimizer)] != hooks
     recorder.close()
     scheduler.release()
-    assert (vars(optimizer).keys(), [len(each) for each in _hooks(optimizer)]) == before
+    assert [len(each) for each in _hooks(optimizer)] == hooks
+    assert set(vars(optimizer)) - before == {"_lrkit_last_written"}  # by which a rate that is set by hand later is told
 
 
-def test_an_optimizer_and_its_scheduler_go_when_nobody_has_them():
+@pytest.mark.parametrize("released", [False, True])
+def test_an_optimizer_and_its_scheduler_go_when_nobody_has_them(released):
     optimizer = torch.optim.SGD([weight()], lr=0.1)
+    optimizer.param_groups[0]["params"][0].optimizer = optimizer  # as some trainers note it
     recorder, scheduler = lrkit.Recorder(optimizer), lrkit.linear(10, to=0).bind(optimizer)
+    if released:
+        scheduler.release()
     found = [weakref.ref(each) for each in (optimizer, scheduler, recorder)]
     del optimizer, scheduler, recorder
     gc.collect()

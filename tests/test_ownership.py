@@ -106,7 +106,7 @@ def test_a_wrapper_whose_groups_are_the_same_is_looked_through(wrap):
     inner = sgd()
     optimizer = wrap(inner)
     scheduler = lrkit.linear(10, to=0).bind(optimizer)
-    assert scheduler.optimizer is inner
+    assert scheduler.optimizer is optimizer
     rates = []
     for _ in range(5):
         rates.append(inner.param_groups[0]["lr"])
@@ -397,7 +397,7 @@ class Hypergradient(torch.optim.SGD):
 def test_what_is_written_inside_of_a_step_is_said_as_such():
     optimizer = Hypergradient([weight()], lr=0.1)
     lrkit.linear(10, to=0).bind(optimizer)
-    sentence = "was changed inside of step.. or by a hook after it, from 0.1 to 0.6; .* so the next update uses 0.09"
+    sentence = "was changed inside of step.. or by a hook after it, from 0.1 to 0.6; .* the next begins with 0.09"
     with pytest.warns(ScheduleWarning, match=sentence):
         assert used(optimizer, 1) == [0.1]
     assert used(optimizer, 4) == LINEAR[1:]
@@ -698,3 +698,73 @@ def test_what_others_wrote_is_said_when_a_checkpoint_is_made(saved):
     with pytest.warns(ScheduleWarning, match="was changed between two updates, from 0.09 to 0.009"):
         (optimizer if saved == "optimizer" else scheduler).state_dict()
     assert optimizer.param_groups[0]["lr"] == pytest.approx(0.09)
+
+
+def test_a_wrapper_that_saves_a_state_of_its_own_resumes_the_schedule():
+    class Resumable(Sharpness):
+        def load_state_dict(self, state_dict):
+            super().load_state_dict(state_dict)
+            self.base_optimizer.param_groups = self.param_groups
+
+    def made():
+        optimizer = Resumable([weight()], lr=0.1)
+        return optimizer, lrkit.linear(10, to=0).bind(optimizer)
+
+    def train(optimizer, count):
+        rates = []
+        for _ in range(count):
+            rates.append(optimizer.param_groups[0]["lr"])
+            optimizer.param_groups[0]["params"][0].grad = torch.ones(1)
+            optimizer.first_step()
+            optimizer.second_step()
+        return rates
+
+    optimizer, _ = made()
+    train(optimizer, 3)
+    other, scheduler = made()
+    other.load_state_dict(optimizer.state_dict())
+    assert "lrkit" not in other.param_groups[0]
+    assert train(other, 2)[1] == pytest.approx(0.06)
+    assert scheduler.steps == 5
+
+
+def test_what_isnt_on_the_way_to_the_rate_of_averaging_is_said():
+    optimizer = sgd()
+    SWALR(optimizer, swa_lr=0.05)
+    lrkit.linear(10, to=0).bind(optimizer)
+    update(optimizer)
+    by_hand(optimizer)
+    with pytest.warns(ScheduleWarning, match="was changed between two updates, from 0.09 to 0.009"):
+        update(optimizer)
+
+
+def test_torchs_swa_scheduler_without_annealing_waits_for_its_step():
+    optimizer = sgd()
+    scheduler = lrkit.linear(10, to=0).bind(optimizer)
+    swa = SWALR(optimizer, swa_lr=0.05, anneal_epochs=0)  # writes its rate at once
+    assert used(optimizer, 3) == pytest.approx(LINEAR[:3])
+    swa.step()
+    assert used(optimizer, 2) == [0.05, 0.05]
+    assert scheduler.yielded == [("lr", 0)]
+
+
+def test_an_optimizer_that_finds_its_own_rates_is_refused():
+    optimizer = torch.optim.Adafactor([weight()])
+    optimizer.param_groups[0]["relative_step"] = True
+    with pytest.raises(InputError, match="make it with relative_step=False"):
+        lrkit.constant().bind(optimizer)
+
+
+def test_torchs_sequential_scheduler_is_refused_in_a_sentence():
+    optimizer = sgd()
+    parts = [LambdaLR(optimizer, lambda t: 1.0), lrkit.linear(10, to=0).bind(optimizer)]
+    with pytest.raises(InputError, match=r"counts the optimizer's updates, so nobody else sets its clock, .* with >>"):
+        torch.optim.lr_scheduler.SequentialLR(optimizer, parts, milestones=[3])
+
+
+def test_a_rate_that_wants_gradients_is_written():
+    optimizer = torch.optim.SGD([weight()], lr=0.1)
+    optimizer.param_groups[0]["lr"] = torch.tensor(0.1, requires_grad=True)
+    lrkit.linear(10, to=0).bind(optimizer)
+    update(optimizer)
+    assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(0.09)

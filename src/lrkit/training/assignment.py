@@ -65,6 +65,10 @@ def settle(
         group = groups[index]
         if target_for(hyper, numbers[index], group, targets) is None:
             return None
+        if hyper == "lr" and group.get("relative_step") is True:
+            raise InputError(
+                "this optimizer finds its own rates with relative_step=True; make it with relative_step=False"
+            )
         if hyper == "lr" and lr is not None:
             return lr
         for bases in known:

@@ -48,9 +48,12 @@ class Clock:
         self._counts = True  # whether the step under way is an update
         self._on_gpu = any(each.is_cuda for group in optimizer.param_groups for each in group["params"])
         # What they count changes with every update: a compiled step that had seen it would be compiled anew each time.
-        self._enter_uncompiled = torch.compiler.disable(self._enter, reason=_UNCOMPILED)
-        self._leave_uncompiled = torch.compiler.disable(self._leave, reason=_UNCOMPILED)
-        self._handles = [optimizer.register_step_pre_hook(self._enter), optimizer.register_step_post_hook(self._leave)]
+        self._before_step_uncompiled = torch.compiler.disable(self._before_step, reason=_UNCOMPILED)
+        self._after_step_uncompiled = torch.compiler.disable(self._after_step, reason=_UNCOMPILED)
+        self._handles = [
+            optimizer.register_step_pre_hook(self._before_step),
+            optimizer.register_step_post_hook(self._after_step),
+        ]
         _clocks[optimizer] = weakref.ref(self)
 
     # --- who listens --------------------------------------------------------------------------------
@@ -77,27 +80,30 @@ class Clock:
         self._before = [*self._before, *([] if before is None else [before])]
         self._after = [*self._after, *([] if after is None else [after])]
 
-        def leave() -> None:
+        def unsubscribe() -> None:
             self._before = [each for each in self._before if each != before]
             self._after = [each for each in self._after if each != after]
             self._stop_if_idle()
 
-        return leave
+        return unsubscribe
 
     def _stop_if_idle(self) -> None:
         if self._owner is None and not self._before and not self._after:
             for handle in self._handles:
                 handle.remove()
-            for name in ("_enter_uncompiled", "_leave_uncompiled"):  # they hold on to this, and so to the optimizer
+            for name in (
+                "_before_step_uncompiled",
+                "_after_step_uncompiled",
+            ):  # they hold on to this, and so to the optimizer
                 self.__dict__.pop(name, None)
             if running_clock(self.optimizer) is self:
                 del _clocks[self.optimizer]
 
     # --- the hooks ----------------------------------------------------------------------------------
 
-    def _enter(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
+    def _before_step(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
         if torch.compiler.is_compiling():
-            self._enter_uncompiled()
+            self._before_step_uncompiled()
             return
         # A step that raised has left its depth behind, and is on the stack no more.
         self._depth = max(self._steps_on_stack(), 1) if self._depth else 1
@@ -113,12 +119,12 @@ class Clock:
             for each in self._before:
                 each()
 
-    def _leave(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
+    def _after_step(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
         if torch.compiler.is_compiling():
-            self._leave_uncompiled()
+            self._after_step_uncompiled()
             return
-        if self._depth != 1:
-            self._depth -= self._depth > 0
+        if self._depth != 1:  # within another step, or without a beginning
+            self._depth = max(self._depth - 1, 0)
             return
         self._depth = 0
         if not self._counts:

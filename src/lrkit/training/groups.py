@@ -35,7 +35,7 @@ class KnownGroups:
         found, numbers = KnownGroups(), self._numbers()
         found.groups = list(groups)
         if not any(id(each) in numbers for each in groups) and len(groups) == len(self.groups):
-            found.numbers = list(self.numbers)  # they were loaded by a way that no hook sees
+            found.numbers = list(self.numbers)  # all are new, as after loading
             return found
         gone = len(numbers.keys() - {id(each) for each in groups})
         if gone:

@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from torch import Tensor
 
 from lrkit.schedules.errors import InputError, ScheduleWarning, shown, warn_user
-from lrkit.training.hyper import Group, held, is_close, is_number, write
+from lrkit.training.hyper import Group, as_float, held, is_close, is_number, write
 from lrkit.training.outlook import Key, Outlook, Slot, Track
 
 __all__ = ["Conflict", "Holdings", "check_on_conflict"]
@@ -14,7 +14,6 @@ __all__ = ["Conflict", "Holdings", "check_on_conflict"]
 Conflict: TypeAlias = Literal["warn", "refuse", "yield"]
 
 _BETWEEN, _INSIDE = "between two updates,", "inside of step() or by a hook after it,"
-_PRETENCE = "a step that is no update"
 _SWA = "swa_lr"  # torch's SWALR puts it into the groups whose rates it sets
 
 
@@ -26,7 +25,16 @@ class _Stray(NamedTuple):
     value: float  # what it must have now
 
 
-class _Apart:
+class _Plain(NamedTuple):
+    """Slots of a track that hold plain floats, as nearly all do; with their groups, which are gone through quickly."""
+
+    track: Track
+    entry: str
+    slots: list[Slot]
+    groups: list[Group]
+
+
+class _Watched:
     """A slot that is a tensor, or stands within a tuple: what was written there."""
 
     _object: Any
@@ -47,7 +55,7 @@ class _Apart:
         now = held(self.slot.group, *self.slot.where)
         return now is self._object and (self._version is None or self._version == now._version)
 
-    def move(self, value: float) -> _Stray | None:
+    def advance(self, value: float) -> _Stray | None:
         """Write a value where the last one stands."""
         if not self.stands():
             return _Stray(self.slot, self.last, value)
@@ -78,25 +86,25 @@ class Holdings:
         self._sort()
 
     def _sort(self) -> None:
-        """Tell the slots apart that hold a plain float, as nearly all do."""
-        self._plain: list[tuple[Track, str, list[Slot], list[Group]]] = []
-        self._apart: list[_Apart] = []
+        """Tell the slots apart that hold a plain float."""
+        self._plain: list[_Plain] = []
+        self._watched: list[_Watched] = []
         for track in self.outlook.tracks:
             entry, position = track.slots[0].where
             own = [each for each in track.slots if each.key not in self.yielded]
             plain = [each for each in own if position is None and type(each.group[entry]) is float]
             if plain:
-                self._plain.append((track, entry, plain, [each.group for each in plain]))
+                self._plain.append(_Plain(track, entry, plain, [each.group for each in plain]))
             if len(plain) < len(own):
                 rest = set(own) - set(plain)
-                self._apart += [_Apart(track, each) for each in own if each in rest]
-        self._sets_rates = any(each.slot.target.hyper == "lr" for each in self._apart) or any(
-            slots[0].target.hyper == "lr" for _, _, slots, _ in self._plain
+                self._watched += [_Watched(track, each) for each in own if each in rest]
+        self._sets_rates = any(each.slot.target.hyper == "lr" for each in self._watched) or any(
+            each.slots[0].target.hyper == "lr" for each in self._plain
         )
 
     # --- writing ------------------------------------------------------------------------------------
 
-    def put(self, step: int) -> None:
+    def write(self, step: int) -> None:
         """Write the values of a step, whatever is there."""
         offset = self.outlook.offset(step)
         for track in self.outlook.tracks:
@@ -106,7 +114,7 @@ class Holdings:
                     write(each.group, each.where, track.last)
         self._sort()
 
-    def take_up(self, step: int) -> None:
+    def adopt(self, step: int) -> None:
         """Take it that the values of a step were written, as they were in what this is a copy of."""
         offset = self.outlook.offset(step)
         for track in self.outlook.tracks:
@@ -116,7 +124,7 @@ class Holdings:
                     write(each.group, each.where, track.last)
         self._sort()
 
-    def move(self, step: int, begun: bool = True, updated: bool = True) -> None:
+    def advance(self, step: int, begun: bool = True, updated: bool = True) -> None:
         """Write the values of a step in the place of those that were written last.
 
         Args:
@@ -136,77 +144,70 @@ class Holdings:
                     strays = strays or []
                     strays += [_Stray(each, last, value) for each in slots if each.group is group]
             track.last = value
-        for apart in self._apart:
-            apart.track.last = value = apart.track.values[offset]
-            stray = apart.move(value)
+        for watched in self._watched:
+            watched.track.last = value = watched.track.values[offset]
+            stray = watched.advance(value)
             if stray is not None:
                 strays = [*(strays or []), stray]
         if strays is not None:
-            self._settle(strays, _INSIDE if updated else _BETWEEN, begun=begun)
+            self._resolve(strays, _INSIDE if updated else _BETWEEN, begun=begun)
 
     # --- looking ------------------------------------------------------------------------------------
 
-    def stands(self) -> bool:
+    def untouched(self) -> bool:
         """Whether all that was written stands, and a rate among it."""
         for track, entry, _, groups in self._plain:
             last = track.last
             for group in groups:
                 if group[entry] is not last:
                     return False
-        for each in self._apart:
+        for each in self._watched:
             if not each.stands():
                 return False
         return self._sets_rates
 
-    def look(self, groups: Sequence[Group], *, begun: bool) -> bool:
+    def check(self, groups: Sequence[Group], *, begun: bool) -> bool:
         """Before a step, where not all stands: settle it, and say whether the step is an update.
 
         Raises:
             InputError: where somebody else has written, and that is to be refused; then nothing has changed.
         """
-        strays = [_Stray(each.slot, each.last, each.last) for each in self._apart if not each.stands()]
+        strays = [_Stray(each.slot, each.last, each.last) for each in self._watched if not each.stands()]
         for track, entry, slots, _ in self._plain:
             strays += [_Stray(each, track.last, track.last) for each in slots if each.group[entry] is not track.last]
         if self._is_pretence(groups, strays):
             return False
         if strays:
-            self._settle(strays, _BETWEEN, begun=begun)
+            self._resolve(strays, _BETWEEN, begun=begun)
         return True
 
-    def _is_pretence(self, groups: Sequence[Group], strays: Sequence[_Stray]) -> bool:
-        """Whether a step only makes the optimizer's state, at a rate of 0 in all groups that the schedule didn't write.
+    @staticmethod
+    def _is_pretence(groups: Sequence[Group], strays: Sequence[_Stray]) -> bool:
+        """Whether a step only makes the optimizer's state, as libraries do, at a rate of 0 that isn't the schedule's.
 
-        Where 0 is the schedule's own rate too, or nobody's that is known here, what tells is that there is no gradient.
+        There is no gradient then. Where there is one, a rate of 0 is like any other that somebody has set.
         """
-        held_rates = [group["lr"] for group in groups if "lr" in group]
-        if not held_rates or not all(map(_is_zero, held_rates)):
+        rates = [group["lr"] for group in groups if "lr" in group]
+        if not rates or not all(map(_is_zero, rates)):
             return False
-        rates = [each for each in strays if each.slot.target.hyper == "lr"]
-        if strays and not rates:
+        if strays and not any(each.slot.target.hyper == "lr" for each in strays):
             return False
-        moves = any(_moves(each.grad) for group in groups for each in group["params"])
-        if all(each.last == 0 for each in rates):
-            return not moves
-        if moves:
-            self._say(
-                rates[0].slot,
-                _PRETENCE,
-                f"a step at a learning rate of 0, which '{self._plan}' didn't set, isn't counted as an update; to make "
-                "steps without the schedule, use 'with scheduler.paused():'",
-            )
-        return True
+        return not any(_moves(each.grad) for group in groups for each in group["params"])
 
     # --- conflicts ----------------------------------------------------------------------------------
 
-    def _settle(self, strays: Sequence[_Stray], cause: str, *, begun: bool) -> None:
+    def _resolve(self, strays: Sequence[_Stray], cause: str, *, begun: bool) -> None:
         """Have the slots hold the schedule's values, or leave them to others, or refuse."""
-        own, left, found = [], [], []
+        own: list[_Stray] = []
+        left: list[Slot] = []
+        found: list[_Stray] = []
         for each in strays:
             slot, equal = each.slot, is_close(held(each.slot.group, *each.slot.where), each.last)
-            # SWALR begins by writing the rate that there is: when it is made, which may be long before it is used.
-            if slot.target.hyper == "lr" and _SWA in slot.group and (begun or not equal):
+            # SWALR writes when it is made already, which may be long before it is used.
+            averaging = slot.target.hyper == "lr" and _SWA in slot.group and _is_towards(each.last, slot.group)
+            if averaging and begun:
                 left.append(slot)
-            elif equal:
+            elif averaging or equal:
                 own.append(each)
             else:
                 found.append(each)
@@ -234,10 +235,10 @@ class Holdings:
             warn_user(text, ScheduleWarning)
 
     def _warning(self, stray: _Stray, cause: str) -> str:
-        update = "this" if cause == _BETWEEN else "the next"
+        after = "so this update uses" if cause == _BETWEEN else "though it may have been used; the next begins with"
         return (
-            f"{self._change(stray, cause)}; '{self._plan}' sets it, so {update} update uses {stray.value:g}. To keep "
-            "what others write, bind with on_conflict='yield'; with 'refuse' it is an error"
+            f"{self._change(stray, cause)}; '{self._plan}' sets it, {after} {stray.value:g}. To keep what others "
+            "write, bind with on_conflict='yield'; with 'refuse' it is an error"
         )
 
     def _refusal(self, stray: _Stray) -> str:
@@ -252,7 +253,7 @@ class Holdings:
         slot = stray.slot
         name = f" ({slot.group['name']!r})" if "name" in slot.group else ""
         now = held(slot.group, *slot.where)
-        new = f"{float(now):g}" if is_number(now) else shown(now)
+        new = f"{as_float(now):g}" if is_number(now) else shown(now)
         return (
             f"{slot.target.hyper} of param group {slot.number}{name} was changed {cause} from {stray.last:g} to {new}"
         )
@@ -267,7 +268,13 @@ def check_on_conflict(on_conflict: object) -> None:
 
 def _is_zero(rate: Any) -> bool:
     """Whether a rate is 0, but for those on a device that would have to be waited for."""
-    return is_number(rate) and not (isinstance(rate, Tensor) and rate.device.type != "cpu") and float(rate) == 0
+    return is_number(rate) and not (isinstance(rate, Tensor) and rate.device.type != "cpu") and as_float(rate) == 0
+
+
+def _is_towards(last: float, group: Group) -> bool:
+    """Whether a rate is on the way from the last one to that of averaging, as SWALR's rates are."""
+    now, target = as_float(group["lr"]), as_float(group[_SWA])
+    return min(last, target) * (1 - 1e-6) <= now <= max(last, target) * (1 + 1e-6)
 
 
 def _moves(gradient: Tensor | None) -> bool:

@@ -14,7 +14,19 @@ from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
 
-__all__ = ["Group", "Place", "held", "is_close", "is_number", "place", "put_back_on_error", "read", "separate", "write"]
+__all__ = [
+    "Group",
+    "Place",
+    "as_float",
+    "held",
+    "is_close",
+    "is_number",
+    "place",
+    "put_back_on_error",
+    "read",
+    "separate",
+    "write",
+]
 
 Group: TypeAlias = dict[str, Any]
 Place: TypeAlias = tuple[str, int | None]  # the entry of a group and, where that is a tuple, the position in it
@@ -39,14 +51,20 @@ def place(group: Group, hyper: str) -> Place:
 
 def read(group: Group, hyper: str) -> float:
     """The value of a hyper-parameter as a float."""
-    return float(held(group, *place(group, hyper)))
+    return as_float(held(group, *place(group, hyper)))
+
+
+def as_float(value: Any) -> float:
+    """A number, or that in a tensor, which may want gradients."""
+    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def write(group: Group, where: Place, value: float) -> None:
     """Set what stands at a place, by filling it where it is a tensor, so that compiled steps see it."""
     now = held(group, *where)
     if isinstance(now, Tensor):
-        now.fill_(value)
+        with torch.no_grad():
+            now.fill_(value)
     else:
         _put(group, *where, value)
 
@@ -57,7 +75,7 @@ def is_close(value: Any, written: float | None) -> bool:
         return False
     if isinstance(value, Tensor):
         written = float(torch.tensor(written, dtype=value.dtype))
-    return math.isclose(value, written, rel_tol=1e-6)
+    return math.isclose(as_float(value), written, rel_tol=1e-6)
 
 
 def separate(

@@ -92,7 +92,7 @@ class Recorder:
                 **as_made(made or {}),
             }
         )
-        self._leave = clock_of(optimizer).subscribe(self._before_update, self._after_update)
+        self._unsubscribe = clock_of(optimizer).subscribe(self._before_update, self._after_update)
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +102,7 @@ class Recorder:
 
     def close(self) -> None:
         """Leave the optimizer."""
-        self._leave()
+        self._unsubscribe()
 
     # --- while it trains --------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """A plan bound to an optimizer: it owns what it schedules, and its clock is the optimizer's own updates."""
 
-import weakref
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -23,14 +22,15 @@ from lrkit.training.outlook import Key, Outlook, Slot
 from lrkit.training.scheduled_plans import ScheduledPlans
 from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy
 from lrkit.training.unseen import Additions, Suspicion, TwinWatch, require_own_parameters
-from lrkit.training.wrapping import innermost, stepping, twins
+from lrkit.training.wrapping import chain_of, stepping, twins
 
 __all__ = ["BoundController", "BoundSchedule", "Conflict", "Policy", "Scheduler", "scheduler_of", "updates_done"]
 
 _MARK = "lrkit"  # the key in a saved param group under which the optimizer carries the scheduler's state
 
-# What a released scheduler wrote last: nothing here may hold on to an optimizer.
-_left: "weakref.WeakKeyDictionary[Optimizer, Written]" = weakref.WeakKeyDictionary()
+# The attribute of an optimizer under which a released scheduler leaves what it wrote last. A dictionary in this module
+# would keep optimizers alive that their parameters refer to.
+_LAST_WRITTEN = "_lrkit_last_written"
 
 
 class Scheduler(LRScheduler):
@@ -57,12 +57,16 @@ class Scheduler(LRScheduler):
     ) -> None:
         check_policy(policy)
         check_on_conflict(on_conflict)
-        self.optimizer = optimizer = stepping(optimizer)
+        stepped = stepping(optimizer)
+        given = isinstance(optimizer, Optimizer) and hasattr(optimizer, "param_groups")
+        self.optimizer = optimizer if given else stepped  # trainers look for the one that they know
+        self._stepped = stepped  # the one in it whose step() makes the updates
         self._lr = None if lr is None else as_number(lr, "lr", low=0.0)
         self._policy = policy
         self._on_conflict = on_conflict
-        self._count = self._begun_at = 0
-        self._known = KnownGroups(optimizer.param_groups)
+        self._count = 0
+        self._begun_at = 0  # the count when it was bound, or a state was loaded
+        self._known = KnownGroups(stepped.param_groups)
         self._bases: Bases = {}
         self._yielded: set[Key] = set()
         self._said: set[Any] = set()
@@ -70,20 +74,20 @@ class Scheduler(LRScheduler):
         self._released = False
         self._suspicion = Suspicion()
         self._use(ScheduledPlans(plans, horizon))
-        require_groups(optimizer.param_groups, self._scheduled.resolved, later)
-        require_own_parameters(optimizer)
-        self._bind(scheduler_of(optimizer))
+        require_groups(stepped.param_groups, self._scheduled.resolved, later)
+        require_own_parameters(stepped)
+        self._bind(scheduler_of(stepped))
 
     def _bind(self, previous: "Scheduler | None") -> None:
         """Take the optimizer over, or leave it exactly as it was."""
-        optimizer = self.optimizer
-        standing = _left.get(optimizer, ()) if previous is None else previous._written()
+        optimizer = self._stepped
+        standing = vars(optimizer).get(_LAST_WRITTEN, ()) if previous is None else previous._written()
         if previous is not None:
             previous._detach()
         try:
             with put_back_on_error(optimizer):
                 self._adopt(standing=standing)
-                if not self._resume_from_mark():
+                if not self._resume_from_mark(optimizer):
                     self._put()
                 self._attach()
         except BaseException:
@@ -120,7 +124,7 @@ class Scheduler(LRScheduler):
 
     def _adopt(self, *saved: Bases, standing: Written = ()) -> None:
         """Settle the bases of all groups, those that are new among them."""
-        groups = self.optimizer.param_groups
+        groups = self._stepped.param_groups
         known = self._known.after(groups)
         aligned = {hyper: self._known.aligned(bases, known) for hyper, bases in self._bases.items()}
         self._bases = self._settled(groups, known, *saved, aligned, standing=standing)
@@ -135,10 +139,10 @@ class Scheduler(LRScheduler):
         return settle(groups, known.numbers, targets, lr=self._lr, known=bases, standing=standing)
 
     def _lay_out(self, *, added: Collection[int] = ()) -> None:
-        groups, default = self.optimizer.param_groups, self.optimizer.defaults.get("lr")
-        others = [clock.optimizer for clock in running_clocks() if clock.optimizer is not self.optimizer]
+        groups, default = self._stepped.param_groups, self._stepped.defaults.get("lr")
+        others = [clock.optimizer for clock in running_clocks() if clock.optimizer is not self._stepped]
         if not self._released:
-            separate(self.optimizer, [(hyper, index) for hyper, index, _ in slots(self._bases)], others, added)
+            separate(self._stepped, [(hyper, index) for hyper, index, _ in slots(self._bases)], others, added)
         found = []
         for hyper, index, base in slots(self._bases):
             group, number = groups[index], self._known.numbers[index]
@@ -152,19 +156,26 @@ class Scheduler(LRScheduler):
     # --- clock ------------------------------------------------------------------------------------
 
     def _attach(self) -> None:
-        optimizer = self.optimizer
+        optimizer = self._stepped
         self._step_uncompiled = torch.compiler.disable(self._step)
         clock_of(optimizer).own(self)
-        for each in (
-            lambda: optimizer.register_state_dict_pre_hook(self._before_save),
-            lambda: optimizer.register_state_dict_post_hook(self._on_save),
-            lambda: optimizer.register_load_state_dict_pre_hook(self._before_load),
-            lambda: optimizer.register_load_state_dict_post_hook(self._on_load),
-            lambda: Additions(optimizer, self._meet_groups),
-        ):
-            self._handles.append(each())
+        for each in self._with_states():
+            self._handles.append(each.register_state_dict_pre_hook(self._before_save))
+            self._handles.append(each.register_state_dict_post_hook(self._on_save))
+            self._handles.append(each.register_load_state_dict_pre_hook(self._before_load))
+            self._handles.append(each.register_load_state_dict_post_hook(self._on_load))
+        self._handles.append(Additions(optimizer, self._meet_groups))
         for name, optimizers in twins(optimizer).items():
             self._handles += [TwinWatch(optimizer, name, each, self._hypers_of) for each in optimizers]
+
+    def _with_states(self) -> list[Optimizer]:
+        """The optimizer and those around it that save and load a state of their own, such as SAM's."""
+        found = {
+            id(each._optimizer_state_dict_post_hooks): each
+            for each in chain_of(self.optimizer)
+            if hasattr(each, "_optimizer_state_dict_post_hooks")
+        }
+        return list(found.values())
 
     def _hypers_of(self, group: Group) -> list[str]:
         """What is set in a group."""
@@ -175,7 +186,7 @@ class Scheduler(LRScheduler):
             each.remove()
         self._handles = []
         self.__dict__.pop("_step_uncompiled", None)  # it holds on to this, and so to the optimizer
-        clock = running_clock(self.optimizer)
+        clock = running_clock(self._stepped)
         if clock is not None and clock.owner is self:
             clock.own(None)
 
@@ -184,7 +195,7 @@ class Scheduler(LRScheduler):
         if not self._released:
             self._detach()
             self._released = True
-            _left[self.optimizer] = self._written()
+            setattr(self._stepped, _LAST_WRITTEN, self._written())
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -194,34 +205,35 @@ class Scheduler(LRScheduler):
         part of the training. Afterwards the values of the next update are there again.
         """
         if not self._released:
-            clock_of(self.optimizer).own(None)
+            clock_of(self._stepped).own(None)
         try:
             yield
         finally:
             if not self._released:
-                clock_of(self.optimizer).own(self)
+                clock_of(self._stepped).own(self)
                 self._meet_groups()
-                self._holdings.put(self._count)
+                self._holdings.write(self._count)
 
     def begin_update(self) -> bool:
         """Called by the clock before a step: see that its values are there; False says that it is no update."""
-        groups, holdings = self.optimizer.param_groups, self._holdings
+        groups, holdings = self._stepped.param_groups, self._holdings
         if not self._known.are(groups):
             self._meet_groups()
             holdings = self._holdings
-        return holdings.stands() or holdings.look(groups, begun=self._count > self._begun_at)
+        return holdings.untouched() or holdings.check(groups, begun=self._count > self._begun_at)
 
     def end_update(self) -> None:
         """Called by the clock after an update: write the values of the next."""
         self._count += 1
-        self._holdings.move(self._count)
+        self._holdings.advance(self._count)
 
     def _meet_groups(self) -> None:
         """Schedule the groups that were added."""
-        if not self._released and not self._known.are(self.optimizer.param_groups):
-            with put_back_on_error(self.optimizer):
-                self._adopt()
-                self._put()
+        if not self._released and not self._known.are(self._stepped.param_groups):
+            with put_back_on_error(self._stepped):
+                if not self._resume_from_mark(self._stepped):  # loaded by a way that no hook sees
+                    self._adopt()
+                    self._put()
 
     def upcoming(self, count: int) -> dict[Key, list[float]]:
         """The values of the next updates, by hyper-parameter and group: for those who update many runs at once."""
@@ -244,12 +256,12 @@ class Scheduler(LRScheduler):
 
     def _move(self) -> None:
         if not self._released:  # the optimizer may have another scheduler, and trainers go on to call `step`
-            self._holdings.move(self._count, begun=self._count > self._begun_at, updated=False)
+            self._holdings.advance(self._count, begun=self._count > self._begun_at, updated=False)
 
     def _put(self) -> None:
         """Write the values of the next update, whatever is there."""
         if not self._released:
-            self._holdings.put(self._count)
+            self._holdings.write(self._count)
 
     def _written(self) -> Written:
         values = self._outlook.values(self._count)
@@ -293,8 +305,11 @@ class Scheduler(LRScheduler):
         if metrics is not None and self._scheduled.report(metrics, self._count):
             self._outlook.forget()
         self.sync()
+        self._look_for_updates()
+
+    def _look_for_updates(self) -> None:
         if self._count == self._begun_at and not self._released:
-            self._suspicion.look(self.optimizer, str(self.plan), refuse=self._on_conflict == "refuse")
+            self._suspicion.look(self._stepped, str(self.plan), refuse=self._on_conflict == "refuse")
 
     @property
     def steps(self) -> int:
@@ -302,22 +317,29 @@ class Scheduler(LRScheduler):
         return self._count
 
     @property
-    def last_epoch(self) -> int:  # type: ignore[override]  # an attribute in torch, read by trainers
+    def last_epoch(self) -> int:
         """Updates done, under the name that trainers read."""
         return self._count
+
+    @last_epoch.setter
+    def last_epoch(self, epoch: int) -> None:
+        raise InputError(
+            f"'{self.plan}' is bound, and counts the optimizer's updates, so nobody else sets its clock, as "
+            "SequentialLR does; combine plans with >>, or call scheduler.advance(n)"
+        )
 
     @property
     def base_lrs(self) -> list[float]:  # type: ignore[override]  # an attribute in torch, read by trainers
         """The base of each group."""
         self._meet_groups()
-        groups = self.optimizer.param_groups
+        groups = self._stepped.param_groups
         bases: list[float | None] = self._bases.get("lr", [None] * len(groups))
         return [read(group, "lr") if base is None else base for group, base in zip(groups, bases, strict=False)]
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The rate of each group, as the next update will use it."""
         self._meet_groups()
-        return [read(group, "lr") for group in self.optimizer.param_groups]
+        return [read(group, "lr") for group in self._stepped.param_groups]
 
     def get_lr(self) -> list[float | Tensor]:
         """The same as `get_last_lr`."""
@@ -327,7 +349,7 @@ class Scheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: step count, controllers' states, the plans as written, horizon, bases, format version."""
-        self._before_save(self.optimizer)
+        self._settle_for_saving()
         yielded = [(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)]
         return self._scheduled.state(self._count, self._bases, yielded).to_dict()
 
@@ -368,7 +390,7 @@ class Scheduler(LRScheduler):
         self._yielded = {(hyper, self._known.numbers[index]) for hyper, index in saved.yielded}
 
     def _check_count(self, saved: SchedulerState) -> None:
-        here = len(self.optimizer.param_groups)
+        here = len(self._stepped.param_groups)
         for bases in saved.bases.values():
             if len(bases) != here:
                 raise InputError(f"this state is of an optimizer with {len(bases)} param groups, this one has {here}")
@@ -381,6 +403,9 @@ class Scheduler(LRScheduler):
                 write(group, place(group, hyper), float(group[f"initial_{hyper}"]))
 
     def _before_save(self, optimizer: Optimizer) -> None:
+        self._settle_for_saving()
+
+    def _settle_for_saving(self) -> None:
         """Settle the groups that were added, and what others wrote, so that the rates which are saved are used."""
         self._meet_groups()
         if self._on_conflict != "refuse":  # that is said before the next update, and nothing else is lost until then
@@ -406,18 +431,19 @@ class Scheduler(LRScheduler):
             self.__dict__.update(before)
 
     def _on_load(self, optimizer: Optimizer) -> None:
-        if not self._resume_from_mark():
+        self._said.clear()
+        if not self._resume_from_mark(optimizer):
             self._adopt()  # its groups are new
             self._begun_at = self._count
             self._put()
 
-    def _resume_from_mark(self) -> bool:
+    def _resume_from_mark(self, optimizer: Optimizer) -> bool:
         """Go on from the state that a restored optimizer carries; it keeps it while it is refused."""
-        saved = self.optimizer.param_groups[0].get(_MARK)
+        saved = optimizer.param_groups[0].get(_MARK)
         if saved is None:
             return False
         self.load_state_dict(saved)
-        del self.optimizer.param_groups[0][_MARK]
+        del optimizer.param_groups[0][_MARK]
         return True
 
     def __getstate__(self) -> dict[str, Any]:
@@ -427,10 +453,10 @@ class Scheduler(LRScheduler):
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._handles = []
-        self._released = self._released or scheduler_of(self.optimizer) is not None
+        self._released = self._released or scheduler_of(self._stepped) is not None
         self._lay_out()
         if not self._released:
-            self._holdings.take_up(self._count)
+            self._holdings.adopt(self._count)
             self._attach()
 
 
@@ -444,7 +470,7 @@ class BoundController(Scheduler, ReduceLROnPlateau):
 
 def scheduler_of(optimizer: Optimizer) -> Scheduler | None:
     """The scheduler that is bound to an optimizer, or to the one that it is put around, if there is one."""
-    clock = running_clock(innermost(optimizer))
+    clock = running_clock(chain_of(optimizer)[-1])
     owner = None if clock is None else clock.owner
     return owner if isinstance(owner, Scheduler) else None
 
@@ -454,5 +480,5 @@ def updates_done(optimizer: Optimizer) -> int:
     scheduler = scheduler_of(optimizer)
     if scheduler is not None:
         return scheduler.steps
-    saved = innermost(optimizer).param_groups[0].get(_MARK)
+    saved = chain_of(optimizer)[-1].param_groups[0].get(_MARK)
     return 0 if saved is None else SchedulerState.from_dict(saved).steps

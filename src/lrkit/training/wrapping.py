@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError
 
-__all__ = ["innermost", "stepping", "strangers", "twins"]
+__all__ = ["chain_of", "stepping", "strangers", "twins"]
 
 _OWN = ("state", "defaults", "param_groups")  # what every optimizer has, and no other optimizer is in
 
@@ -32,19 +32,18 @@ def stepping(optimizer: Any) -> Optimizer:
     >>> stepping(Around(optimizer)) is optimizer, stepping(optimizer) is optimizer
     (True, True)
     """
-    found = innermost(optimizer)
+    found = chain_of(optimizer)[-1]
     if not isinstance(found, Optimizer):
         raise InputTypeError(f"optimizer must be a torch optimizer, not {type(found).__name__}{_advice(found)}")
     _require_steps(found)
     return found
 
 
-def innermost(optimizer: Any) -> Any:
-    """The same, whether it can be followed or not."""
-    found, seen = optimizer, {id(optimizer)}
-    while (inner := _looked_through(found)) is not None and id(inner) not in seen:
-        found = inner
-        seen.add(id(inner))
+def chain_of(optimizer: Any) -> list[Any]:
+    """An optimizer, what it is put around, and so on: the last makes the updates, whether it can be followed or not."""
+    found = [optimizer]
+    while (inner := _looked_through(found[-1])) is not None and all(inner is not each for each in found):
+        found.append(inner)
     return found
 
 
