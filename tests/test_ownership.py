@@ -767,4 +767,4 @@ def test_a_rate_that_wants_gradients_is_written():
     optimizer.param_groups[0]["lr"] = torch.tensor(0.1, requires_grad=True)
     lrkit.linear(10, to=0).bind(optimizer)
     update(optimizer)
-    assert float(optimizer.param_groups[0]["lr"]) == pytest.approx(0.09)
+    assert optimizer.param_groups[0]["lr"].item() == pytest.approx(0.09)

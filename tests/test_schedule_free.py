@@ -15,6 +15,7 @@ from lrkit import InputError, Lane, LanesFolder, Observer, StoppedError
 from lrkit.analysis.comparison_folder import read_terms
 from lrkit.analysis.entrant import Entrant
 from lrkit.analysis.reading import join, read_tournament
+from lrkit.training.averaging import begin_training
 from lrkit.training.data import make_batches
 from lrkit.training.networks import perceptron
 
@@ -333,3 +334,49 @@ def test_a_task_that_it_does_not_fit_goes_without(task, why):
     assert any(note.startswith("schedule_free is left out: ") and why in note for note in found.notes)
     with pytest.raises(InputError, match=why):
         lrkit.compare(task, Entrant(lrkit.constant(), "schedule_free"), **ASKED)
+
+
+class Around(torch.optim.Optimizer):
+    """A wrapper that was never set up, as Accelerate's: it passes on what is asked of it."""
+
+    def __init__(self, optimizer):
+        self.optimizer, self.param_groups = optimizer, optimizer.param_groups
+
+    def train(self):
+        if hasattr(self.optimizer, "train"):
+            self.optimizer.train()
+
+    def eval(self):
+        if hasattr(self.optimizer, "eval"):
+            self.optimizer.eval()
+
+
+class Bare(torch.optim.Optimizer):
+    """Another, which knows nothing of averages."""
+
+    def __init__(self, optimizer):
+        self.optimizer, self.param_groups = optimizer, optimizer.param_groups
+
+
+@pytest.mark.parametrize("wrap", [Around, Bare])
+def test_an_average_is_found_within_a_wrapper(wrap):
+    import schedulefree
+
+    parameter = torch.nn.Parameter(torch.ones(1))
+    optimizer = schedulefree.SGDScheduleFree([parameter], lr=0.5)
+    wrapped = wrap(optimizer)
+    begin_training(wrapped, ["lr"])
+    for _ in range(3):
+        parameter.grad = torch.ones(1)
+        optimizer.step()
+    trained = parameter.item()
+    with lrkit.measuring(wrapped):
+        assert parameter.item() != trained
+    assert parameter.item() == trained
+    with pytest.raises(InputError, match="momentum can't be scheduled with SGDScheduleFree"):
+        begin_training(wrapped, ["momentum"])
+
+
+def test_a_wrapper_that_only_passes_on_keeps_no_average():
+    wrapped = Around(torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.5, momentum=0.9))
+    begin_training(wrapped, ["lr", "momentum"])

@@ -14,6 +14,7 @@ import torch
 
 import lrkit
 from lrkit import InputError, InputTypeError
+from lrkit.training.scheduler import scheduler_of
 
 PROCESSES = 2
 
@@ -168,10 +169,11 @@ def test_resumed_is_never_interrupted(cases, tmp_path, prepared):
 def test_what_is_prepared_is_lrkits_own(cases):
     parts = cases.Parts(cases.make_accelerator(), cases.ours("linear(to=0)", 2))
     assert isinstance(parts.scheduler, lrkit.BoundSchedule)
-    assert parts.scheduler.optimizer is parts.optimizer.optimizer
+    assert parts.scheduler.optimizer is parts.optimizer  # what was given, as with torch's schedulers
+    assert scheduler_of(parts.optimizer.optimizer) is parts.scheduler
     assert parts.accelerator._schedulers == [parts.scheduler]
     plan = lrkit.linear(4, to=0).bind(parts.optimizer)  # with what was prepared, too
-    assert plan.optimizer is parts.optimizer.optimizer
+    assert scheduler_of(parts.optimizer.optimizer) is plan
 
 
 def test_a_recorder_takes_the_prepared_optimizer_and_goes_on_from_a_saved_state(cases, tmp_path):

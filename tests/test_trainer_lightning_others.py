@@ -7,6 +7,7 @@ from torch.optim.lr_scheduler import LambdaLR
 import lrkit
 from lightning_cases import cases, train_data, valid_data
 from lrkit import InputError, ScheduleWarning
+from lrkit.training.scheduler import scheduler_of
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:You defined a .validation_step. but have no",  # Lightning's advice: the same module serves all tests
@@ -134,4 +135,22 @@ def test_the_optimizer_that_lightning_puts_around_is_looked_through(case):
     module = Late(lambda module, optimizer: optimizer)
     case.trainer(max_epochs=4).fit(module, train_data())
     assert module.rates == pytest.approx(falling(range(20)))
-    assert module.scheduler.optimizer is module.trainer.optimizers[0]
+    assert scheduler_of(module.trainer.optimizers[0]) is module.scheduler
+
+
+def test_a_wrapper_that_lightning_is_given_is_looked_through(case):
+    class Around(torch.optim.Optimizer):
+        """As Lookahead: it steps what it is put around."""
+
+        def __init__(self, optimizer):
+            self.fast, self.param_groups, self.state, self.defaults = optimizer, optimizer.param_groups, {}, {}
+
+        def step(self, closure=None):
+            return self.fast.step(closure)
+
+        def zero_grad(self, set_to_none=True):
+            self.fast.zero_grad(set_to_none)
+
+    module = case.Line(case.scheduled(LINEAR), make=lambda parameters: Around(torch.optim.SGD(parameters, lr=0.1)))
+    case.trainer(max_epochs=4).fit(module, train_data())
+    assert module.rates == pytest.approx(falling(range(20)))

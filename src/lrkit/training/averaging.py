@@ -8,6 +8,7 @@ import torch
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
+from lrkit.training.wrapping import chain_of
 
 __all__ = ["Measurement", "begin_training", "measuring"]
 
@@ -25,6 +26,18 @@ class _Averaging(Protocol):
         """Put their average there."""
 
 
+def _averaging(optimizer: Any) -> _Averaging | None:
+    """The optimizer that keeps an average: this one, or one that it is put around.
+
+    A wrapper that was never set up as an optimizer, such as Accelerate's, only passes on what is asked of it.
+    """
+    for each in chain_of(optimizer):
+        passes_on = isinstance(each, Optimizer) and not hasattr(each, "_optimizer_step_pre_hooks")
+        if isinstance(each, _Averaging) and not passes_on:
+            return each
+    return None
+
+
 def begin_training(optimizer: Optimizer, scheduled: Iterable[str]) -> None:
     """Have the weights that are trained in the parameters; of other optimizers nothing changes.
 
@@ -35,13 +48,14 @@ def begin_training(optimizer: Optimizer, scheduled: Iterable[str]) -> None:
     Raises:
         InputError: for a schedule of what the average is computed from.
     """
-    if not isinstance(optimizer, _Averaging):
+    averaging = _averaging(optimizer)
+    if averaging is None:
         return
     for hyper in _FIXED:
         if hyper in scheduled:
-            name = type(optimizer).__name__
+            name = type(averaging).__name__
             raise InputError(f"{hyper} can't be scheduled with {name}, which finds the average of its weights by it")
-    optimizer.train()
+    averaging.train()
 
 
 @contextmanager
@@ -59,16 +73,17 @@ def measuring(optimizer: Optimizer) -> Iterator[None]:
     >>> with lrkit.measuring(optimizer):
     ...     pass
     """
-    if not isinstance(optimizer, _Averaging):
+    averaging = _averaging(optimizer)
+    if averaging is None:
         yield
         return
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     before = [each.detach().clone() for each in parameters]
-    optimizer.eval()
+    averaging.eval()
     try:
         yield
     finally:
-        optimizer.train()
+        averaging.train()
         with torch.no_grad():
             for each, value in zip(parameters, before, strict=True):
                 each.copy_(value)

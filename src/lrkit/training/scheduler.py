@@ -338,6 +338,7 @@ class Scheduler(LRScheduler):
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The rate of each group, as the next update will use it."""
+        self._look_for_updates()
         self._meet_groups()
         return [read(group, "lr") for group in self._stepped.param_groups]
 
@@ -407,6 +408,7 @@ class Scheduler(LRScheduler):
 
     def _settle_for_saving(self) -> None:
         """Settle the groups that were added, and what others wrote, so that the rates which are saved are used."""
+        self._look_for_updates()
         self._meet_groups()
         if self._on_conflict != "refuse":  # that is said before the next update, and nothing else is lost until then
             self._move()
