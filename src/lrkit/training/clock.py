@@ -7,6 +7,7 @@ from types import CodeType, FrameType
 from typing import Any, Protocol
 
 import torch
+from torch import compiler
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
@@ -48,8 +49,8 @@ class Clock:
         self._counts = True  # whether the step under way is an update
         self._on_gpu = any(each.is_cuda for group in optimizer.param_groups for each in group["params"])
         # What they count changes with every update: a compiled step that had seen it would be compiled anew each time.
-        self._before_step_uncompiled = torch.compiler.disable(self._before_step, reason=_UNCOMPILED)
-        self._after_step_uncompiled = torch.compiler.disable(self._after_step, reason=_UNCOMPILED)
+        self._before_step_uncompiled = compiler.disable(self._before_step, reason=_UNCOMPILED)
+        self._after_step_uncompiled = compiler.disable(self._after_step, reason=_UNCOMPILED)
         self._handles = [
             optimizer.register_step_pre_hook(self._before_step),
             optimizer.register_step_post_hook(self._after_step),
@@ -102,7 +103,7 @@ class Clock:
     # --- the hooks ----------------------------------------------------------------------------------
 
     def _before_step(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
-        if torch.compiler.is_compiling():
+        if compiler.is_compiling():
             self._before_step_uncompiled()
             return
         # A step that raised has left its depth behind, and is on the stack no more.
@@ -120,7 +121,7 @@ class Clock:
                 each()
 
     def _after_step(self, optimizer: Any = None, args: Any = None, kwargs: Any = None) -> None:
-        if torch.compiler.is_compiling():
+        if compiler.is_compiling():
             self._after_step_uncompiled()
             return
         if self._depth != 1:  # within another step, or without a beginning

@@ -15,16 +15,14 @@ T = TypeVar("T")
 class KnownGroups:
     """The groups that a scheduler knows, with the numbers by which they came, wherever they stand in the list."""
 
-    def __init__(self, groups: Sequence[Group] = ()) -> None:
+    def __init__(self, groups: Sequence[Group], numbers: Sequence[int] | None = None) -> None:
         self.groups = list(groups)
-        self.numbers = list(range(len(groups)))
+        self.numbers = list(range(len(groups)) if numbers is None else numbers)
+        self.only = self.groups[0] if len(groups) == 1 else None  # one is looked at quickly
 
     def are(self, groups: Sequence[Group]) -> bool:
         """Whether an optimizer has these groups, in this order."""
-        known = self.groups
-        if len(groups) != len(known) or groups[0] is not known[0]:
-            return False
-        return len(known) == 1 or all(map(operator.is_, groups, known))
+        return len(groups) == len(self.groups) and all(map(operator.is_, groups, self.groups))
 
     def after(self, groups: Sequence[Group]) -> "KnownGroups":
         """What is known once an optimizer has other groups: new ones among them, or new dicts for all.
@@ -32,17 +30,14 @@ class KnownGroups:
         Raises:
             InputError: where some were removed.
         """
-        found, numbers = KnownGroups(), self._numbers()
-        found.groups = list(groups)
+        numbers = {id(group): number for group, number in zip(self.groups, self.numbers, strict=True)}
         if not any(id(each) in numbers for each in groups) and len(groups) == len(self.groups):
-            found.numbers = list(self.numbers)  # all are new, as after loading
-            return found
+            return KnownGroups(groups, self.numbers)  # all are new, as after loading
         gone = len(numbers.keys() - {id(each) for each in groups})
         if gone:
             raise InputError(f"{gone} of {len(self.groups)} param groups of the optimizer were removed; bind anew")
         more = iter(range(len(self.groups), len(groups)))
-        found.numbers = [numbers[id(each)] if id(each) in numbers else next(more) for each in groups]
-        return found
+        return KnownGroups(groups, [numbers[id(each)] if id(each) in numbers else next(more) for each in groups])
 
     def beyond(self, before: "KnownGroups") -> list[int]:
         """Where the groups stand that came since."""
@@ -52,6 +47,3 @@ class KnownGroups:
         """Values of these groups, in the order of others; None for those that are new."""
         by_number = dict(zip(self.numbers, values, strict=False))
         return [by_number.get(number) for number in to.numbers]
-
-    def _numbers(self) -> dict[int, int]:
-        return {id(group): number for group, number in zip(self.groups, self.numbers, strict=True)}

@@ -13,6 +13,10 @@ __all__ = ["Conflict", "Holdings", "check_on_conflict"]
 
 Conflict: TypeAlias = Literal["warn", "refuse", "yield"]
 
+# Slots of a track that hold plain floats, as nearly all do: the track, their entry, they themselves, and their groups.
+# No named tuple, since each update takes it apart.
+_Plain: TypeAlias = tuple[Track, str, list[Slot], list[Group]]
+
 _BETWEEN, _INSIDE = "between two updates,", "inside of step() or by a hook after it,"
 _SWA = "swa_lr"  # torch's SWALR puts it into the groups whose rates it sets
 
@@ -23,15 +27,6 @@ class _Stray(NamedTuple):
     slot: Slot
     last: float
     value: float  # what it must have now
-
-
-class _Plain(NamedTuple):
-    """Slots of a track that hold plain floats, as nearly all do; with their groups, which are gone through quickly."""
-
-    track: Track
-    entry: str
-    slots: list[Slot]
-    groups: list[Group]
 
 
 class _Watched:
@@ -94,12 +89,12 @@ class Holdings:
             own = [each for each in track.slots if each.key not in self.yielded]
             plain = [each for each in own if position is None and type(each.group[entry]) is float]
             if plain:
-                self._plain.append(_Plain(track, entry, plain, [each.group for each in plain]))
+                self._plain.append((track, entry, plain, [each.group for each in plain]))
             if len(plain) < len(own):
                 rest = set(own) - set(plain)
                 self._watched += [_Watched(track, each) for each in own if each in rest]
         self._sets_rates = any(each.slot.target.hyper == "lr" for each in self._watched) or any(
-            each.slots[0].target.hyper == "lr" for each in self._plain
+            slots[0].target.hyper == "lr" for _, _, slots, _ in self._plain
         )
 
     # --- writing ------------------------------------------------------------------------------------

@@ -216,10 +216,10 @@ class Scheduler(LRScheduler):
 
     def begin_update(self) -> bool:
         """Called by the clock before a step: see that its values are there; False says that it is no update."""
-        groups, holdings = self._stepped.param_groups, self._holdings
-        if not self._known.are(groups):
+        groups, known = self._stepped.param_groups, self._known
+        if (len(groups) > 1 or groups[0] is not known.only) and not known.are(groups):
             self._meet_groups()
-            holdings = self._holdings
+        holdings = self._holdings
         return holdings.untouched() or holdings.check(groups, begun=self._count > self._begun_at)
 
     def end_update(self) -> None:
