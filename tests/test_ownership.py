@@ -768,3 +768,12 @@ def test_a_rate_that_wants_gradients_is_written():
     lrkit.linear(10, to=0).bind(optimizer)
     update(optimizer)
     assert optimizer.param_groups[0]["lr"].item() == pytest.approx(0.09)
+
+
+def test_the_rate_that_is_asked_for_is_the_one_that_the_next_update_uses():
+    optimizer = sgd()
+    scheduler = lrkit.linear(10, to=0).bind(optimizer)
+    by_hand(optimizer)
+    with pytest.warns(ScheduleWarning, match="was changed between two updates, from 0.1 to 0.01"):
+        assert scheduler.get_last_lr() == [0.1]
+    assert used(optimizer, 1) == [0.1]

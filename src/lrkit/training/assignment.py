@@ -8,14 +8,15 @@ from lrkit.schedules.errors import InputError, shown
 from lrkit.schedules.leaf import as_list
 from lrkit.schedules.shares import as_number
 from lrkit.training.hyper import Group, is_close, is_number, place, read
+from lrkit.training.outlook import Slot
 
-__all__ = ["Bases", "Written", "require_groups", "scale_of", "settle", "slots", "target_for"]
+__all__ = ["Bases", "Written", "assign", "require_groups", "settle", "slots"]
 
 Bases: TypeAlias = dict[str, list[float | None]]  # by hyper-parameter, for each group; None where no plan sets it
 Written: TypeAlias = Sequence[tuple[Group, str, float]]  # what was written last into a group's hyper-parameter
 
 
-def target_for(hyper: str, number: int, group: Group, targets: Collection[Target]) -> Target | None:
+def _target_for(hyper: str, number: int, group: Group, targets: Collection[Target]) -> Target | None:
     """Whose plan sets a hyper-parameter of a group: the one for its number, for its name, for all groups, or none."""
     keys = (number, group.get("name"), None)
     return next((Target(hyper, key) for key in keys if (hyper, key) in targets), None)
@@ -63,7 +64,7 @@ def settle(
 
     def base(hyper: str, index: int) -> float | None:
         group = groups[index]
-        if target_for(hyper, numbers[index], group, targets) is None:
+        if _target_for(hyper, numbers[index], group, targets) is None:
             return None
         if hyper == "lr" and group.get("relative_step") is True:
             raise InputError(
@@ -88,7 +89,33 @@ def settle(
     return found
 
 
-def scale_of(hyper: str, group: Group, base: float, default: Any) -> float:
+def assign(
+    groups: Sequence[Group],
+    numbers: Sequence[int],
+    targets: Collection[Target],
+    bases: Bases,
+    default: Any,
+) -> list[Slot]:
+    """Everything that is set, each with its plan, place and base.
+
+    Args:
+        groups: of the optimizer.
+        numbers: of the groups.
+        targets: of the plans.
+        bases: of all that is scheduled.
+        default: the optimizer's own rate, which tells whether a group's has its scale in it; None where bases were given.
+    """
+    found = []
+    for hyper, index, base in slots(bases):
+        group = groups[index]
+        target = _target_for(hyper, numbers[index], group, targets)
+        if target is not None:
+            scale = _scale_of(hyper, group, base, default)
+            found.append(Slot(target, group, numbers[index], place(group, hyper), base, scale))
+    return found
+
+
+def _scale_of(hyper: str, group: Group, base: float, default: Any) -> float:
     """What a value is multiplied by in a group: for the rate its `lr_scale`, as timm's groups for layer decay have it.
 
     Not where the group's own rate is the optimizer's default with that scale in it already.

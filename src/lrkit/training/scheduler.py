@@ -13,16 +13,16 @@ from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.metric import Metric
 from lrkit.schedules.shares import as_number
-from lrkit.training.assignment import Bases, Written, require_groups, scale_of, settle, slots, target_for
+from lrkit.training.assignment import Bases, Written, assign, require_groups, settle, slots
 from lrkit.training.clock import clock_of, running_clock, running_clocks
 from lrkit.training.groups import KnownGroups
 from lrkit.training.holdings import Conflict, Holdings, check_on_conflict
 from lrkit.training.hyper import Group, is_close, place, put_back_on_error, read, separate, write
-from lrkit.training.outlook import Key, Outlook, Slot
+from lrkit.training.outlook import Key, Outlook
 from lrkit.training.scheduled_plans import ScheduledPlans
 from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy
 from lrkit.training.unseen import Additions, Suspicion, TwinWatch, require_own_parameters
-from lrkit.training.wrapping import chain_of, stepping, twins
+from lrkit.training.wrapping import chain_of, stepping, twins, with_states
 
 __all__ = ["BoundController", "BoundSchedule", "Conflict", "Policy", "Scheduler", "scheduler_of", "updates_done"]
 
@@ -139,17 +139,12 @@ class Scheduler(LRScheduler):
         return settle(groups, known.numbers, targets, lr=self._lr, known=bases, standing=standing)
 
     def _lay_out(self, *, added: Collection[int] = ()) -> None:
-        groups, default = self._stepped.param_groups, self._stepped.defaults.get("lr")
+        groups = self._stepped.param_groups
         others = [clock.optimizer for clock in running_clocks() if clock.optimizer is not self._stepped]
         if not self._released:
             separate(self._stepped, [(hyper, index) for hyper, index, _ in slots(self._bases)], others, added)
-        found = []
-        for hyper, index, base in slots(self._bases):
-            group, number = groups[index], self._known.numbers[index]
-            target = target_for(hyper, number, group, self._scheduled.resolved)
-            if target is not None:
-                scale = scale_of(hyper, group, base, default if self._lr is None else None)
-                found.append(Slot(target, group, number, place(group, hyper), base, scale))
+        default = self._stepped.defaults.get("lr") if self._lr is None else None
+        found = assign(groups, self._known.numbers, self._scheduled.resolved, self._bases, default)
         self._outlook = Outlook(self._scheduled.values, found)
         self._holdings = Holdings(self._outlook, self._on_conflict, str(self.plan), self._yielded, self._said)
 
@@ -159,7 +154,7 @@ class Scheduler(LRScheduler):
         optimizer = self._stepped
         self._step_uncompiled = torch.compiler.disable(self._step)
         clock_of(optimizer).own(self)
-        for each in self._with_states():
+        for each in with_states(self.optimizer):
             self._handles.append(each.register_state_dict_pre_hook(self._before_save))
             self._handles.append(each.register_state_dict_post_hook(self._on_save))
             self._handles.append(each.register_load_state_dict_pre_hook(self._before_load))
@@ -167,15 +162,6 @@ class Scheduler(LRScheduler):
         self._handles.append(Additions(optimizer, self._meet_groups))
         for name, optimizers in twins(optimizer).items():
             self._handles += [TwinWatch(optimizer, name, each, self._hypers_of) for each in optimizers]
-
-    def _with_states(self) -> list[Optimizer]:
-        """The optimizer and those around it that save and load a state of their own, such as SAM's."""
-        found = {
-            id(each._optimizer_state_dict_post_hooks): each
-            for each in chain_of(self.optimizer)
-            if hasattr(each, "_optimizer_state_dict_post_hooks")
-        }
-        return list(found.values())
 
     def _hypers_of(self, group: Group) -> list[str]:
         """What is set in a group."""
@@ -338,8 +324,7 @@ class Scheduler(LRScheduler):
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The rate of each group, as the next update will use it."""
-        self._look_for_updates()
-        self._meet_groups()
+        self._settle()
         return [read(group, "lr") for group in self._stepped.param_groups]
 
     def get_lr(self) -> list[float | Tensor]:
@@ -350,7 +335,7 @@ class Scheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: step count, controllers' states, the plans as written, horizon, bases, format version."""
-        self._settle_for_saving()
+        self._settle()
         yielded = [(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)]
         return self._scheduled.state(self._count, self._bases, yielded).to_dict()
 
@@ -404,10 +389,10 @@ class Scheduler(LRScheduler):
                 write(group, place(group, hyper), float(group[f"initial_{hyper}"]))
 
     def _before_save(self, optimizer: Optimizer) -> None:
-        self._settle_for_saving()
+        self._settle()
 
-    def _settle_for_saving(self) -> None:
-        """Settle the groups that were added, and what others wrote, so that the rates which are saved are used."""
+    def _settle(self) -> None:
+        """Settle the groups that were added, and what others wrote, so that what is read or saved now will be used."""
         self._look_for_updates()
         self._meet_groups()
         if self._on_conflict != "refuse":  # that is said before the next update, and nothing else is lost until then

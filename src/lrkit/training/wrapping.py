@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError
 
-__all__ = ["chain_of", "stepping", "strangers", "twins"]
+__all__ = ["chain_of", "stepping", "strangers", "twins", "with_states"]
 
 _OWN = ("state", "defaults", "param_groups")  # what every optimizer has, and no other optimizer is in
 
@@ -63,6 +63,12 @@ def _same(some: Any, others: Any) -> bool:
         and len(some) == len(others)
         and all(one is other for one, other in zip(some, others, strict=True))
     )
+
+
+def with_states(optimizer: Any) -> list[Optimizer]:
+    """An optimizer and those within it that save and load a state of their own, each once."""
+    found = (each for each in chain_of(optimizer) if hasattr(each, "_optimizer_state_dict_post_hooks"))
+    return list({id(each._optimizer_state_dict_post_hooks): each for each in found}.values())
 
 
 def twins(optimizer: Optimizer) -> dict[str, list[Optimizer]]:
