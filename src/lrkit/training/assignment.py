@@ -103,7 +103,7 @@ def assign(
         numbers: of the groups.
         targets: of the plans.
         bases: of all that is scheduled.
-        default: the optimizer's own rate, which tells whether a group's has its scale in it; None where bases were given.
+        default: the optimizer's own rate, which tells whether a group's has its scale in it; None for a base of one's own.
     """
     found = []
     for hyper, index, base in slots(bases):
