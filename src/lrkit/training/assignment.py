@@ -103,7 +103,7 @@ def assign(
         numbers: of the groups.
         targets: of the plans.
         bases: of all that is scheduled.
-        default: the optimizer's own rate, which tells whether a group's has its scale in it; None for a base of one's own.
+        default: its own rate, by which a scale is recognised; None where the base was given.
     """
     found = []
     for hyper, index, base in slots(bases):
