@@ -249,7 +249,7 @@ def test_steps_can_be_made_while_the_schedule_is_paused():
 
 def test_capture_into_a_graph_is_refused_unless_the_schedule_is_paused(monkeypatch):
     optimizer = torch.optim.SGD([weight()], lr=torch.tensor(0.1))
-    monkeypatch.setattr(torch.Tensor, "is_cuda", property(lambda self: True))  # no GPU runs these tests
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # no GPU runs these tests
     scheduler = lrkit.linear(10, to=0).bind(optimizer)
     monkeypatch.undo()
     monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
@@ -500,3 +500,34 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+def test_pauses_may_lie_within_each_other_and_end_with_the_outer():
+    optimizer = torch.optim.SGD([weight()], lr=0.1)
+    scheduler = lrkit.linear(10, to=0).bind(optimizer)
+    with scheduler.paused():
+        with scheduler.paused():
+            update(optimizer)
+        update(optimizer)
+    assert scheduler.steps == 0
+    update(optimizer)
+    assert scheduler.steps == 1
+
+
+def test_a_plan_that_is_bound_within_a_pause_takes_the_place():
+    optimizer = torch.optim.SGD([weight()], lr=0.1)
+    first = lrkit.linear(10, to=0).bind(optimizer)
+    with first.paused():
+        second = lrkit.linear(5, to=0).bind(optimizer)
+    update(optimizer)
+    assert (first.steps, second.steps, optimizer.param_groups[0]["lr"]) == (0, 1, pytest.approx(0.08))
+
+
+@pytest.mark.parametrize("how", [copy.deepcopy, copy.copy, lambda r: pickle.loads(pickle.dumps(r))])
+def test_a_copy_of_a_recorder_leaves_the_original_alone(how):
+    optimizer = torch.optim.SGD([weight()], lr=0.1)
+    recorder = lrkit.Recorder(optimizer)
+    how(recorder).close()
+    recorder.loss(1.0)
+    update(optimizer)
+    assert recorder.epoch().lr.tolist() == [0.1]

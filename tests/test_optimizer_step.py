@@ -115,7 +115,9 @@ def test_sparse_gradients_are_not_clipped(name):
 
 @EACH
 def test_an_optimizer_that_takes_no_sparse_gradients_is_refused(name):
-    sentence = r"Adam can't make an update where gradients are sparse, .*: Adam does not support .*SGD and Adagrad take"
+    sentence = (
+        r"Adam can't make an update with gradients of which some are sparse, .*: Adam does not .*SGD and Adagrad take"
+    )
     with pytest.raises(InputError, match=sentence):
         trainings(torch.optim.Adam, sparse=True)[name]()
 

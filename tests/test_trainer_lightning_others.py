@@ -154,3 +154,16 @@ def test_a_wrapper_that_lightning_is_given_is_looked_through(case):
     module = case.Line(case.scheduled(LINEAR), make=lambda parameters: Around(torch.optim.SGD(parameters, lr=0.1)))
     case.trainer(max_epochs=4).fit(module, train_data())
     assert module.rates == pytest.approx(falling(range(20)))
+
+
+def test_lightnings_own_finder_sweeps_the_rates_that_it_says_and_leaves_the_schedule(case):
+    from lightning.pytorch.tuner import Tuner
+
+    module = case.Line(case.scheduled(LINEAR))
+    trainer = case.trainer(max_epochs=4)
+    found = Tuner(trainer).lr_find(module, train_data(), num_training=10, max_lr=1.0, early_stop_threshold=None)
+    assert module.rates[2:9] == pytest.approx(found.results["lr"][2:9])
+    module.rates.clear()
+    base = module.lr
+    trainer.fit(module, train_data())
+    assert module.rates == pytest.approx(falling(range(20), base))

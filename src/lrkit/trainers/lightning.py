@@ -97,7 +97,14 @@ def configure(
         config["reduce_on_plateau"] = False  # Lightning would tell it after checkpoints are saved, and stale metrics
     if trainer is not None:
         _report(trainer, scheduler, asked, monitor)
+        scheduler.yield_when(lambda: _is_swapped(trainer, scheduler))
     return {"optimizer": optimizer, "lr_scheduler": config}
+
+
+def _is_swapped(trainer: Any, scheduler: Scheduler) -> bool:
+    """Whether Lightning has put another scheduler in the place of this one, as its own finder of rates does."""
+    configs = trainer.lr_scheduler_configs
+    return bool(configs) and all(each.scheduler is not scheduler for each in configs)
 
 
 class PlanScheduler(BoundSchedule):

@@ -47,7 +47,7 @@ class Clock:
         self._attributes = vars(optimizer)
         self._depth = self._steps_on_stack()  # not 0 where somebody binds within a step, such as in its closure
         self._counts = True  # whether the step under way is an update
-        self._on_gpu = any(each.is_cuda for group in optimizer.param_groups for each in group["params"])
+        self._may_be_captured = torch.cuda.is_available()
         # What they count changes with every update: a compiled step that had seen it would be compiled anew each time.
         self._before_step_uncompiled = compiler.disable(self._before_step, reason=_UNCOMPILED)
         self._after_step_uncompiled = compiler.disable(self._after_step, reason=_UNCOMPILED)
@@ -110,7 +110,7 @@ class Clock:
         self._depth = max(self._steps_on_stack(), 1) if self._depth else 1
         if self._depth > 1:
             return
-        if self._on_gpu and self._owner is not None and torch.cuda.is_current_stream_capturing():
+        if self._may_be_captured and self._owner is not None and torch.cuda.is_current_stream_capturing():
             raise InputError(
                 "this step is being captured into a CUDA graph, whose replays no schedule can see; capture it within "
                 "'with scheduler.paused():', with the rate in a tensor, and call scheduler.advance(1) after each replay"
@@ -179,4 +179,5 @@ def clock_of(optimizer: Optimizer) -> Clock:
 
 def running_clocks() -> list[Clock]:
     """The clocks of all optimizers that somebody listens to."""
-    return [clock for reference in list(_clocks.values()) if (clock := reference()) is not None]
+    optimizers = (reference() for reference in _clocks.keyrefs())
+    return [clock for each in optimizers if each is not None and (clock := running_clock(each)) is not None]

@@ -1,12 +1,12 @@
 """What a scheduler has written into param groups, and what happens where somebody else writes there too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from torch import Tensor
 
 from lrkit.schedules.errors import InputError, ScheduleWarning, shown, warn_user
-from lrkit.training.hyper import Group, as_float, held, is_close, is_number, write
+from lrkit.training.hyper import Group, as_float, fill, held, is_close, is_number, version_of, write
 from lrkit.training.outlook import Key, Outlook, Slot, Track
 
 __all__ = ["Conflict", "Holdings", "check_on_conflict"]
@@ -30,32 +30,34 @@ class _Stray(NamedTuple):
 
 
 class _Watched:
-    """A slot that is a tensor, or stands within a tuple: what was written there."""
+    """A slot that is a tensor, or stands within a tuple: what was written there.
 
-    _object: Any
+    It is compared by identity and, of a tensor, by how often it was written to: so no device is waited for.
+    """
 
     def __init__(self, track: Track, slot: Slot) -> None:
-        self.track, self.slot = track, slot
-        self._remember(track.last)
+        self.track, self.slot, self.last = track, slot, track.last
+        self._object: Any = held(slot.group, *slot.where)
+        self._version = version_of(self._object) if isinstance(self._object, Tensor) else None
         if not is_close(self._object, track.last):  # somebody else's, that is still to be refused
             self._object = None
 
-    def _remember(self, last: float) -> None:
-        self.last = last
-        self._object = held(self.slot.group, *self.slot.where)
-        self._version: int | None = self._object._version if isinstance(self._object, Tensor) else None
-
     def stands(self) -> bool:
-        """By the object's identity and, of a tensor, how often it was written to: so no device is waited for."""
+        """Whether nobody has written since."""
         now = held(self.slot.group, *self.slot.where)
-        return now is self._object and (self._version is None or self._version == now._version)
+        return now is self._object and (self._version is None or self._version == version_of(now))
 
     def advance(self, value: float) -> _Stray | None:
         """Write a value where the last one stands."""
         if not self.stands():
             return _Stray(self.slot, self.last, value)
-        write(self.slot.group, self.slot.where, value)
-        self._remember(value)
+        self.last = value
+        if self._version is None:
+            write(self.slot.group, self.slot.where, value)
+            self._object = value
+        else:
+            fill(self._object, value)
+            self._version = version_of(self._object)
         return None
 
 
@@ -71,13 +73,23 @@ class Holdings:
         plan: what is bound, for messages.
         yielded: what is left to others; more is added.
         said: what was warned of; more is added.
+        yields: whether what others write now is left to them without a word.
     """
 
-    def __init__(self, outlook: Outlook, on_conflict: Conflict, plan: str, yielded: set[Key], said: set[Any]) -> None:
+    def __init__(
+        self,
+        outlook: Outlook,
+        on_conflict: Conflict,
+        *,
+        plan: str,
+        yielded: set[Key],
+        said: set[Any],
+        yields: Callable[[], bool],
+    ) -> None:
         self.outlook = outlook
-        self.yielded, self._said = yielded, said
+        self.yielded, self._said, self._yields = yielded, said, yields
         self._on_conflict, self._plan = on_conflict, plan
-        self._inside: set[Slot] = set()  # written to inside of a step; with "refuse" the next one is refused
+        self._inside: dict[Slot, float] = {}  # what was changed inside of a step, to be refused before the next
         self._sort()
 
     def _sort(self) -> None:
@@ -99,34 +111,19 @@ class Holdings:
 
     # --- writing ------------------------------------------------------------------------------------
 
-    def write(self, step: int) -> None:
-        """Write the values of a step, whatever is there."""
+    def write(self, step: int, *, copied: bool = False) -> None:
+        """Write the values of a step, whatever is there; but where this is a copy, only where they stood."""
         offset = self.outlook.offset(step)
         for track in self.outlook.tracks:
             track.last = track.values[offset]
             for each in track.slots:
-                if each.key not in self.yielded:
+                stood = not copied or is_close(held(each.group, *each.where), track.last)
+                if stood and each.key not in self.yielded:
                     write(each.group, each.where, track.last)
         self._sort()
 
-    def adopt(self, step: int) -> None:
-        """Take it that the values of a step were written, as they were in what this is a copy of."""
-        offset = self.outlook.offset(step)
-        for track in self.outlook.tracks:
-            track.last = track.values[offset]
-            for each in track.slots:
-                if each.key not in self.yielded and is_close(held(each.group, *each.where), track.last):
-                    write(each.group, each.where, track.last)
-        self._sort()
-
-    def advance(self, step: int, begun: bool = True, updated: bool = True) -> None:
-        """Write the values of a step in the place of those that were written last.
-
-        Args:
-            step: the next.
-            begun: whether an update was made since the optimizer was bound, or its state loaded.
-            updated: whether an update was made since the last values were written.
-        """
+    def advance(self, step: int) -> None:
+        """Write the values of a step in the place of those that were written last."""
         outlook = self.outlook
         offset = step - outlook.begin if outlook.begin <= step < outlook.end else outlook.offset(step)
         strays: list[_Stray] | None = None
@@ -145,36 +142,50 @@ class Holdings:
             if stray is not None:
                 strays = [*(strays or []), stray]
         if strays is not None:
-            self._resolve(strays, _INSIDE if updated else _BETWEEN, begun=begun)
+            self._resolve(strays, _INSIDE, begun=True)
 
     # --- looking ------------------------------------------------------------------------------------
 
-    def untouched(self) -> bool:
-        """Whether all that was written stands, and a rate among it."""
-        for track, entry, _, groups in self._plain:
+    def untouched(self, groups: Sequence[Group]) -> bool:
+        """Before a step: whether all that was written stands, and the step is an update for certain."""
+        for track, entry, _, members in self._plain:
             last = track.last
-            for group in groups:
+            for group in members:
                 if group[entry] is not last:
                     return False
         for each in self._watched:
             if not each.stands():
                 return False
-        return self._sets_rates
+        return self._sets_rates or not _is_zero(groups[0].get("lr", 1.0))
 
     def check(self, groups: Sequence[Group], *, begun: bool) -> bool:
-        """Before a step, where not all stands: settle it, and say whether the step is an update.
+        """Before a step, where that isn't so: settle it, and say whether the step is an update.
 
         Raises:
             InputError: where somebody else has written, and that is to be refused; then nothing has changed.
         """
-        strays = [_Stray(each.slot, each.last, each.last) for each in self._watched if not each.stands()]
-        for track, entry, slots, _ in self._plain:
-            strays += [_Stray(each, track.last, track.last) for each in slots if each.group[entry] is not track.last]
+        strays = self._strays()
         if self._is_pretence(groups, strays):
             return False
         if strays:
             self._resolve(strays, _BETWEEN, begun=begun)
         return True
+
+    def settle(self, *, begun: bool) -> None:
+        """Between two steps: see that what was written stands; raises as `check`.
+
+        Args:
+            begun: whether an update was made since the optimizer was bound, or its state loaded.
+        """
+        strays = self._strays()
+        if strays:
+            self._resolve(strays, _BETWEEN, begun=begun)
+
+    def _strays(self) -> list[_Stray]:
+        strays = [_Stray(each.slot, each.last, each.last) for each in self._watched if not each.stands()]
+        for track, entry, slots, _ in self._plain:
+            strays += [_Stray(each, track.last, track.last) for each in slots if each.group[entry] is not track.last]
+        return strays
 
     @staticmethod
     def _is_pretence(groups: Sequence[Group], strays: Sequence[_Stray]) -> bool:
@@ -206,18 +217,18 @@ class Holdings:
                 own.append(each)
             else:
                 found.append(each)
-        if self._on_conflict == "yield":
+        if self._on_conflict == "yield" or (found and self._yields()):
             left += [each.slot for each in found]
         elif self._on_conflict == "warn":
             own += found
         elif found and cause == _BETWEEN:
             raise InputError(self._refusal(found[0]))
         else:
-            self._inside |= {each.slot for each in found}  # what they hold is refused before the next update
-        texts = [(each.slot, self._warning(each, cause)) for each in found if self._on_conflict == "warn"]
+            self._inside |= {each.slot: each.last for each in found}
+        texts = [(each.slot, self._warning(each, cause)) for each in found if each in own]
         for each in own:
             write(each.slot.group, each.slot.where, each.value)
-            self._inside.discard(each.slot)
+            self._inside.pop(each.slot, None)
         self.yielded |= {each.key for each in left}
         self._sort()
         for slot, text in texts:
@@ -238,6 +249,7 @@ class Holdings:
 
     def _refusal(self, stray: _Stray) -> str:
         cause = _INSIDE if stray.slot in self._inside else _BETWEEN
+        stray = stray._replace(last=self._inside.get(stray.slot, stray.last))
         return (
             f"{self._change(stray, cause)}, and '{self._plan}' sets it, with on_conflict='refuse'; leave it to the "
             "schedule, or bind with on_conflict='yield' to keep what others write"

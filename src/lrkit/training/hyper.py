@@ -4,7 +4,7 @@ import itertools
 import math
 import numbers
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeAlias
 
@@ -18,6 +18,7 @@ __all__ = [
     "Group",
     "Place",
     "as_float",
+    "fill",
     "held",
     "is_close",
     "is_number",
@@ -25,6 +26,7 @@ __all__ = [
     "put_back_on_error",
     "read",
     "separate",
+    "version_of",
     "write",
 ]
 
@@ -63,8 +65,7 @@ def write(group: Group, where: Place, value: float) -> None:
     """Set what stands at a place, by filling it where it is a tensor, so that compiled steps see it."""
     now = held(group, *where)
     if isinstance(now, Tensor):
-        with torch.no_grad():
-            now.fill_(value)
+        fill(now, value)
     else:
         _put(group, *where, value)
 
@@ -78,34 +79,48 @@ def is_close(value: Any, written: float | None) -> bool:
     return math.isclose(as_float(value), written, rel_tol=1e-6)
 
 
+def fill(tensor: Tensor, value: float) -> None:
+    """Set the number in a tensor, which may want gradients."""
+    (tensor.detach() if tensor.requires_grad else tensor).fill_(value)
+
+
 def separate(
-    optimizer: Optimizer, hypers: Iterable[tuple[str, int]], others: Iterable[Optimizer], added: Collection[int] = ()
+    optimizer: Optimizer,
+    hypers: Iterable[tuple[str, int]],
+    others: Callable[[], Iterable[Optimizer]],
+    added: Collection[int] = (),
 ) -> None:
     """Give each of the hyper-parameters of groups (by index) a tensor of its own, so that writing it changes no other.
 
     torch lets groups share the tensor that an optimizer was made with, and keeps it as the default of groups to come;
     a person may make several optimizers with it, or add several groups.
     """
-    groups = itertools.chain.from_iterable(one.param_groups for one in (optimizer, *others))
+    hypers = [(hyper, index) for hyper, index in hypers if _is_in_tensor(optimizer.param_groups[index], hyper)]
+    if not hypers:
+        return
+    groups = itertools.chain.from_iterable(one.param_groups for one in (optimizer, *others()))
     holders = Counter(id(each) for group in groups for each in _tensors(group))
     for hyper, index in hypers:
         group, defaults = optimizer.param_groups[index], optimizer.defaults
         where = place(group, hyper)
         own = held(group, *where)
-        if not isinstance(own, Tensor):
-            continue
-        if holders[id(own)] > 1 or index in added:
+        if holders[id(own)] > 1 or index in added or own.is_inference():
             holders[id(own)] -= 1
             _put(group, *where, own.clone())
         elif where[0] in defaults and held(defaults, *where) is own:
             _put(defaults, *where, own.clone())
 
 
+def version_of(tensor: Tensor) -> int:
+    """How often a tensor was written to; 0 for one of inference mode, which doesn't count that."""
+    return 0 if tensor.is_inference() else tensor._version
+
+
 @contextmanager
 def put_back_on_error(optimizer: Optimizer) -> Iterator[None]:
     """Leave the groups of an optimizer, and its defaults, exactly as they were when something raises inside."""
     entries = [(each, dict(each)) for each in (*optimizer.param_groups, optimizer.defaults)]
-    tensors = [(each, each.detach().clone(), each._version) for entry, _ in entries for each in _tensors(entry)]
+    tensors = [(each, each.detach().clone(), version_of(each)) for entry, _ in entries for each in _tensors(entry)]
     try:
         yield
     except BaseException:
@@ -114,7 +129,7 @@ def put_back_on_error(optimizer: Optimizer) -> Iterator[None]:
             entry.update(before)
         with torch.no_grad():
             for each, value, version in tensors:
-                if each._version != version:
+                if version_of(each) != version:
                     each.copy_(value)
         raise
 
@@ -124,6 +139,10 @@ def is_number(value: object) -> bool:
     if isinstance(value, Tensor):
         return value.numel() == 1 and value.is_floating_point()
     return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _is_in_tensor(group: Group, hyper: str) -> bool:
+    return isinstance(held(group, *place(group, hyper)), Tensor)
 
 
 def _tensors(group: Group) -> Iterator[Tensor]:

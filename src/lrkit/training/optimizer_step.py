@@ -85,7 +85,7 @@ def _refusal(optimizer: Optimizer, error: Exception) -> InputError | None:
     given = (each.grad for group in optimizer.param_groups for each in group["params"])
     if isinstance(error, RuntimeError) and any(each is not None and each.is_sparse for each in given):
         return InputError(
-            f"{kind.__name__} can't make an update where gradients are sparse, as those of an Embedding(sparse=True): "
-            f"{first_line(error)}; torch.optim.SGD and Adagrad take both kinds"
+            f"{kind.__name__} can't make an update with gradients of which some are sparse, as those of an "
+            f"Embedding(sparse=True): {first_line(error)}; torch.optim.SGD and Adagrad take both kinds"
         )
     return None

@@ -1,6 +1,6 @@
 """A recorder: the history of a run that somebody else's loop trains."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -92,7 +92,13 @@ class Recorder:
                 **as_made(made or {}),
             }
         )
-        self._unsubscribe = clock_of(optimizer).subscribe(self._before_update, self._after_update)
+        self._unsubscribe: Callable[[], None] | None = clock_of(optimizer).subscribe(
+            self._before_update, self._after_update
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy records no updates: it is what was recorded so far."""
+        return {**self.__dict__, "_unsubscribe": None}
 
     def __enter__(self) -> Self:
         return self
@@ -102,7 +108,9 @@ class Recorder:
 
     def close(self) -> None:
         """Leave the optimizer."""
-        self._unsubscribe()
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+            self._unsubscribe = None
 
     # --- while it trains --------------------------------------------------------------------------
 

@@ -1,6 +1,6 @@
 """A plan bound to an optimizer: it owns what it schedules, and its clock is the optimizer's own updates."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -73,6 +73,7 @@ class Scheduler(LRScheduler):
         self._handles: list[Any] = []  # what is removed to leave the optimizer
         self._released = False
         self._suspicion = Suspicion()
+        self._condition: Callable[[], bool] | None = None
         self._use(ScheduledPlans(plans, horizon))
         require_groups(stepped.param_groups, self._scheduled.resolved, later)
         require_own_parameters(stepped)
@@ -127,26 +128,36 @@ class Scheduler(LRScheduler):
         groups = self._stepped.param_groups
         known = self._known.after(groups)
         aligned = {hyper: self._known.aligned(bases, known) for hyper, bases in self._bases.items()}
-        self._bases = self._settled(groups, known, *saved, aligned, standing=standing)
+        self._bases = self._bases_of(groups, known, *saved, aligned, standing=standing)
         before, self._known = self._known, known
         if not self._released:
             for hyper, index, base in slots(self._bases):
                 groups[index][f"initial_{hyper}"] = base
         self._lay_out(added=known.beyond(before))
 
-    def _settled(self, groups: Sequence[Group], known: KnownGroups, *bases: Bases, standing: Written = ()) -> Bases:
+    def _bases_of(self, groups: Sequence[Group], known: KnownGroups, *bases: Bases, standing: Written = ()) -> Bases:
         targets = self._scheduled.resolved
         return settle(groups, known.numbers, targets, lr=self._lr, known=bases, standing=standing)
 
     def _lay_out(self, *, added: Collection[int] = ()) -> None:
         groups = self._stepped.param_groups
-        others = [clock.optimizer for clock in running_clocks() if clock.optimizer is not self._stepped]
         if not self._released:
-            separate(self._stepped, [(hyper, index) for hyper, index, _ in slots(self._bases)], others, added)
+            separate(self._stepped, [(hyper, index) for hyper, index, _ in slots(self._bases)], self._others, added)
         default = self._stepped.defaults.get("lr") if self._lr is None else None
         found = assign(groups, self._known.numbers, self._scheduled.resolved, self._bases, default)
         self._outlook = Outlook(self._scheduled.values, found)
-        self._holdings = Holdings(self._outlook, self._on_conflict, str(self.plan), self._yielded, self._said)
+        self._holdings = Holdings(
+            self._outlook,
+            self._on_conflict,
+            plan=str(self.plan),
+            yielded=self._yielded,
+            said=self._said,
+            yields=self._yields,
+        )
+
+    def _others(self) -> list[Optimizer]:
+        """The other optimizers that somebody listens to."""
+        return [clock.optimizer for clock in running_clocks() if clock.optimizer is not self._stepped]
 
     # --- clock ------------------------------------------------------------------------------------
 
@@ -190,23 +201,34 @@ class Scheduler(LRScheduler):
         That is for a step that is captured into a CUDA graph, whose replays `advance` counts, and for steps that are no
         part of the training. Afterwards the values of the next update are there again.
         """
-        if not self._released:
-            clock_of(self._stepped).own(None)
+        clock = clock_of(self._stepped)
+        owned = clock.owner is self  # not within another pause
+        if owned:
+            clock.own(None)
         try:
             yield
         finally:
-            if not self._released:
-                clock_of(self._stepped).own(self)
-                self._meet_groups()
-                self._holdings.write(self._count)
+            if owned and not self._released:
+                self._come_back()
+
+    def _come_back(self) -> None:
+        """Own the clock again after a pause; but not where another plan was bound meanwhile, which takes the place."""
+        clock = clock_of(self._stepped)
+        if clock.owner is not None:
+            self._detach()
+            self._released = True
+            return
+        clock.own(self)
+        self._meet_groups()
+        self._put()
 
     def begin_update(self) -> bool:
         """Called by the clock before a step: see that its values are there; False says that it is no update."""
         groups, known = self._stepped.param_groups, self._known
-        if (len(groups) > 1 or groups[0] is not known.only) and not known.are(groups):
+        if (len(groups) != 1 or groups[0] is not known.only) and not known.are(groups):
             self._meet_groups()
         holdings = self._holdings
-        return holdings.untouched() or holdings.check(groups, begun=self._count > self._begun_at)
+        return holdings.untouched(groups) or holdings.check(groups, begun=self._count > self._begun_at)
 
     def end_update(self) -> None:
         """Called by the clock after an update: write the values of the next."""
@@ -226,23 +248,31 @@ class Scheduler(LRScheduler):
         return self._outlook.upcoming(self._count, count)
 
     def advance(self, count: int) -> None:
-        """Count so many updates that were made without the optimizer."""
+        """Count so many updates that were made without the optimizer.
+
+        Raises:
+            InputError: where somebody else has written, and that is to be refused; then nothing has changed.
+        """
         self._meet_groups()
+        if not self._released:
+            self._holdings.settle(begun=True)
         self._count += count
         self._begun_at = min(self._begun_at, self._count - 1)
-        self._move()
+        if not self._released:
+            self._holdings.advance(self._count)
 
     def sync(self) -> None:
         """Write the values of the next update into the optimizer's groups, those that were added among them.
 
         After `release`, or when another plan was bound, nothing is written.
+
+        Raises:
+            InputError: where somebody else has written, and that is to be refused; then nothing has changed.
         """
         self._meet_groups()
-        self._move()
-
-    def _move(self) -> None:
         if not self._released:  # the optimizer may have another scheduler, and trainers go on to call `step`
-            self._holdings.advance(self._count, begun=self._count > self._begun_at, updated=False)
+            self._holdings.settle(begun=self._count > self._begun_at)
+            self._holdings.advance(self._count)
 
     def _put(self) -> None:
         """Write the values of the next update, whatever is there."""
@@ -264,6 +294,13 @@ class Scheduler(LRScheduler):
     def yielded(self) -> list[Key]:
         """What is left to others who write it: hyper-parameters, each with the number of a param group."""
         return sorted(self._yielded)
+
+    def yield_when(self, condition: Callable[[], bool]) -> None:
+        """Leave to others what they write while a condition holds, without a word: a trainer may swap schedulers."""
+        self._condition = condition
+
+    def _yields(self) -> bool:
+        return self._condition is not None and self._condition()
 
     def take_back(self) -> None:
         """Set again what was yielded to others."""
@@ -291,9 +328,6 @@ class Scheduler(LRScheduler):
         if metrics is not None and self._scheduled.report(metrics, self._count):
             self._outlook.forget()
         self.sync()
-        self._look_for_updates()
-
-    def _look_for_updates(self) -> None:
         if self._count == self._begun_at and not self._released:
             self._suspicion.look(self._stepped, str(self.plan), refuse=self._on_conflict == "refuse")
 
@@ -324,7 +358,7 @@ class Scheduler(LRScheduler):
 
     def get_last_lr(self) -> list[float | Tensor]:
         """The rate of each group, as the next update will use it."""
-        self._settle()
+        self._hold()
         return [read(group, "lr") for group in self._stepped.param_groups]
 
     def get_lr(self) -> list[float | Tensor]:
@@ -335,7 +369,7 @@ class Scheduler(LRScheduler):
 
     def state_dict(self) -> dict[str, Any]:
         """Plain data: step count, controllers' states, the plans as written, horizon, bases, format version."""
-        self._settle()
+        self._hold()
         yielded = [(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)]
         return self._scheduled.state(self._count, self._bases, yielded).to_dict()
 
@@ -389,14 +423,13 @@ class Scheduler(LRScheduler):
                 write(group, place(group, hyper), float(group[f"initial_{hyper}"]))
 
     def _before_save(self, optimizer: Optimizer) -> None:
-        self._settle()
+        self._hold()
 
-    def _settle(self) -> None:
+    def _hold(self) -> None:
         """Settle the groups that were added, and what others wrote, so that what is read or saved now will be used."""
-        self._look_for_updates()
         self._meet_groups()
         if self._on_conflict != "refuse":  # that is said before the next update, and nothing else is lost until then
-            self._move()
+            self.sync()
 
     def _on_save(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
         """Let the optimizer's own state carry the clock, for those who save nothing else."""
@@ -413,7 +446,7 @@ class Scheduler(LRScheduler):
             if saved is not None:
                 self._take(saved, self._policy)
             loaded = self._known.after(groups)
-            self._settled(groups, loaded, *([] if saved is None else [saved.bases]), self._bases)
+            self._bases_of(groups, loaded, *([] if saved is None else [saved.bases]), self._bases)
         finally:
             self.__dict__.update(before)
 
@@ -426,7 +459,8 @@ class Scheduler(LRScheduler):
 
     def _resume_from_mark(self, optimizer: Optimizer) -> bool:
         """Go on from the state that a restored optimizer carries; it keeps it while it is refused."""
-        saved = optimizer.param_groups[0].get(_MARK)
+        groups = optimizer.param_groups
+        saved = groups[0].get(_MARK) if groups else None
         if saved is None:
             return False
         self.load_state_dict(saved)
@@ -434,16 +468,16 @@ class Scheduler(LRScheduler):
         return True
 
     def __getstate__(self) -> dict[str, Any]:
-        made_anew = ("_handles", "_outlook", "_holdings", "_step_uncompiled")
+        made_anew = ("_condition", "_handles", "_outlook", "_holdings", "_step_uncompiled")
         return {name: value for name, value in self.__dict__.items() if name not in made_anew}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._handles = []
+        self._handles, self._condition = [], None
         self._released = self._released or scheduler_of(self._stepped) is not None
         self._lay_out()
         if not self._released:
-            self._holdings.adopt(self._count)
+            self._holdings.write(self._count, copied=True)
             self._attach()
 
 

@@ -1,9 +1,12 @@
 """What no hook sees: updates that an optimizer doesn't make in its own `step()`, and groups that are added."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, ScheduleWarning, warn_user
@@ -14,6 +17,7 @@ from lrkit.training.wrapping import strangers
 __all__ = ["Additions", "Suspicion", "TwinWatch", "require_own_parameters"]
 
 _LOOKED_AT = 16  # parameters, the smallest
+_PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def require_own_parameters(optimizer: Optimizer) -> None:
@@ -35,7 +39,7 @@ def require_own_parameters(optimizer: Optimizer) -> None:
 class Suspicion:
     """Whether parameters change from call to call, while no update is seen.
 
-    Their versions are compared, and their sums, since what writes through `.data` raises no version.
+    Their versions are compared, and on a CPU their sums, since what writes through `.data` raises no version.
     """
 
     def __init__(self) -> None:
@@ -48,12 +52,13 @@ class Suspicion:
         Raises:
             InputError: then, where that is to be refused.
         """
+        if self._changes > 1:
+            return
         parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
-        smallest = sorted(parameters, key=Tensor.numel)[:_LOOKED_AT]
-        now = [(0 if each.is_inference() else each._version, float(each.detach().sum())) for each in smallest]
-        changed, self._before = self._before is not None and now != self._before, now
-        self._changes += changed
-        if not changed or self._changes != 2:
+        now = [_print_of(each) for each in sorted(filter(_is_readable, parameters), key=Tensor.numel)[:_LOOKED_AT]]
+        self._changes += self._before is not None and now != self._before
+        self._before = now
+        if self._changes < 2:
             return
         text = (
             f"the parameters change, but {type(optimizer).__name__}.step() was not called since '{plan}' was bound, so "
@@ -63,6 +68,17 @@ class Suspicion:
         if refuse:
             raise InputError(text)
         warn_user(text, ScheduleWarning)
+
+
+def _is_readable(parameter: Tensor) -> bool:
+    return not (is_lazy(parameter) or parameter.is_inference() or parameter.is_meta)
+
+
+def _print_of(parameter: Tensor) -> tuple[int, float]:
+    """What shows that a parameter was written to; its sum only where no device is waited for."""
+    plain = parameter.device.type == "cpu" and parameter.dtype in _PLAIN and parameter.layout is torch.strided
+    total = float(parameter.detach().sum()) if plain else 0.0
+    return parameter._version, total if math.isfinite(total) else 0.0
 
 
 class TwinWatch:
@@ -82,8 +98,10 @@ class TwinWatch:
             return
         for group in self._inner.param_groups:
             outer = self._outer_group(group)
-            for hyper in () if outer is None else self._hypers(outer):
-                now, wanted = read(group, hyper), read(outer or {}, hyper)
+            if outer is None:
+                continue
+            for hyper in self._hypers(outer):
+                now, wanted = read(group, hyper), read(outer, hyper)
                 if not is_close(now, wanted):
                     kind, inner = type(self._outer).__name__, type(self._inner).__name__
                     raise InputError(

@@ -137,4 +137,6 @@ def _require_steps(optimizer: Optimizer) -> None:
         if names
         else "bind the optimizer that steps"
     )
-    raise InputError(f"{name} was not set up by Optimizer.__init__, so its updates can't be followed; {instead}")
+    raise InputError(
+        f"{name}.step() isn't one that hooks see, as Optimizer.__init__ sets it up, so it can't be followed; {instead}"
+    )
