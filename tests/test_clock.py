@@ -531,3 +531,23 @@ def test_a_copy_of_a_recorder_leaves_the_original_alone(how):
     recorder.loss(1.0)
     update(optimizer)
     assert recorder.epoch().lr.tolist() == [0.1]
+
+
+def test_a_released_scheduler_and_its_optimizer_go_at_once():
+    optimizer = torch.optim.SGD([weight()], lr=0.1)
+    scheduler, recorder = lrkit.linear(10, to=0).bind(optimizer), lrkit.Recorder(optimizer)
+    update_with_loss(optimizer, recorder)
+    scheduler.release()
+    recorder.close()
+    found = [weakref.ref(each) for each in (optimizer, scheduler, recorder)]
+    gc.disable()
+    try:
+        del optimizer, scheduler, recorder
+        assert [each() for each in found] == [None] * 3
+    finally:
+        gc.enable()
+
+
+def update_with_loss(optimizer, recorder):
+    recorder.loss(1.0)
+    update(optimizer)

@@ -73,7 +73,7 @@ class Holdings:
         plan: what is bound, for messages.
         yielded: what is left to others; more is added.
         said: what was warned of; more is added.
-        yields: whether what others write now is left to them without a word.
+        yields_when: says whether what others write now is left to them without a word.
     """
 
     def __init__(
@@ -84,10 +84,10 @@ class Holdings:
         plan: str,
         yielded: set[Key],
         said: set[Any],
-        yields: Callable[[], bool],
+        yields_when: Callable[[], bool] | None = None,
     ) -> None:
         self.outlook = outlook
-        self.yielded, self._said, self._yields = yielded, said, yields
+        self.yielded, self._said, self.yields_when = yielded, said, yields_when
         self._on_conflict, self._plan = on_conflict, plan
         self._inside: dict[Slot, float] = {}  # what was changed inside of a step, to be refused before the next
         self._sort()
@@ -217,7 +217,7 @@ class Holdings:
                 own.append(each)
             else:
                 found.append(each)
-        if self._on_conflict == "yield" or (found and self._yields()):
+        if self._on_conflict == "yield" or (found and self.yields_when is not None and self.yields_when()):
             left += [each.slot for each in found]
         elif self._on_conflict == "warn":
             own += found

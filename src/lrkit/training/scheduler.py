@@ -73,7 +73,7 @@ class Scheduler(LRScheduler):
         self._handles: list[Any] = []  # what is removed to leave the optimizer
         self._released = False
         self._suspicion = Suspicion()
-        self._condition: Callable[[], bool] | None = None
+        self._yields_when: Callable[[], bool] | None = None
         self._use(ScheduledPlans(plans, horizon))
         require_groups(stepped.param_groups, self._scheduled.resolved, later)
         require_own_parameters(stepped)
@@ -152,7 +152,7 @@ class Scheduler(LRScheduler):
             plan=str(self.plan),
             yielded=self._yielded,
             said=self._said,
-            yields=self._yields,
+            yields_when=self._yields_when,
         )
 
     def _others(self) -> list[Optimizer]:
@@ -297,10 +297,7 @@ class Scheduler(LRScheduler):
 
     def yield_when(self, condition: Callable[[], bool]) -> None:
         """Leave to others what they write while a condition holds, without a word: a trainer may swap schedulers."""
-        self._condition = condition
-
-    def _yields(self) -> bool:
-        return self._condition is not None and self._condition()
+        self._yields_when = self._holdings.yields_when = condition
 
     def take_back(self) -> None:
         """Set again what was yielded to others."""
@@ -468,12 +465,12 @@ class Scheduler(LRScheduler):
         return True
 
     def __getstate__(self) -> dict[str, Any]:
-        made_anew = ("_condition", "_handles", "_outlook", "_holdings", "_step_uncompiled")
+        made_anew = ("_yields_when", "_handles", "_outlook", "_holdings", "_step_uncompiled")
         return {name: value for name, value in self.__dict__.items() if name not in made_anew}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._handles, self._condition = [], None
+        self._handles, self._yields_when = [], None
         self._released = self._released or scheduler_of(self._stepped) is not None
         self._lay_out()
         if not self._released:
