@@ -171,14 +171,14 @@ class Holdings:
             self._resolve(strays, _BETWEEN, begun=begun)
         return True
 
-    def settle(self, *, begun: bool) -> None:
+    def settle(self, groups: Sequence[Group], *, begun: bool) -> None:
         """Between two steps: see that what was written stands; raises as `check`.
 
         Args:
+            groups: of the optimizer.
             begun: whether an update was made since the optimizer was bound, or its state loaded.
         """
-        strays = self._strays()
-        if strays:
+        if not self.untouched(groups) and (strays := self._strays()):
             self._resolve(strays, _BETWEEN, begun=begun)
 
     def _strays(self) -> list[_Stray]:

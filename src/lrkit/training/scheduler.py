@@ -255,14 +255,14 @@ class Scheduler(LRScheduler):
         """
         self._meet_groups()
         if not self._released:
-            self._holdings.settle(begun=True)
+            self._holdings.settle(self._stepped.param_groups, begun=True)
         self._count += count
         self._begun_at = min(self._begun_at, self._count - 1)
         if not self._released:
             self._holdings.advance(self._count)
 
     def sync(self) -> None:
-        """Write the values of the next update into the optimizer's groups, those that were added among them.
+        """See that the optimizer's groups have the values of the next update, those that were added among them.
 
         After `release`, or when another plan was bound, nothing is written.
 
@@ -271,8 +271,7 @@ class Scheduler(LRScheduler):
         """
         self._meet_groups()
         if not self._released:  # the optimizer may have another scheduler, and trainers go on to call `step`
-            self._holdings.settle(begun=self._count > self._begun_at)
-            self._holdings.advance(self._count)
+            self._holdings.settle(self._stepped.param_groups, begun=self._count > self._begun_at)
 
     def _put(self) -> None:
         """Write the values of the next update, whatever is there."""
@@ -322,9 +321,11 @@ class Scheduler(LRScheduler):
             self._step(metrics)
 
     def _step(self, metrics: Metric | None) -> None:
+        self.sync()
         if metrics is not None and self._scheduled.report(metrics, self._count):
             self._outlook.forget()
-        self.sync()
+            if not self._released:
+                self._holdings.advance(self._count)
         if self._count == self._begun_at and not self._released:
             self._suspicion.look(self._stepped, str(self.plan), refuse=self._on_conflict == "refuse")
 
