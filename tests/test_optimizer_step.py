@@ -50,9 +50,9 @@ def sgd(parameters, kind=torch.optim.SGD):
     return kind(parameters, lr=0.1)
 
 
-def trainings(optimizer, *, sparse=False, clip_norm=None):
-    """All that trains a task: a name, and what does it."""
-    task = lrkit.Task(
+def words(optimizer, *, sparse=False, clip_norm=None):
+    """A task with an embedding."""
+    return lrkit.Task(
         model=lambda: Words(sparse),
         train=(IDS, TARGETS),
         batch_size=16,
@@ -61,6 +61,11 @@ def trainings(optimizer, *, sparse=False, clip_norm=None):
         optimizer=optimizer,
         clip_norm=clip_norm,
     )
+
+
+def trainings(optimizer, *, sparse=False, clip_norm=None):
+    """All that trains a task: a name, and what does it."""
+    task = words(optimizer, sparse=sparse, clip_norm=clip_norm)
 
     def own(several):
         model, loader = Words(sparse), [(IDS, TARGETS)]
@@ -123,14 +128,7 @@ def test_an_optimizer_that_takes_no_sparse_gradients_is_refused(name):
 
 
 def test_sparse_gradients_are_neither_batched_nor_compiled():
-    task = lrkit.Task(
-        model=lambda: Words(True),
-        train=(IDS, TARGETS),
-        batch_size=16,
-        steps=4,
-        loss=nn.functional.mse_loss,
-        optimizer=sgd,
-    )
+    task = words(sgd, sparse=True)
     sentence = "lanes can't be batched: the parameter 'embedding.weight' has sparse gradients"
     with pytest.raises(lrkit.UnbatchableError, match=sentence):
         lrkit.run_lanes(task, LANES, backend="eager")

@@ -480,12 +480,13 @@ def test_a_net_that_accelerate_prepares_goes_on_as_any_other(kit, schedule, caps
     def trained(*bases, **options):
         net = type("Net", (*bases, kit.Net), {})(
             Module, lr=0.1, batch_size=8, max_epochs=2, verbose=0, **options,
-            callbacks=[kit.Schedule(schedule, epochs=4, monitor="train_loss")],
+            callbacks=[kit.Schedule(schedule, epochs=4, monitor="train_loss"), ("record", kit.Recorder())],
         )  # fmt: skip
         return net.fit(X, Y).partial_fit(X, Y)
 
     accelerated = trained(AccelerateMixin, accelerator=Accelerator(cpu=True))
     assert rates(accelerated) == rates(trained())
+    assert dict(accelerated.callbacks_)["record"].history().lr.tolist() == rates(accelerated)
     assert len(set(rates(accelerated))) > 2
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from lrkit.schedules.errors import InputError
 from lrkit.trainers.extras import extra
-from lrkit.training.averaging import begin_training
+from lrkit.training.averaging import averaging_of, begin_training
 from lrkit.training.scheduler import scheduler_of
 
 with extra("lightning"):
@@ -118,7 +118,7 @@ class ScheduleFree(Callback):
 
 
 def _averaging(trainer: Trainer) -> list[Any]:
-    return [each for each in trainer.optimizers if hasattr(each, "train") and hasattr(each, "eval")]
+    return [found for each in trainer.optimizers if (found := averaging_of(each)) is not None]
 
 
 def _parameters(trainer: Trainer) -> list[Tensor]:

@@ -17,6 +17,7 @@ from lrkit.training.hyper import read
 from lrkit.training.record_folder import read_record
 from lrkit.training.recorder import Recorder as AnyRecorder
 from lrkit.training.scheduler import BoundController, Conflict, Policy, Scheduler, scheduler_of, updates_done
+from lrkit.training.wrapping import stepping
 
 with extra("skorch"):
     import skorch
@@ -217,7 +218,7 @@ class Recorder(Callback):  # type: ignore[misc]  # skorch has no types
     def on_epoch_begin(self, net: Any, dataset_train: Any = None, dataset_valid: Any = None, **_: Any) -> None:
         """Begin to record, where the net has a new optimizer, or none was recorded before."""
         optimizer = _optimizer(net, self.optimizer)
-        if self.recorder_ is not None and self.recorder_.optimizer is optimizer:
+        if self.recorder_ is not None and self.recorder_.optimizer is stepping(optimizer):
             return
         if self.recorder_ is not None:
             self.recorder_.close()

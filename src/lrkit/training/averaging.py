@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 from lrkit.schedules.errors import InputError
 from lrkit.training.wrapping import chain_of
 
-__all__ = ["Measurement", "begin_training", "measuring"]
+__all__ = ["Measurement", "averaging_of", "begin_training", "measuring"]
 
 _FIXED = ("momentum", "beta1")
 
@@ -26,7 +26,7 @@ class _Averaging(Protocol):
         """Put their average there."""
 
 
-def _averaging(optimizer: Any) -> _Averaging | None:
+def averaging_of(optimizer: Any) -> Any:
     """The optimizer that keeps an average: this one, or one that it is put around.
 
     A wrapper that was never set up as an optimizer, such as Accelerate's, only passes on what is asked of it.
@@ -48,7 +48,7 @@ def begin_training(optimizer: Optimizer, scheduled: Iterable[str]) -> None:
     Raises:
         InputError: for a schedule of what the average is computed from.
     """
-    averaging = _averaging(optimizer)
+    averaging = averaging_of(optimizer)
     if averaging is None:
         return
     for hyper in _FIXED:
@@ -73,7 +73,7 @@ def measuring(optimizer: Optimizer) -> Iterator[None]:
     >>> with lrkit.measuring(optimizer):
     ...     pass
     """
-    averaging = _averaging(optimizer)
+    averaging = averaging_of(optimizer)
     if averaging is None:
         yield
         return

@@ -12,8 +12,12 @@ from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError
 
-__all__ = ["Clock", "Owner", "clock_of", "running_clocks"]
+__all__ = ["Clock", "Owner", "clock_of", "running_clock", "running_clocks"]
 
+_UNCOMPILED_HOOKS = (
+    "_before_step_uncompiled",
+    "_after_step_uncompiled",
+)  # they hold on to a clock, and so its optimizer
 _UNCOMPILED = "lrkit counts this optimizer's updates in Python; compile optimizer.step() without fullgraph=True"
 
 
@@ -92,10 +96,7 @@ class Clock:
         if self._owner is None and not self._before and not self._after:
             for handle in self._handles:
                 handle.remove()
-            for name in (
-                "_before_step_uncompiled",
-                "_after_step_uncompiled",
-            ):  # they hold on to this, and so to the optimizer
+            for name in _UNCOMPILED_HOOKS:
                 self.__dict__.pop(name, None)
             if running_clock(self.optimizer) is self:
                 del _clocks[self.optimizer]

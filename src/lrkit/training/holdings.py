@@ -217,27 +217,24 @@ class Holdings:
                 own.append(each)
             else:
                 found.append(each)
+        told: list[tuple[_Stray, str]] = []
         if self._on_conflict == "yield" or (found and self.yields_when is not None and self.yields_when()):
             left += [each.slot for each in found]
         elif self._on_conflict == "warn":
             own += found
+            new = (each for each in found if (cause, each.slot.key) not in self._said)
+            told = [(each, self._warning(each, cause)) for each in new]  # while the other's value is there
         elif found and cause == _BETWEEN:
             raise InputError(self._refusal(found[0]))
         else:
             self._inside |= {each.slot: each.last for each in found}
-        texts = [(each.slot, self._warning(each, cause)) for each in found if each in own]
         for each in own:
             write(each.slot.group, each.slot.where, each.value)
             self._inside.pop(each.slot, None)
         self.yielded |= {each.key for each in left}
         self._sort()
-        for slot, text in texts:
-            self._say(slot, cause, text)
-
-    def _say(self, slot: Slot, cause: str, text: str) -> None:
-        """Warn once for each cause and slot."""
-        if (cause, slot.key) not in self._said:
-            self._said.add((cause, slot.key))
+        self._said |= {(cause, each.slot.key) for each, _ in told}
+        for _, text in told:
             warn_user(text, ScheduleWarning)
 
     def _warning(self, stray: _Stray, cause: str) -> str:

@@ -1,7 +1,7 @@
 """The values of the updates to come, computed for many of them at once."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -98,10 +98,19 @@ class Outlook:
             self._look_ahead(step)
         return step - self.begin
 
-    def values(self, step: int) -> dict[Key, float]:
-        """The values of a step."""
+    def values(self, step: int, *, without: Collection[Key] = ()) -> list[tuple[Group, str, float]]:
+        """The values of a step, by group and hyper-parameter, but for some."""
         offset = self.offset(step)
-        return {slot.key: each.values[offset] for each in self.tracks for slot in each.slots}
+        return [
+            (slot.group, slot.target.hyper, track.values[offset])
+            for track in self.tracks
+            for slot in track.slots
+            if slot.key not in without
+        ]
+
+    def hypers_of(self, group: Group) -> list[str]:
+        """What is set in a group."""
+        return [slot.target.hyper for track in self.tracks for slot in track.slots if slot.group is group]
 
     def upcoming(self, step: int, count: int) -> dict[Key, list[float]]:
         """The values of so many steps."""

@@ -175,8 +175,8 @@ class Scheduler(LRScheduler):
             self._handles += [TwinWatch(optimizer, name, each, self._hypers_of) for each in optimizers]
 
     def _hypers_of(self, group: Group) -> list[str]:
-        """What is set in a group."""
-        return [slot.target.hyper for track in self._outlook.tracks for slot in track.slots if slot.group is group]
+        """What is set in a group; asked each time, since the outlook is made anew for other groups."""
+        return self._outlook.hypers_of(group)
 
     def _detach(self) -> None:
         for each in self._handles:
@@ -201,14 +201,15 @@ class Scheduler(LRScheduler):
         That is for a step that is captured into a CUDA graph, whose replays `advance` counts, and for steps that are no
         part of the training. Afterwards the values of the next update are there again.
         """
-        clock = clock_of(self._stepped)
-        owned = clock.owner is self  # not within another pause
-        if owned:
-            clock.own(None)
+        clock = running_clock(self._stepped)
+        if clock is None or clock.owner is not self:  # within another pause, or released
+            yield
+            return
+        clock.own(None)
         try:
             yield
         finally:
-            if owned and not self._released:
+            if not self._released:
                 self._come_back()
 
     def _come_back(self) -> None:
@@ -279,13 +280,7 @@ class Scheduler(LRScheduler):
             self._holdings.write(self._count)
 
     def _written(self) -> Written:
-        values = self._outlook.values(self._count)
-        return [
-            (slot.group, slot.target.hyper, values[slot.key])
-            for track in self._outlook.tracks
-            for slot in track.slots
-            if slot.key not in self._yielded
-        ]
+        return self._outlook.values(self._count, without=self._yielded)
 
     # --- others who write -------------------------------------------------------------------------
 
@@ -402,22 +397,15 @@ class Scheduler(LRScheduler):
 
     def _take(self, saved: SchedulerState, policy: Policy | None) -> None:
         """Take the plans, the count and the controllers' states; what it raises leaves half of them taken."""
-        self._check_count(saved)
+        saved.require_groups(len(self._stepped.param_groups))
         self._use(self._scheduled.resumed(saved, policy))
         self._count = self._begun_at = saved.steps
         self._yielded = {(hyper, self._known.numbers[index]) for hyper, index in saved.yielded}
 
-    def _check_count(self, saved: SchedulerState) -> None:
-        here = len(self._stepped.param_groups)
-        for bases in saved.bases.values():
-            if len(bases) != here:
-                raise InputError(f"this state is of an optimizer with {len(bases)} param groups, this one has {here}")
-
     def _let_go(self, written: Written) -> None:
         """Give what isn't scheduled any more its base back, where it holds what was written."""
-        kept = {(id(slot.group), slot.target.hyper) for track in self._outlook.tracks for slot in track.slots}
         for group, hyper, value in written:
-            if (id(group), hyper) not in kept and is_close(read(group, hyper), value):
+            if hyper not in self._outlook.hypers_of(group) and is_close(read(group, hyper), value):
                 write(group, place(group, hyper), float(group[f"initial_{hyper}"]))
 
     def _before_save(self, optimizer: Optimizer) -> None:

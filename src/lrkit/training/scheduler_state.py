@@ -40,6 +40,12 @@ class SchedulerState:
     json: dict[str, str] = field(default_factory=dict)
     yielded: list[tuple[str, int]] = field(default_factory=list)
 
+    def require_groups(self, count: int) -> None:
+        """Refuse a state of another number of param groups."""
+        for bases in self.bases.values():
+            if len(bases) != count:
+                raise InputError(f"this state is of an optimizer with {len(bases)} param groups, this one has {count}")
+
     def to_dict(self) -> dict[str, Any]:
         """What fits into JSON; it shares nothing with the scheduler."""
         return {"format": FORMAT, **asdict(self)}
