@@ -161,7 +161,9 @@ def test_lightnings_own_finder_sweeps_the_rates_that_it_says_and_leaves_the_sche
 
     module = case.Line(case.scheduled(LINEAR))
     trainer = case.trainer(max_epochs=4)
-    found = Tuner(trainer).lr_find(module, train_data(), num_training=10, max_lr=1.0, early_stop_threshold=None)
+    options = {"num_training": 10, "max_lr": 1.0, "early_stop_threshold": None}
+    with pytest.warns(ScheduleWarning, match="another scheduler has taken the place of 'linear"):
+        found = Tuner(trainer).lr_find(module, train_data(), **options)
     assert module.rates[2:9] == pytest.approx(found.results["lr"][2:9])
     module.rates.clear()
     base = module.lr

@@ -14,10 +14,8 @@ from lrkit.schedules.errors import InputError
 
 __all__ = ["Clock", "Owner", "clock_of", "running_clock", "running_clocks"]
 
-_UNCOMPILED_HOOKS = (
-    "_before_step_uncompiled",
-    "_after_step_uncompiled",
-)  # they hold on to a clock, and so its optimizer
+# Attributes that hold on to their clock, and so to its optimizer.
+_UNCOMPILED_HOOKS = ("_before_step_uncompiled", "_after_step_uncompiled")
 _UNCOMPILED = "lrkit counts this optimizer's updates in Python; compile optimizer.step() without fullgraph=True"
 
 

@@ -73,7 +73,7 @@ class Holdings:
         plan: what is bound, for messages.
         yielded: what is left to others; more is added.
         said: what was warned of; more is added.
-        yields_when: says whether what others write now is left to them without a word.
+        yields_when: tells whether what others write now is left to them, whatever `on_conflict` is, which is said.
     """
 
     def __init__(
@@ -218,11 +218,14 @@ class Holdings:
             else:
                 found.append(each)
         told: list[tuple[_Stray, str]] = []
-        if self._on_conflict == "yield" or (found and self.yields_when is not None and self.yields_when()):
+        new = [each for each in found if (cause, each.slot.key) not in self._said]
+        if self._on_conflict == "yield":
             left += [each.slot for each in found]
+        elif found and self.yields_when is not None and self.yields_when():
+            left += [each.slot for each in found]
+            told = [(each, self._farewell(each, cause)) for each in new]
         elif self._on_conflict == "warn":
             own += found
-            new = (each for each in found if (cause, each.slot.key) not in self._said)
             told = [(each, self._warning(each, cause)) for each in new]  # while the other's value is there
         elif found and cause == _BETWEEN:
             raise InputError(self._refusal(found[0]))
@@ -243,6 +246,10 @@ class Holdings:
             f"{self._change(stray, cause)}; '{self._plan}' sets it, {after} {stray.value:g}. To keep what others "
             "write, bind with on_conflict='yield'; with 'refuse' it is an error"
         )
+
+    def _farewell(self, stray: _Stray, cause: str) -> str:
+        change = self._change(stray, cause)
+        return f"{change}; another scheduler has taken the place of '{self._plan}', so the value is left to it"
 
     def _refusal(self, stray: _Stray) -> str:
         cause = _INSIDE if stray.slot in self._inside else _BETWEEN

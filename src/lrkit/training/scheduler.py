@@ -290,7 +290,7 @@ class Scheduler(LRScheduler):
         return sorted(self._yielded)
 
     def yield_when(self, condition: Callable[[], bool]) -> None:
-        """Leave to others what they write while a condition holds, without a word: a trainer may swap schedulers."""
+        """Leave to others what they write while a condition holds, and say so: a trainer may swap schedulers."""
         self._yields_when = self._holdings.yields_when = condition
 
     def take_back(self) -> None:
