@@ -3,6 +3,7 @@
 import copy
 import itertools
 import json
+import math
 import pickle
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 import lrkit
-from lrkit import InputError, InputTypeError
+from lrkit import InputError, InputTypeError, ScheduleWarning
 from plans import controllers, schedules
 
 
@@ -205,10 +206,12 @@ def test_a_checkpoint_between_a_new_group_and_its_first_update_is_gone_on_from(s
         again = lrkit.linear(10, to=0).bind(other)
     else:
         other, again = begin(9.0, 9.0)
-        if saved != "scheduler":
-            other.load_state_dict(optimizer.state_dict())
-        if saved != "optimizer":
-            again.load_state_dict(scheduler.state_dict())
+        with pytest.warns(ScheduleWarning, match="was made with lr 9 and its state with lr 0.1") as said:
+            if saved != "scheduler":
+                other.load_state_dict(optimizer.state_dict())
+            if saved != "optimizer":
+                again.load_state_dict(scheduler.state_dict())
+        assert len(said) == 1
     assert again.base_lrs == scheduler.base_lrs == [0.1, 1.0]
     for _ in range(9):
         assert update(other) == update(optimizer)
@@ -332,8 +335,6 @@ def test_the_state_has_plans_whole_that_text_cannot_hold(plan, policy):
     other.load_state_dict(state, policy=policy)
     assert other.plan == plan
     assert json.loads(json.dumps(other.state_dict()))["json"] == state["json"]
-    del state["json"]  # as older ones
-    plan.bind(sgd(momentum=0.9), steps=10).load_state_dict(state)
 
 
 def test_what_text_can_hold_is_saved_once():
@@ -376,7 +377,10 @@ def without_a_rate():
 
 
 def spoilt(state, **changes):
-    state["param_groups"][0]["lrkit"] |= changes
+    """An optimizer's state with another mark in its first group."""
+    group = state["param_groups"][0]
+    mark = json.loads(group["lrkit"])
+    group["lrkit"] = json.dumps(mark | {"state": mark["state"] | changes, "steps": changes.get("steps", mark["steps"])})
     return state
 
 
@@ -404,7 +408,7 @@ def test_a_state_that_is_refused_on_the_way_into_the_optimizer_changes_nothing(s
     [
         (torch.optim.lr_scheduler.StepLR(sgd(), 3).state_dict(), "not the state of a schedule that lrkit bound"),
         (None, "not the state"),
-        ({**lrkit.constant().bind(sgd()).state_dict(), "format": 4}, "format 4, this lrkit reads formats up to 3"),
+        ({**lrkit.constant().bind(sgd()).state_dict(), "format": 4}, "format 4, this lrkit reads format 3"),
         (lrkit.constant().bind(sgd(1, 2)).state_dict(), "2 param groups, this one has 1"),
     ],
 )
@@ -414,13 +418,12 @@ def test_a_foreign_state_is_refused(state, sentence):
 
 
 PLATEAU = "plateau(factor=0.5, patience=1)"
-FORMAT_1 = {"format": 1, "steps": 3, "horizon": None, "bases": {"lr": [0.1]}, "controller": None}
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        *((({"format": value}), "this state has format") for value in (0, -3)),
+        *((({"format": value}), "this state has format") for value in (0, 1, 2, 4, -3)),
         ({"format": True}, "not the state"),
         *(({"steps": value}, "the steps of this state must be a whole") for value in (-5, "x", True, 2.0, None)),
         *(
@@ -444,8 +447,9 @@ FORMAT_1 = {"format": 1, "steps": 3, "horizon": None, "bases": {"lr": [0.1]}, "c
                 {"lr": {"best": 0.5, "bad_epochs": 0, "cooldown": 0, "reductions": -1}},
             )
         ),
-        ({**FORMAT_1, "schedules": {"lr/x": "constant()"}}, "must be for lr, lr/0 or lr/@head, not for 'lr/x'"),
-        ({**FORMAT_1, "schedules": [1]}, "the schedules of this state must be texts"),
+        *(({"done": value}, "the done of this state must be") for value in (None, {}, {"epochs": 1.0}, {"tokens": "x"})),
+        *(({"offsets": value}, "the offsets of this state must be") for value in (None, [1.0], {"lr": "x"})),
+        *(({name: value}, f"the {name} of this state must be") for name in ("lr", "default") for value in ("x", math.inf)),
     ],
 )
 def test_a_malformed_state_is_refused_in_one_sentence_and_changes_nothing(changes, sentence):
@@ -455,22 +459,15 @@ def test_a_malformed_state_is_refused_in_one_sentence_and_changes_nothing(change
     scheduler.step(1.0)
     before, held = scheduler.state_dict(), copy.deepcopy(optimizer.state_dict())
     state = scheduler.state_dict() | {"steps": 7} | changes
-    marked = copy.deepcopy(held)
-    marked["param_groups"][0] |= {"lr": 5.0, "lrkit": state}
-    for load, bad in ((scheduler.load_state_dict, state), (optimizer.load_state_dict, marked)):
+    marked = spoilt(copy.deepcopy(held), **json.loads(json.dumps(state)))
+    marked["param_groups"][0]["lr"] = 5.0
+    roads = [(scheduler.load_state_dict, state), (optimizer.load_state_dict, marked)]
+    for load, bad in roads if json.loads(json.dumps(state)) == state else roads[:1]:  # else JSON makes it sound
         with pytest.raises(InputError, match=sentence) as caught:
             load(bad)
         assert "\n" not in str(caught.value)
         assert scheduler.state_dict() == before
         assert optimizer.state_dict() == held
-
-
-def test_a_state_of_format_1_is_read():
-    scheduler = lrkit.parse(PLATEAU).bind(sgd())
-    reduced = {"best": 0.5, "bad_epochs": 0, "cooldown": 0, "reductions": 1}
-    scheduler.load_state_dict({**FORMAT_1, "schedules": {"lr": PLATEAU}, "controller": reduced})
-    assert scheduler.steps == 3
-    assert scheduler.get_last_lr() == [0.05]
 
 
 # --- passing for torch's ---------------------------------------------------------------------------------

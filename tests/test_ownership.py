@@ -298,7 +298,15 @@ def test_a_bind_that_fails_leaves_the_optimizer_as_it_was(what, bound, tensor, m
     groups, defaults = [dict(group) for group in optimizer.param_groups], dict(optimizer.defaults)
     values = [float(group["lr"]) for group in optimizer.param_groups]
     if what == "a hook":
-        monkeypatch.setattr(optimizer, "register_load_state_dict_post_hook", None)
+        register, calls = optimizer.register_state_dict_post_hook, []
+
+        def fail_once(hook):
+            calls.append(hook)
+            if len(calls) == 1:
+                raise RuntimeError
+            return register(hook)
+
+        monkeypatch.setattr(optimizer, "register_state_dict_post_hook", fail_once)
     with pytest.raises((InputError, RuntimeError, TypeError)):
         FAILURES[what](optimizer)
     for group, before in zip(optimizer.param_groups, groups, strict=True):
@@ -723,7 +731,6 @@ def test_a_wrapper_that_saves_a_state_of_its_own_resumes_the_schedule():
     train(optimizer, 3)
     other, scheduler = made()
     other.load_state_dict(optimizer.state_dict())
-    assert "lrkit" not in other.param_groups[0]
     assert train(other, 2)[1] == pytest.approx(0.06)
     assert scheduler.steps == 5
 

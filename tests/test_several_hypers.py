@@ -398,20 +398,6 @@ def test_the_optimizers_own_checkpoint_without_a_clock_leaves_the_schedule_in_ch
     assert (held(optimizer), scheduler.steps) == (before, 10)
 
 
-def test_a_state_of_format_1_is_read():
-    state = {
-        "format": 1,
-        "steps": 10,
-        "schedules": {"lr": "plateau(patience=0)", "lr/0": "constant(0.1)", "lr/@head": "linear(to=0)"},
-        "horizon": {"steps": 20},
-        "controller": {"best": 1.0, "bad_epochs": 0, "cooldown": 0, "reductions": 1},
-        "bases": {"lr": [1.0, 2.0, 3.0]},
-    }
-    optimizer, scheduler = bound("lr: plateau(patience=0); lr[0]: constant(0.1); lr[head]: linear(to=0)", 20)
-    scheduler.load_state_dict(state)
-    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.1, 0.2, 1.5])
-
-
 # --- copies ----------------------------------------------------------------------------------------------------------
 
 

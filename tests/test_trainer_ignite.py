@@ -340,7 +340,8 @@ def test_defect_a_plateau_that_was_resumed_lowers_no_rate(kit):
     handler = kit.Schedule("plateau(factor=0.5, patience=0)", optimizer).attach(trainer, evaluator)
     handler.load_state_dict(scheduler.state_dict())
     trainer.on(kit.Events.EPOCH_COMPLETED)(lambda: evaluator.fire_event(kit.Events.COMPLETED))
-    trainer.run(BATCHES, max_epochs=2)
+    with pytest.warns(lrkit.ScheduleWarning, match="was made with lr 0.1 and its state with lr 0.05"):
+        trainer.run(BATCHES, max_epochs=2)
     assert optimizer.param_groups[0]["lr"] == 0.05 / 4  # bound at 0.05, lowered twice
 
 

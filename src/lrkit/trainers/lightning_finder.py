@@ -14,7 +14,7 @@ from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.trainers.extras import extra
 from lrkit.trainers.lightning_length import accumulation
 from lrkit.training.hyper import place, read, write
-from lrkit.training.scheduler import Scheduler, scheduler_of
+from lrkit.training.scheduler import scheduler_of
 
 if TYPE_CHECKING:
     from lrkit.analysis.finding import Finding
@@ -68,15 +68,19 @@ class Finder(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find a rate, and have it used."""
-        if trainer.ckpt_path is not None or _is_trial(trainer):
+        if _is_trial(trainer):
             return
         optimizer = _optimizer_of(trainer, pl_module)
+        bound = scheduler_of(optimizer)
+        if trainer.ckpt_path is not None:
+            if bound is not None:
+                bound.rebase(bound.base_lrs)  # so that a checkpoint with a rate that was found is no surprise
+            return
         schedulers = [each.scheduler for each in trainer.lr_scheduler_configs]
         for each in schedulers:
             _require_scalable(each)
-        bound = scheduler_of(optimizer)
         if bound is not None:
-            _rebase_bound(bound, _rebase_bound(bound, [2 * base for base in bound.base_lrs]))  # or it is said too late
+            bound.rebase(bound.base_lrs)  # or it is said too late that it can't be
         trainer.fit_loop.setup_data()
         groups = optimizer.param_groups
         bases = [float(group.get("initial_lr", read(group, "lr"))) for group in groups]
@@ -189,7 +193,7 @@ def _use(optimizer: Optimizer, schedulers: Sequence[Any], bases: Sequence[float]
     """Give all groups new bases, and their schedulers whatever these know of them."""
     bound = scheduler_of(optimizer)
     if bound is not None:
-        _rebase_bound(bound, wanted)
+        bound.rebase(wanted)
         return
     for group, base, other in zip(optimizer.param_groups, bases, wanted, strict=True):
         now = read(group, "lr")
@@ -198,16 +202,6 @@ def _use(optimizer: Optimizer, schedulers: Sequence[Any], bases: Sequence[float]
             group["initial_lr"] = other
     for each in schedulers:
         _rebase(each, wanted)
-
-
-def _rebase_bound(bound: Scheduler, wanted: list[float]) -> list[float]:
-    """Give one of lrkit's schedules other bases; returns those it had."""
-    before, state = bound.base_lrs, bound.state_dict()
-    state["bases"]["lr"] = wanted
-    bound.load_state_dict(state)
-    if bound.base_lrs != wanted:
-        raise InputError("the schedule was bound with lr=, which sets the rate; leave that to the Finder")
-    return before
 
 
 def _require_scalable(scheduler: LRScheduler) -> None:

@@ -24,6 +24,11 @@ class KnownGroups:
         """Whether an optimizer has these groups, in this order."""
         return len(groups) == len(self.groups) and all(map(operator.is_, groups, self.groups))
 
+    def are_replaced_by(self, groups: Sequence[Group]) -> bool:
+        """Whether as many others are there in their place, as after loading."""
+        known = set(map(id, self.groups))
+        return len(groups) == len(self.groups) and not any(id(each) in known for each in groups)
+
     def after(self, groups: Sequence[Group]) -> "KnownGroups":
         """What is known once an optimizer has other groups: new ones among them, or new dicts for all.
 
@@ -31,7 +36,7 @@ class KnownGroups:
             InputError: where some were removed.
         """
         numbers = {id(group): number for group, number in zip(self.groups, self.numbers, strict=True)}
-        if not any(id(each) in numbers for each in groups) and len(groups) == len(self.groups):
+        if self.are_replaced_by(groups):
             return KnownGroups(groups, self.numbers)  # all are new, as after loading
         gone = len(numbers.keys() - {id(each) for each in groups})
         if gone:

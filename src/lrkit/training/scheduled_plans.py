@@ -1,11 +1,13 @@
 """Plans over a horizon, and where their controllers are: what a scheduler schedules, without its optimizer."""
 
+import math
+from collections.abc import Mapping
 from typing import Any
 
 from lrkit.schedules import Controller, Horizon, Plans, Schedule, State, Target
 from lrkit.schedules.evaluation import Array
 from lrkit.schedules.metric import Metric
-from lrkit.training.assignment import Bases
+from lrkit.training.horizons import resolve
 from lrkit.training.scheduler_state import Policy, SchedulerState, horizon_dict, json_of, reconcile
 
 __all__ = ["ScheduledPlans"]
@@ -17,13 +19,15 @@ class ScheduledPlans:
     Args:
         plans: as they were written.
         horizon: what lengths are measured against; None where all of them are in steps.
+        offsets: by target, what is added to the step, where the size of a step has changed.
 
     Raises:
         InputError: for a length that isn't known, or doesn't fit.
     """
 
-    def __init__(self, plans: Plans, horizon: Horizon | None) -> None:
-        resolved = dict((plans if horizon is None else plans.over(**vars(horizon))).parts)
+    def __init__(self, plans: Plans, horizon: Horizon | None, offsets: Mapping[str, float] | None = None) -> None:
+        self._offsets = dict(offsets or {})
+        resolved = {target: resolve(plan, horizon, self._offset(target)) for target, plan in plans.parts}
         for plan in resolved.values():
             plan.require_resolved()  # refused here and not at the first update
         self.plans, self.horizon, self.resolved = plans, horizon, resolved
@@ -32,9 +36,14 @@ class ScheduledPlans:
             target: plan.init() for target, plan in resolved.items() if isinstance(plan, Controller)
         }
 
+    def _offset(self, target: Target) -> float:
+        return self._offsets.get(str(target), 0.0)
+
     def values(self, target: Target, t: Array, bases: Array) -> Any:
         """What a plan gives: steps (1, n) and bases (m, 1) in, values (m, n) out."""
-        plan = self.resolved[target]
+        plan, offset = self.resolved[target], self._offset(target)
+        if offset:
+            t = t + offset
         if isinstance(plan, Controller):
             return plan.value(self._states[target], t, bases)
         assert isinstance(plan, Schedule)
@@ -50,13 +59,18 @@ class ScheduledPlans:
         for target, state in self._states.items():
             controller = self.resolved[target]
             assert isinstance(controller, Controller)
-            states[target] = after = controller.update(state, metrics, step)
+            states[target] = after = controller.update(state, metrics, self._at(target, step))
             moved = moved or controller.decided(after) != controller.decided(state)
         self._states = states
         return moved
 
-    def state(self, steps: int, bases: Bases, yielded: list[tuple[str, int]]) -> SchedulerState:
-        """What is saved after so many updates."""
+    def _at(self, target: Target, step: int) -> int:
+        """The step by a plan's own clock: a part of a sequence is told what its last update has made."""
+        offset = self._offset(target)
+        return math.ceil(step + offset) if offset else step
+
+    def state(self, steps: int, **more: Any) -> SchedulerState:
+        """What is saved after so many updates, with what a scheduler knows besides."""
         if self._json is None:  # once, since a table may be long
             self._json = json_of(self.plans)
         return SchedulerState(
@@ -64,10 +78,14 @@ class ScheduledPlans:
             schedules={str(target): str(plan) for target, plan in self.plans.parts},
             horizon=horizon_dict(self.horizon),
             controllers={str(target): state for target, state in self._states.items()},
-            bases=bases,
             json=self._json,
-            yielded=yielded,
+            offsets=self._offsets,
+            **more,
         )
+
+    def begun(self) -> "ScheduledPlans":
+        """The same at their beginning."""
+        return ScheduledPlans(self.plans, self.horizon)
 
     def resumed(self, saved: SchedulerState, policy: Policy | None) -> "ScheduledPlans":
         """Those to go on with from a state; what is saved of a controller is used where its text is the same.

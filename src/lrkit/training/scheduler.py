@@ -1,7 +1,8 @@
 """A plan bound to an optimizer: it owns what it schedules, and its clock is the optimizer's own updates."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrkit.schedules import Horizon, Plan, Plans
-from lrkit.schedules.errors import InputError, InputTypeError
+from lrkit.schedules.errors import InputError, InputTypeError, ScheduleWarning, warn_user
 from lrkit.schedules.metric import Metric
 from lrkit.schedules.shares import as_number
 from lrkit.training.assignment import Bases, Written, assign, require_groups, settle, slots
@@ -18,15 +19,16 @@ from lrkit.training.clock import clock_of, running_clock, running_clocks
 from lrkit.training.groups import KnownGroups
 from lrkit.training.holdings import Conflict, Holdings, check_on_conflict
 from lrkit.training.hyper import Group, is_close, place, put_back_on_error, read, separate, write
+from lrkit.training.mark import blank, clear, fill, has_mark, is_blank, read_mark, updates_in
 from lrkit.training.outlook import Key, Outlook
+from lrkit.training.progress import Measure, Progress
+from lrkit.training.rebasing import Rates, Taken, default_rate
 from lrkit.training.scheduled_plans import ScheduledPlans
-from lrkit.training.scheduler_state import Policy, SchedulerState, check_policy
-from lrkit.training.unseen import Additions, Suspicion, TwinWatch, require_own_parameters
-from lrkit.training.wrapping import chain_of, stepping, twins, with_states
+from lrkit.training.scheduler_state import Done, Policy, SchedulerState, check_policy
+from lrkit.training.unseen import Overlay, Suspicion, TwinWatch, require_own_parameters
+from lrkit.training.wrapping import chain_of, refresh, stepping, twins, with_states
 
 __all__ = ["BoundController", "BoundSchedule", "Conflict", "Policy", "Scheduler", "scheduler_of", "updates_done"]
-
-_MARK = "lrkit"  # the key in a saved param group under which the optimizer carries the scheduler's state
 
 # The attribute of an optimizer under which a released scheduler leaves what it wrote last. A dictionary in this module
 # would keep optimizers alive that their parameters refer to.
@@ -54,6 +56,8 @@ class Scheduler(LRScheduler):
         later: Collection[int | str],
         policy: Policy | None,
         on_conflict: Conflict = "warn",
+        asked: float | None = None,
+        measure: Measure | None = None,
     ) -> None:
         check_policy(policy)
         check_on_conflict(on_conflict)
@@ -61,17 +65,26 @@ class Scheduler(LRScheduler):
         given = isinstance(optimizer, Optimizer) and hasattr(optimizer, "param_groups")
         self.optimizer = optimizer if given else stepped  # trainers look for the one that they know
         self._stepped = stepped  # the one in it whose step() makes the updates
-        self._lr = None if lr is None else as_number(lr, "lr", low=0.0)
+        self._chain = chain_of(self.optimizer)
+        named = None if lr is None else as_number(lr, "lr", low=0.0)
+        self._rates = Rates(named, asked, default_rate(stepped))
         self._policy = policy
         self._on_conflict = on_conflict
+        self._measure = measure
         self._count = 0
         self._begun_at = 0  # the count when it was bound, or a state was loaded
+        self._done = Done()  # at the count below
+        self._done_at = 0
+        self._told_at: int | None = None  # the count that somebody has said
+        self._doubt: str | None = None  # what is to be said before the next update
         self._known = KnownGroups(stepped.param_groups)
         self._bases: Bases = {}
         self._yielded: set[Key] = set()
         self._said: set[Any] = set()
+        self._word: str | None = None  # what is to be said once a state was taken
+        self._has_told = False
         self._handles: list[Any] = []  # what is removed to leave the optimizer
-        self._released = False
+        self._is_loading = self._released = False
         self._suspicion = Suspicion()
         self._yields_when: Callable[[], bool] | None = None
         self._use(ScheduledPlans(plans, horizon))
@@ -82,15 +95,21 @@ class Scheduler(LRScheduler):
     def _bind(self, previous: "Scheduler | None") -> None:
         """Take the optimizer over, or leave it exactly as it was."""
         optimizer = self._stepped
-        standing = vars(optimizer).get(_LAST_WRITTEN, ()) if previous is None else previous._written()
+        standing = vars(optimizer).get(_LAST_WRITTEN) if previous is None else previous._written()
         if previous is not None:
             previous._detach()
         try:
             with put_back_on_error(optimizer):
-                self._adopt(standing=standing)
-                if not self._resume_from_mark(optimizer):
+                saved, was_bound = read_mark(optimizer.param_groups), is_blank(optimizer.param_groups)
+                self._adopt(standing=standing or ())
+                if saved is not None:
+                    self._resume(saved, self._policy)
+                elif standing is None and (was_bound or updates_in(optimizer)):
+                    self._resume_unmarked()
+                else:
                     self._put()
                 self._attach()
+                self._tell()
         except BaseException:
             self._detach()
             if previous is not None:
@@ -117,7 +136,7 @@ class Scheduler(LRScheduler):
         return self._policy
 
     def _use(self, scheduled: ScheduledPlans) -> None:
-        if self._lr is not None and not scheduled.plans.sets("lr"):
+        if self._rates.lr is not None and not scheduled.plans.sets("lr"):
             raise InputError(
                 f"lr is the base of a schedule for lr, and '{scheduled.plans}' has none; add lr: constant()"
             )
@@ -133,17 +152,18 @@ class Scheduler(LRScheduler):
         if not self._released:
             for hyper, index, base in slots(self._bases):
                 groups[index][f"initial_{hyper}"] = base
+            blank(groups)
         self._lay_out(added=known.beyond(before))
 
     def _bases_of(self, groups: Sequence[Group], known: KnownGroups, *bases: Bases, standing: Written = ()) -> Bases:
         targets = self._scheduled.resolved
-        return settle(groups, known.numbers, targets, lr=self._lr, known=bases, standing=standing)
+        return settle(groups, known.numbers, targets, lr=self._rates.lr, known=bases, standing=standing)
 
     def _lay_out(self, *, added: Collection[int] = ()) -> None:
         groups = self._stepped.param_groups
         if not self._released:
             separate(self._stepped, [(hyper, index) for hyper, index, _ in slots(self._bases)], self._others, added)
-        default = self._stepped.defaults.get("lr") if self._lr is None else None
+        default = default_rate(self._stepped) if self._rates.lr is None else None
         found = assign(groups, self._known.numbers, self._scheduled.resolved, self._bases, default)
         self._outlook = Outlook(self._scheduled.values, found)
         self._holdings = Holdings(
@@ -168,9 +188,9 @@ class Scheduler(LRScheduler):
         for each in with_states(self.optimizer):
             self._handles.append(each.register_state_dict_pre_hook(self._before_save))
             self._handles.append(each.register_state_dict_post_hook(self._on_save))
-            self._handles.append(each.register_load_state_dict_pre_hook(self._before_load))
-            self._handles.append(each.register_load_state_dict_post_hook(self._on_load))
-        self._handles.append(Additions(optimizer, self._meet_groups))
+            self._handles.append(Overlay(each, "load_state_dict", self._loading))
+        self._handles.append(Overlay(optimizer, "add_param_group", self._adding))
+        blank(optimizer.param_groups)
         for name, optimizers in twins(optimizer).items():
             self._handles += [TwinWatch(optimizer, name, each, self._hypers_of) for each in optimizers]
 
@@ -181,6 +201,8 @@ class Scheduler(LRScheduler):
     def _detach(self) -> None:
         for each in self._handles:
             each.remove()
+        if self._handles:
+            clear(self._stepped.param_groups)
         self._handles = []
         self.__dict__.pop("_step_uncompiled", None)  # it holds on to this, and so to the optimizer
         clock = running_clock(self._stepped)
@@ -192,7 +214,7 @@ class Scheduler(LRScheduler):
         if not self._released:
             self._detach()
             self._released = True
-            setattr(self._stepped, _LAST_WRITTEN, self._written())
+            self._part()
 
     @contextmanager
     def paused(self) -> Iterator[None]:
@@ -206,11 +228,16 @@ class Scheduler(LRScheduler):
             yield
             return
         clock.own(None)
+        self._part()
         try:
             yield
         finally:
             if not self._released:
                 self._come_back()
+
+    def _part(self) -> None:
+        """Leave in the optimizer what tells the next that is bound of this one."""
+        setattr(self._stepped, _LAST_WRITTEN, self._written())
 
     def _come_back(self) -> None:
         """Own the clock again after a pause; but not where another plan was bound meanwhile, which takes the place."""
@@ -228,6 +255,8 @@ class Scheduler(LRScheduler):
         groups, known = self._stepped.param_groups, self._known
         if (len(groups) != 1 or groups[0] is not known.only) and not known.are(groups):
             self._meet_groups()
+        if self._doubt is not None:
+            self._say_doubt()
         holdings = self._holdings
         return holdings.untouched(groups) or holdings.check(groups, begun=self._count > self._begun_at)
 
@@ -237,12 +266,22 @@ class Scheduler(LRScheduler):
         self._holdings.advance(self._count)
 
     def _meet_groups(self) -> None:
-        """Schedule the groups that were added."""
-        if not self._released and not self._known.are(self._stepped.param_groups):
-            with put_back_on_error(self._stepped):
-                if not self._resume_from_mark(self._stepped):  # loaded by a way that no hook sees
-                    self._adopt()
-                    self._put()
+        """Schedule the groups that were added, or go on from those that were loaded by a road that nobody sees."""
+        groups = self._stepped.param_groups
+        if self._released or self._known.are(groups):
+            return
+        if self._known.are_replaced_by(groups):
+            self._arrive()
+            return
+        with put_back_on_error(self._stepped):
+            self._adopt()
+            self._put()
+
+    @contextmanager
+    def _adding(self, *_: Any, **__: Any) -> Iterator[None]:
+        """Around `add_param_group`: a group that is added has its rate at once."""
+        yield
+        self._meet_groups()
 
     def upcoming(self, count: int) -> dict[Key, list[float]]:
         """The values of the next updates, by hyper-parameter and group: for those who update many runs at once."""
@@ -259,6 +298,7 @@ class Scheduler(LRScheduler):
             self._holdings.settle(self._stepped.param_groups, begun=True)
         self._count += count
         self._begun_at = min(self._begun_at, self._count - 1)
+        self._told_at, self._doubt = self._count, None
         if not self._released:
             self._holdings.advance(self._count)
 
@@ -349,6 +389,22 @@ class Scheduler(LRScheduler):
         bases: list[float | None] = self._bases.get("lr", [None] * len(groups))
         return [read(group, "lr") if base is None else base for group, base in zip(groups, bases, strict=False)]
 
+    def rebase(self, lrs: Sequence[float]) -> None:
+        """Give the groups other bases for the rate, such as one that was found; a state with others is no surprise.
+
+        Raises:
+            InputError: where the rate was named, or there is no schedule for it.
+        """
+        if self._rates.named is not None:
+            raise InputError("the schedule was bound with lr=, which sets the rate; leave that to the Finder")
+        self._meet_groups()
+        bases = self._bases.get("lr", [])
+        if len(lrs) != len(bases):
+            raise InputError(f"{len(lrs)} bases are given, and '{self.plan}' sets lr in {len(bases)} param groups")
+        self._has_told = True
+        self._adopt({"lr": [None if before is None else lr for before, lr in zip(bases, lrs, strict=True)]})
+        self._put()
+
     def get_last_lr(self) -> list[float | Tensor]:
         """The rate of each group, as the next update will use it."""
         self._hold()
@@ -361,32 +417,55 @@ class Scheduler(LRScheduler):
     # --- state ------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain data: step count, controllers' states, the plans as written, horizon, bases, format version."""
+        """Plain data: what is done, controllers' states, the plans as written, horizon, bases, format version."""
         self._hold()
-        yielded = [(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)]
-        return self._scheduled.state(self._count, self._bases, yielded).to_dict()
+        return self._scheduled.state(
+            self._count,
+            done=asdict(self._done.after(self._count - self._done_at, self.horizon)),
+            bases=self._bases,
+            lr=self._rates.recorded,
+            default=self._rates.default,
+            yielded=[(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)],
+        ).to_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any], *, policy: Policy | None = None) -> None:
         """Go on where the state was taken.
 
+        Lengths in tokens or samples go on as they were where a step takes more or less of them now.
+
         Args:
             state_dict: what `state_dict` returned.
-            policy: needed when the state was made with another schedule or another horizon, here or in `bind`:
-                "keep" goes on with the saved schedule over the saved horizon, "stretch" with the saved schedule
-                over the horizon that is bound now, "replace" with the schedule and horizon that are bound now. What
-                is saved of a controller is used where its text is the same.
+            policy: needed when the state was made with another schedule, another horizon, or another rate than is
+                named now, here or in `bind`: "keep" goes on with the saved schedule, horizon and rate, "stretch" with
+                the saved schedule over the horizon that is bound now, "replace" with the schedule and horizon that are
+                bound now, and with the rate that the optimizer was made with. What is saved of a controller is used
+                where its text is the same. "restart" begins what is bound now at its first step; what the optimizer
+                has gathered, such as moments, stays.
 
         Raises:
-            InputError: for a state that isn't lrkit's, has a newer format or other param groups, or that was made
-                with another schedule or horizon while no policy is named; then nothing has changed.
+            InputError: for a state that isn't lrkit's, has another format or other param groups, or that was made
+                with another schedule, horizon or rate while no policy is named; then nothing has changed.
         """
         check_policy(policy)
         policy = self._policy if policy is None else policy
-        saved = SchedulerState.from_dict(state_dict)
+        try:
+            saved = SchedulerState.from_dict(state_dict)
+        except InputError:
+            progress = self._progress(None, policy)
+            if progress is None or not isinstance(state_dict, Mapping) or "format" in state_dict:
+                raise
+            self._resume_at(progress, policy)
+        else:
+            self._resume(saved, policy)
+        self._told_at, self._doubt = self._count, None
+        self._tell()
+
+    def _resume(self, saved: SchedulerState, policy: Policy | None) -> None:
+        """Go on from a state, or leave everything as it was."""
         before, written = dict(self.__dict__), self._written()
         try:
-            self._take(saved, policy)
-            self._adopt(saved.bases)
+            taken = self._take(saved, policy)
+            self._adopt(taken.bases)
         except (InputError, InputTypeError):
             self.__dict__.update(before)
             raise
@@ -394,13 +473,85 @@ class Scheduler(LRScheduler):
         if not self._released:
             self._let_go(written)
         self._put()
+        self._word = taken.word
 
-    def _take(self, saved: SchedulerState, policy: Policy | None) -> None:
+    def _tell(self) -> None:
+        """Say what came up when a state was taken, once all is settled."""
+        word, self._word = self._word, None
+        if word is not None and not self._has_told:
+            self._has_told = True
+            warn_user(word, ScheduleWarning)
+
+    def _take(self, saved: SchedulerState, policy: Policy | None) -> Taken:
         """Take the plans, the count and the controllers' states; what it raises leaves half of them taken."""
         saved.require_groups(len(self._stepped.param_groups))
-        self._use(self._scheduled.resumed(saved, policy))
-        self._count = self._begun_at = saved.steps
-        self._yielded = {(hyper, self._known.numbers[index]) for hyper, index in saved.yielded}
+        taken = self._rates.taken(saved, policy, self._bases)
+        progress = self._progress(saved, policy)
+        scheduled = self._scheduled
+        if progress is not None and progress.horizon != scheduled.horizon:
+            scheduled = ScheduledPlans(scheduled.plans, progress.horizon)
+        self._rates, self._doubt = taken.rates, None
+        if policy == "restart":
+            self._use(scheduled.begun())
+            self._begin_at(0, Done())
+            self._yielded = set()
+        else:
+            self._use(scheduled.resumed(saved, policy))
+            self._begin_at(saved.steps, Done(**saved.done))
+            self._yielded = {(hyper, self._known.numbers[index]) for hyper, index in saved.yielded}
+        return taken
+
+    def _begin_at(self, steps: int, done: Done) -> None:
+        self._count = self._begun_at = self._done_at = steps
+        self._done = done
+
+    def _progress(self, saved: SchedulerState | None, policy: Policy | None) -> Progress | None:
+        """What the trainer says when a state is loaded; None where there is none that could."""
+        return None if self._measure is None else self._measure(saved, policy)
+
+    def _resume_unmarked(self) -> None:
+        """Go on after a state without a word of lrkit was loaded: at what a trainer says, or where this is."""
+        progress = self._progress(None, self._policy)
+        if progress is not None:
+            self._resume_at(progress, self._policy)
+            return
+        groups, made = self._stepped.param_groups, updates_in(self._stepped)
+        copied = is_blank(groups) and self._stand(groups)
+        self._adopt()
+        if self._policy == "restart":
+            self._begin_at(0, Done())
+        elif self._policy == "replace" and made is not None:
+            self._begin_at(made, Done().after(made, self.horizon))
+        elif not (copied or self._told_at == self._count or made == self._count):
+            count = "" if made is None else f", of {made} updates by its own count"
+            self._doubt = (
+                f"the optimizer's state, which was loaded or made before{count}, says nothing of lrkit, so '{self.plan}' "
+                f"begins at update {self._count}; call scheduler.advance(n) for n updates more, load the scheduler's own "
+                "state, or bind with policy='restart' to begin anew"
+            )
+        self._begun_at = self._count
+        self._put()
+
+    def _stand(self, groups: Sequence[Group]) -> bool:
+        """Whether other groups hold what was written into those that are known."""
+        others = dict(zip(map(id, self._known.groups), groups, strict=True))
+        return all(is_close(read(others[id(group)], hyper), value) for group, hyper, value in self._written())
+
+    def _resume_at(self, progress: Progress, policy: Policy | None) -> None:
+        """Go on at the step that a trainer says, since the state is of a training without lrkit."""
+        progress.require(self.plan, policy)
+        restart = policy == "restart"
+        self._use(ScheduledPlans(self._scheduled.plans, progress.horizon))
+        steps = 0 if restart else progress.steps
+        self._begin_at(steps, Done().after(steps, progress.horizon))
+        self._adopt()
+        self._put()
+
+    def _say_doubt(self) -> None:
+        """Say what isn't known, now that it begins to count."""
+        doubt, self._doubt = self._doubt, None
+        assert doubt is not None
+        warn_user(doubt, ScheduleWarning)
 
     def _let_go(self, written: Written) -> None:
         """Give what isn't scheduled any more its base back, where it holds what was written."""
@@ -419,52 +570,72 @@ class Scheduler(LRScheduler):
 
     def _on_save(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
         """Let the optimizer's own state carry the clock, for those who save nothing else."""
-        state_dict["param_groups"][0][_MARK] = self.state_dict()
+        fill(state_dict["param_groups"], self.state_dict())
 
-    def _before_load(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
-        """Refuse a state that can't be gone on from, before the optimizer has loaded anything of it."""
-        groups = state_dict["param_groups"]
-        if len(groups) != len(optimizer.param_groups):
-            return  # torch refuses it
-        mark, before = groups[0].get(_MARK), dict(self.__dict__)
+    @contextmanager
+    def _loading(self, *args: Any, **kwargs: Any) -> Iterator[None]:
+        """Around `load_state_dict`, which a wrapper passes on to what it is put around."""
+        if self._is_loading:
+            yield
+            return
+        self._before_load(args[0] if args else kwargs.get("state_dict"))
+        self._is_loading = True
         try:
-            saved = None if mark is None else SchedulerState.from_dict(mark)
+            yield
+        finally:
+            self._is_loading = False
+        self._arrive()
+
+    def _before_load(self, state_dict: Any) -> None:
+        """Refuse a state that can't be gone on from, before the optimizer has loaded anything of it."""
+        groups = state_dict.get("param_groups") if isinstance(state_dict, Mapping) else None
+        if not isinstance(groups, list) or len(groups) != len(self._stepped.param_groups):
+            return  # the optimizer refuses it
+        before = dict(self.__dict__)
+        try:
+            saved = read_mark(groups)
             if saved is not None:
-                self._take(saved, self._policy)
-            loaded = self._known.after(groups)
-            self._bases_of(groups, loaded, *([] if saved is None else [saved.bases]), self._bases)
+                bases = [self._take(saved, self._policy).bases]
+            else:
+                bases, progress = [], self._progress(None, self._policy)
+                if progress is not None:
+                    progress.require(self.plan, self._policy)
+            self._bases_of(groups, self._known.after(groups), *bases, self._bases)
         finally:
             self.__dict__.update(before)
 
-    def _on_load(self, optimizer: Optimizer) -> None:
+    def _arrive(self) -> None:
+        """Go on after the optimizer's state was loaded, by whatever road."""
         self._said.clear()
-        if not self._resume_from_mark(optimizer):
-            self._adopt()  # its groups are new
-            self._begun_at = self._count
-            self._put()
-
-    def _resume_from_mark(self, optimizer: Optimizer) -> bool:
-        """Go on from the state that a restored optimizer carries; it keeps it while it is refused."""
-        groups = optimizer.param_groups
-        saved = groups[0].get(_MARK) if groups else None
-        if saved is None:
-            return False
-        self.load_state_dict(saved)
-        del optimizer.param_groups[0][_MARK]
-        return True
+        groups = next((each.param_groups for each in self._chain if has_mark(each)), self._stepped.param_groups)
+        with put_back_on_error(self._stepped):
+            saved = read_mark(groups)
+            refresh(self._chain)
+            if saved is None:
+                self._resume_unmarked()
+            else:
+                self._resume(saved, self._policy)
+        self._tell()
 
     def __getstate__(self) -> dict[str, Any]:
-        made_anew = ("_yields_when", "_handles", "_outlook", "_holdings", "_step_uncompiled")
+        made_anew = ("_yields_when", "_measure", "_handles", "_outlook", "_holdings", "_step_uncompiled")
         return {name: value for name, value in self.__dict__.items() if name not in made_anew}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._handles, self._yields_when = [], None
+        self._handles, self._yields_when, self._measure = [], None, None
         self._released = self._released or scheduler_of(self._stepped) is not None
+        self._suspicion = Suspicion(copied=True)
         self._lay_out()
         if not self._released:
             self._holdings.write(self._count, copied=True)
             self._attach()
+
+    def __copy__(self) -> "Scheduler":
+        """A copy for the same optimizer, so it is released."""
+        copied: Scheduler = object.__new__(type(self))
+        copied.__setstate__({**self.__getstate__(), "_released": True})
+        return copied
 
 
 class BoundSchedule(Scheduler):
@@ -487,5 +658,5 @@ def updates_done(optimizer: Optimizer) -> int:
     scheduler = scheduler_of(optimizer)
     if scheduler is not None:
         return scheduler.steps
-    saved = chain_of(optimizer)[-1].param_groups[0].get(_MARK)
-    return 0 if saved is None else SchedulerState.from_dict(saved).steps
+    saved = read_mark(chain_of(optimizer)[-1].param_groups)
+    return 0 if saved is None else saved.steps

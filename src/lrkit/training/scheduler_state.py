@@ -3,19 +3,46 @@
 import contextlib
 import copy
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from fractions import Fraction
 from typing import Any, Literal, Self, TypeAlias, TypeGuard, get_args
 
 from lrkit.schedules import Horizon, Plan, Plans, State, Target, from_json, parse, to_json
 from lrkit.schedules.errors import InputError, InputTypeError, shown
-from lrkit.training.horizons import same_over
+from lrkit.training.horizons import goes_on, moved, offset_of
 
-__all__ = ["Policy", "SchedulerState", "check_policy", "horizon_dict", "json_of", "reconcile"]
+__all__ = ["Done", "Policy", "SchedulerState", "check_policy", "horizon_dict", "json_of", "reconcile"]
 
-Policy: TypeAlias = Literal["keep", "stretch", "replace"]
+Policy: TypeAlias = Literal["keep", "stretch", "replace", "restart"]
 
 FORMAT = 3
+
+
+@dataclass(frozen=True)
+class Done:
+    """How much was trained, in what lengths are measured in; None where the size of a step wasn't known.
+
+    >>> Done().after(50, Horizon(100, step_tokens=1000)).after(12, Horizon(75, step_tokens=2000)).tokens
+    74000.0
+    """
+
+    epochs: float | None = 0.0
+    tokens: float | None = 0.0
+    samples: float | None = 0.0
+
+    def after(self, steps: int, horizon: Horizon | None) -> "Done":
+        """After so many more updates."""
+
+        def more(before: float | None, size: int | Fraction | None, each: Callable[[Any], float]) -> float | None:
+            return before if not steps else None if before is None or size is None else before + steps * each(size)
+
+        horizon = Horizon() if horizon is None else horizon
+        return Done(
+            more(self.epochs, horizon.epoch_steps, lambda size: float(1 / Fraction(size))),
+            more(self.tokens, horizon.step_tokens, float),
+            more(self.samples, horizon.step_samples, float),
+        )
 
 
 @dataclass(frozen=True)
@@ -24,27 +51,40 @@ class SchedulerState:
 
     Attributes:
         steps: updates done.
+        done: epochs, tokens and samples, as far as the horizons say how large a step was.
         schedules: the plans as they were written, by target.
         horizon: what lengths were measured against.
+        offsets: by target, what is added to the step, where the size of a step has changed since the training began.
         controllers: the states of the controllers, by target.
         bases: by hyper-parameter, the base of each group; None where the group's is not scheduled.
-        json: the JSON of the plans whose text isn't the whole of them, by target; older states have none.
-        yielded: hyper-parameters, each with the index of a group, that are left to others; older states have none.
+        lr: the rate that was named, by `lr=` or a trainer's argument.
+        default: the rate that the optimizer was made with, for groups that don't name theirs.
+        json: the JSON of the plans whose text isn't the whole of them, by target.
+        yielded: hyper-parameters, each with the index of a group, that are left to others.
     """
 
     steps: int
+    done: dict[str, float | None]
     schedules: dict[str, str]
     horizon: dict[str, int] | None
+    offsets: dict[str, float]
     controllers: dict[str, State]
     bases: dict[str, list[float | None]]
-    json: dict[str, str] = field(default_factory=dict)
-    yielded: list[tuple[str, int]] = field(default_factory=list)
+    lr: float | None
+    default: float | None
+    json: dict[str, str]
+    yielded: list[tuple[str, int]]
 
     def require_groups(self, count: int) -> None:
         """Refuse a state of another number of param groups."""
         for bases in self.bases.values():
             if len(bases) != count:
                 raise InputError(f"this state is of an optimizer with {len(bases)} param groups, this one has {count}")
+
+    def in_order(self, order: Sequence[int]) -> Self:
+        """The state with its groups in another order: that which stood at `order[i]` stands at i."""
+        bases = {hyper: [each[index] for index in order] for hyper, each in self.bases.items()}
+        return replace(self, bases=bases, yielded=[(hyper, order.index(index)) for hyper, index in self.yielded])
 
     def to_dict(self) -> dict[str, Any]:
         """What fits into JSON; it shares nothing with the scheduler."""
@@ -55,40 +95,22 @@ class SchedulerState:
         """The state again.
 
         Raises:
-            InputError: when it isn't lrkit's, of a newer format, or has something in it that no scheduler saves.
+            InputError: when it isn't lrkit's, of another format, or has something in it that no scheduler saves.
         """
-        if not isinstance(state, dict) or type(state.get("format")) is not int:
+        if not isinstance(state, Mapping) or type(state.get("format")) is not int:
             raise InputError(_FOREIGN)
-        if not 1 <= state["format"] <= FORMAT:
-            raise InputError(
-                f"this state has format {state['format']}, this lrkit reads formats up to {FORMAT}, from 1"
-            )
-        current = {"json": {}, "yielded": []} | (_from_format_1(state) if state["format"] == 1 else state)
+        if state["format"] != FORMAT:
+            raise InputError(f"this state has format {state['format']}, this lrkit reads format {FORMAT}")
         names = [each.name for each in fields(cls)]
-        if not set(names) <= set(current):
+        if not set(names) <= set(state):
             raise InputError(_FOREIGN)
         for name, (sound, what) in _SOUND.items():
-            if not sound(current[name]):
-                raise InputError(f"the {name} of this state must be {what}, not {shown(current[name])}")
-        return cls(**{name: copy.deepcopy(current[name]) for name in names})
+            if not sound(state[name]):
+                raise InputError(f"the {name} of this state must be {what}, not {shown(state[name])}")
+        return cls(**{name: copy.deepcopy(state[name]) for name in names})
 
 
 _FOREIGN = "this is not the state of a schedule that lrkit bound; torch's are read by lrkit.torch_names"
-
-
-def _from_format_1(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Format 1 had one controller, and wrote `lr/0` and `lr/@head` for `lr[0]` and `lr[head]`."""
-    schedules, written = {}, state.get("schedules")
-    if not _is_dict_of(written, str):
-        raise InputError(f"the schedules of this state must be texts by hyper-parameter, not {shown(written)}")
-    for name, text in written.items():
-        hyper, _, group = name.partition("/")
-        if not (hyper and (group.startswith("@") or group.isdecimal() or "/" not in name)):
-            raise InputError(f"the schedules of this state must be for lr, lr/0 or lr/@head, not for {shown(name)}")
-        target = Target(hyper, (group[1:] if group.startswith("@") else int(group)) if group else None)
-        schedules[str(target)] = text
-    controller = state.get("controller")
-    return {**state, "schedules": schedules, "controllers": {} if controller is None else {"lr": controller}}
 
 
 def _is_dict_of(value: Any, kind: type) -> TypeGuard[dict[str, Any]]:
@@ -112,7 +134,7 @@ def _is_size(value: Any) -> bool:
 
 def _are_bases(value: Any) -> bool:
     return _is_dict_of(value, list) and all(
-        each is None or _is_base(each) for bases in value.values() for each in bases
+        _is_base_or_none(each) for bases in value.values() for each in bases
     )
 
 
@@ -125,8 +147,24 @@ def _is_base(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
+def _is_base_or_none(value: Any) -> bool:
+    return value is None or _is_base(value)
+
+
+_DONE = {each.name for each in fields(Done)}
+
 _SOUND: dict[str, tuple[Callable[[Any], bool], str]] = {
     "steps": (_is_count, "a whole number of at least 0"),
+    "done": (
+        lambda value: _is_dict_of(value, object) and set(value) == _DONE and all(map(_is_base_or_none, value.values())),
+        "numbers or None for epochs, tokens and samples",
+    ),
+    "offsets": (
+        lambda value: _is_dict_of(value, object) and all(map(_is_base, value.values())),
+        "finite numbers by hyper-parameter",
+    ),
+    "lr": (_is_base_or_none, "a finite number or None"),
+    "default": (_is_base_or_none, "a finite number or None"),
     "schedules": (lambda value: _is_dict_of(value, str), "texts by hyper-parameter"),
     "horizon": (_is_horizon, "None, or whole numbers above 0 for steps, epoch_steps, step_tokens and step_samples"),
     "controllers": (lambda value: _is_dict_of(value, dict), "the states of controllers by hyper-parameter"),
@@ -151,38 +189,59 @@ def horizon_dict(horizon: Horizon | None) -> dict[str, int] | None:
 
 def reconcile(
     state: SchedulerState, plans: Plans, horizon: Horizon | None, policy: Policy | None
-) -> tuple[Plans, Horizon | None]:
-    """The plans and the horizon to go on with, of those that were saved and those that are bound.
+) -> tuple[Plans, Horizon | None, dict[str, float]]:
+    """The plans, the horizon and the offsets to go on with, of those that were saved and those that are bound.
 
-    No policy is needed for another horizon over which the plans give the same.
+    No policy is needed for another horizon over which the plans give the same, or go on as they were with steps of
+    another size.
 
     Raises:
         InputError: when they differ and no policy is named, or the policy can't be followed.
     """
     written = {str(target): str(plan) for target, plan in plans.parts}
     if state.schedules == written and state.horizon == horizon_dict(horizon):
-        return plans, horizon
-    if policy is None and _is_of(state, plans, written) and same_over(plans, _saved_horizon(state), horizon):
-        return plans, horizon
-    if policy is None:
+        return plans, horizon, state.offsets
+    if policy is None and not (_is_of(state, plans, written) and _goes_on(state, plans, horizon)):
         here = horizon_dict(horizon)
         raise InputError(
             f"this state was made with {_describe(state.schedules, state.horizon, here)}, and "
             f"{_describe(written, here, state.horizon)} is bound; name the policy: 'keep' (the saved schedule "
-            "and horizon), 'stretch' (the saved schedule over the new horizon) or 'replace' (the new)"
+            "and horizon), 'stretch' (the saved schedule over the new horizon), 'replace' (the new) or 'restart' (the "
+            "new, from its beginning)"
         )
-    if policy == "replace":
-        return plans, horizon
     if policy == "stretch" and horizon is None:
         raise InputError("policy 'stretch' needs the new horizon: bind with steps=")
-    bound = {str(target): (target, plan) for target, plan in plans.parts}
-    parts = dict(
-        bound[name] if text == written.get(name) else _read(name, text, state.json.get(name))
-        for name, text in state.schedules.items()
-    )
+    if policy in ("keep", "stretch"):
+        bound = {str(target): (target, plan) for target, plan in plans.parts}
+        plans = Plans.of(
+            dict(
+                bound[name] if text == written.get(name) else _read(name, text, state.json.get(name))
+                for name, text in state.schedules.items()
+            )
+        )
     if policy == "keep":
-        horizon = _saved_horizon(state)
-    return Plans.of(parts), horizon
+        return plans, _saved_horizon(state), state.offsets
+    return plans, horizon, _offsets(state, plans, horizon)
+
+
+def _goes_on(state: SchedulerState, plans: Plans, horizon: Horizon | None) -> bool:
+    before = _saved_horizon(state)
+    return all(
+        goes_on(plan, before, state.offsets.get(str(target), 0.0), state.steps, horizon)
+        for target, plan in plans.parts
+    )
+
+
+def _offsets(state: SchedulerState, plans: Plans, horizon: Horizon | None) -> dict[str, float]:
+    """What is to be added to the step of each plan, so that it goes on where it is."""
+    before, found = _saved_horizon(state), {}
+    for target, plan in plans.parts:
+        name = str(target)
+        if state.schedules.get(name) == str(plan):
+            found[name] = moved(plan, before, state.offsets.get(name, 0.0), state.steps, horizon) or 0.0
+        else:
+            found[name] = offset_of(plan, state.done, state.steps, horizon)
+    return {name: offset for name, offset in found.items() if offset}
 
 
 def _saved_horizon(state: SchedulerState) -> Horizon | None:

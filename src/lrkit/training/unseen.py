@@ -1,7 +1,9 @@
 """What no hook sees: updates that an optimizer doesn't make in its own `step()`, and groups that are added."""
 
+import functools
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -14,8 +16,9 @@ from lrkit.training.clock import clock_of, running_clock
 from lrkit.training.hyper import Group, is_close, read
 from lrkit.training.wrapping import strangers
 
-__all__ = ["Additions", "Suspicion", "TwinWatch", "require_own_parameters"]
+__all__ = ["Overlay", "Suspicion", "TwinWatch", "require_own_parameters"]
 
+_CALLS = 8  # of a copy's step() without an update between them; a few may be gradients that are accumulated
 _LOOKED_AT = 16  # parameters, the smallest
 _PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
@@ -42,9 +45,10 @@ class Suspicion:
     Their versions are compared, and on a CPU their sums, since what writes through `.data` raises no version.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, copied: bool = False) -> None:
         self._before: list[tuple[int, float]] | None = None
         self._changes = 0
+        self._copied, self._calls = copied, 0
 
     def look(self, optimizer: Optimizer, plan: str, *, refuse: bool) -> None:
         """Look at the parameters, and say it when they have changed between two calls for the second time.
@@ -54,6 +58,13 @@ class Suspicion:
         """
         if self._changes > 1:
             return
+        self._calls += 1
+        if self._copied and self._calls == _CALLS:
+            warn_user(
+                f"this scheduler is a copy with an optimizer of its own, which makes no updates, so '{plan}' doesn't "
+                "move; bind it to the optimizer that you step, and load this one's state_dict() there",
+                ScheduleWarning,
+            )
         parameters: list[Tensor] = [p for group in optimizer.param_groups for p in group["params"] if p.requires_grad]
         now = [_print_of(each) for each in sorted(filter(_is_readable, parameters), key=Tensor.numel)[:_LOOKED_AT]]
         self._changes += self._before is not None and now != self._before
@@ -118,23 +129,27 @@ class TwinWatch:
         return self._owners.get(id(first))
 
 
-class Additions:
-    """Calls back when a param group is added to an optimizer, for which torch has no hook.
+class Overlay:
+    """Does something around a method of one optimizer, for which torch has no hook, or not all libraries run them.
 
-    So a group that is added has its rate at once, whoever reads it before the next step.
+    Args:
+        optimizer: whose method it is; others of its class are left alone.
+        name: of the method.
+        around: makes what is entered while the method is called, of the same arguments.
     """
 
-    def __init__(self, optimizer: Optimizer, added: Callable[[], None]) -> None:
-        self._optimizer, self._added = optimizer, added
-        self._add: Callable[[Any], Any] = optimizer.add_param_group
-        optimizer.add_param_group = self  # type: ignore[method-assign]  # of this optimizer alone
+    def __init__(self, optimizer: Optimizer, name: str, around: Callable[..., AbstractContextManager[None]]) -> None:
+        self._optimizer, self._name, self._around = optimizer, name, around
+        self._method: Callable[..., Any] = getattr(optimizer, name)
+        functools.update_wrapper(self, self._method)
+        setattr(optimizer, name, self)
 
-    def __call__(self, param_group: Any) -> None:
-        """Add a group."""
-        self._add(param_group)
-        self._added()
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the method."""
+        with self._around(*args, **kwargs):
+            return self._method(*args, **kwargs)
 
     def remove(self) -> None:
         """Leave the optimizer, where nobody has come on top."""
-        if vars(self._optimizer).get("add_param_group") is self:
-            del self._optimizer.add_param_group
+        if vars(self._optimizer).get(self._name) is self:
+            delattr(self._optimizer, self._name)

@@ -1,15 +1,15 @@
 """Optimizers around optimizers: which of them makes the updates."""
 
 import inspect
-from collections.abc import Iterable, Iterator
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, pairwise
 from typing import Any
 
 from torch.optim import Optimizer
 
 from lrkit.schedules.errors import InputError, InputTypeError
 
-__all__ = ["chain_of", "stepping", "strangers", "twins", "with_states"]
+__all__ = ["chain_of", "refresh", "stepping", "strangers", "twins", "with_states"]
 
 _OWN = ("state", "defaults", "param_groups")  # what every optimizer has, and no other optimizer is in
 
@@ -69,6 +69,13 @@ def with_states(optimizer: Any) -> list[Optimizer]:
     """An optimizer and those within it that save and load a state of their own, each once."""
     found = (each for each in chain_of(optimizer) if hasattr(each, "_optimizer_state_dict_post_hooks"))
     return list({id(each._optimizer_state_dict_post_hooks): each for each in found}.values())
+
+
+def refresh(chain: Sequence[Any]) -> None:
+    """Have the optimizers of a chain share their groups again, where loading has given the inner one others."""
+    for outer, inner in reversed(list(pairwise(chain))):
+        if "param_groups" in getattr(outer, "__dict__", {}) and not _same(outer.param_groups, inner.param_groups):
+            outer.param_groups = inner.param_groups
 
 
 def twins(optimizer: Optimizer) -> dict[str, list[Optimizer]]:
