@@ -112,7 +112,10 @@ def test_a_changed_length_is_refused_until_a_policy_is_named(lr, cases, tmp_path
 
     cases.make_trainer(tmp_path / "theirs", stop=6).train()
     assert resume("theirs")[:3] == pytest.approx([0.05, 0.1 * 17 / 24, 0.1 * 16 / 24])  # and no word about it
-    assert resume("theirs", lr.Schedule("linear(to=0)")) == rates("linear(to=0)", 24, start=6)  # begun without lrkit
+    with pytest.raises(InputError, match="this checkpoint, after 6 updates, is of a training without lrkit; name the"):
+        resume("theirs", lr.Schedule("linear(to=0)"))
+    assert resume("theirs", lr.Schedule("linear(to=0)", policy="replace")) == rates("linear(to=0)", 24, start=6)
+    assert resume("theirs", lr.Schedule("linear(to=0)", policy="restart")) == rates("linear(to=0)", 18)
 
     cases.make_trainer(tmp_path / "ours", lr.Schedule("linear(to=0)"), stop=6).train()
     with pytest.raises(InputError, match=r"12 steps.* and 'linear\(to=0\)' over 24 steps is bound; name the policy"):
@@ -133,7 +136,12 @@ def test_a_checkpoint_without_optimizer_goes_on_where_it_was(lr, cases, tmp_path
     checkpoint = str(tmp_path / "checkpoint-6")
     train(stop=6)
     assert train(resume=checkpoint) == pytest.approx(rates("linear(to=0)")[:6])
+    with pytest.raises(InputError, match="this checkpoint, after 6 updates, is of a training without lrkit"):
+        train(lr.Schedule("linear(to=0)"), resume=checkpoint)
+    train(lr.Schedule("linear(to=0)"), stop=6)
     assert train(lr.Schedule("linear(to=0)"), resume=checkpoint) == rates("linear(to=0)", start=6)
+    with pytest.raises(InputError, match="name the policy"):
+        train(lr.Schedule("constant()"), resume=checkpoint)
 
 
 @pytest.mark.parametrize("without_optimizer", [False, True])

@@ -6,11 +6,14 @@ import torch
 from torch.optim import Optimizer
 from torch.utils.data import IterableDataset
 
-from lrkit.schedules import Plan, Plans
+from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.trainers.extras import extra
 from lrkit.trainers.plans import as_plan
+from lrkit.training.binding import bind as bind_plan
+from lrkit.training.progress import Progress, epochs_left
 from lrkit.training.scheduler import Conflict, Policy, Scheduler
+from lrkit.training.scheduler_state import SchedulerState
 
 with extra("accelerate"):
     from accelerate import Accelerator
@@ -42,7 +45,8 @@ def bind(
         schedule: a plan, or its text.
         optimizer: whose updates count.
         loader: the training data, by which epochs and lengths in epochs are counted.
-        epochs: how often it is gone through.
+        epochs: how often it is gone through in all. Of a training that goes on, those that are left have the updates
+            that an epoch has now.
         steps: the updates, instead of epochs.
         lr: the base of every group, by default its own.
         policy: what to do when a state was made with another schedule or horizon: "keep", "stretch", "replace".
@@ -75,8 +79,17 @@ def bind(
     if loader is not None:
         counted, epoch_steps = _updates(accelerator, _batches(accelerator, loader), epochs or 0)
         steps = steps if epochs is None else counted
-    return as_plan(schedule).bind(
-        optimizer, lr=lr, steps=steps, epoch_steps=epoch_steps, policy=policy, on_conflict=on_conflict
+
+    def measure(saved: SchedulerState | None, named: Policy | None) -> Progress | None:
+        """Of a training that goes on, the epochs that are left count, with the updates that one has now."""
+        left = None if saved is None or not (epochs and epoch_steps) else epochs_left(saved, epochs, epoch_steps)
+        if saved is None or left is None or named == "restart":
+            return None
+        return Progress(saved.steps, Horizon(max(saved.steps + left, 1), epoch_steps))
+
+    horizon = None if steps is None else Horizon(steps, epoch_steps)
+    return bind_plan(
+        as_plan(schedule), optimizer, horizon, lr=lr, policy=policy, on_conflict=on_conflict, measure=measure
     )
 
 

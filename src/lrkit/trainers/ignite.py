@@ -12,8 +12,10 @@ from lrkit.schedules.errors import InputError, shown
 from lrkit.trainers.extras import extra
 from lrkit.trainers.ignite_weights import AveragedWeights
 from lrkit.trainers.plans import as_plan
-from lrkit.trainers.resumption import bind_resumed
+from lrkit.trainers.resumption import bind_at, bind_resumed
 from lrkit.training.holdings import check_on_conflict
+from lrkit.training.mark import read_mark
+from lrkit.training.progress import Progress, whole_length
 from lrkit.training.recorder import Recorder as AnyRecorder
 from lrkit.training.scheduler import Conflict, Policy, Scheduler, scheduler_of, updates_done
 from lrkit.training.scheduler_state import SchedulerState
@@ -112,17 +114,20 @@ class Schedule:
                 f"the trainer starts at iteration 0 and the schedule has made {done} updates; load the trainer's state "
                 "too, or call restart() for another training of the same optimizer"
             )
-        horizon = self._horizon(trainer)
-        if self._scheduler is None or self._scheduler.horizon != horizon:
-            self._scheduler = bind_resumed(
-                self.plan, self.optimizer, state, horizon, lr=self._lr, policy=self.policy, on_conflict=self.on_conflict
-            )
+        saved = read_mark(self.optimizer.param_groups) if state is None else SchedulerState.from_dict(dict(state))
+        horizon = self._horizon(trainer, saved)
+        how = {"lr": self._lr, "policy": self.policy, "on_conflict": self.on_conflict}
+        if not (fresh or done):
+            progress = Progress(trainer.state.iteration // self._accumulate, horizon)
+            self._scheduler = bind_at(self.plan, self.optimizer, progress, **how)
+        elif self._scheduler is None or self._scheduler.horizon != horizon:
+            self._scheduler = bind_resumed(self.plan, self.optimizer, state, horizon, **how)
 
     def _is_left(self) -> bool:
         """Whether another schedule is bound to the optimizer, that this one takes the place of."""
         return self._scheduler is None and self._saved is None and scheduler_of(self.optimizer) is not None
 
-    def _horizon(self, trainer: Engine) -> Horizon:
+    def _horizon(self, trainer: Engine, saved: SchedulerState | None) -> Horizon:
         length, epochs, iterations = trainer.state.epoch_length, trainer.state.max_epochs, trainer.state.max_iters
         epoch_steps = self._epoch_steps
         if epoch_steps is None and length is not None and length % self._accumulate == 0:
@@ -138,7 +143,9 @@ class Schedule:
             )
         if iterations < self._accumulate:
             raise InputError(f"accumulate={self._accumulate} leaves no update in {iterations} iterations")
-        return Horizon(iterations // self._accumulate, epoch_steps)
+        total, left = (each // self._accumulate for each in (iterations, iterations - trainer.state.iteration))
+        policy = self.policy if trainer.state.iteration else None
+        return Horizon(whole_length(saved, policy, done=total - left, left=left), epoch_steps)
 
     def _report(self, evaluator: Engine, metric: str) -> None:
         if self._scheduler is None:  # before the training: nothing is scheduled yet

@@ -1,6 +1,5 @@
 """lrkit in Lightning: schedules for modules and LightningCLI, and callbacks that find a rate, record and average."""
 
-from collections.abc import Callable
 from typing import Any, Literal
 
 from torch.optim import Optimizer
@@ -10,13 +9,16 @@ from lrkit.schedules.errors import InputError, InputTypeError, unknown
 from lrkit.schedules.plans import as_plans
 from lrkit.trainers.extras import extra
 from lrkit.trainers.lightning_finder import Finder
-from lrkit.trainers.lightning_length import Length, length, updates
+from lrkit.trainers.lightning_length import AtStart, Length, length, updates
 from lrkit.trainers.lightning_recorder import Recorder
 from lrkit.trainers.lightning_reports import Reports
 from lrkit.trainers.lightning_weights import ScheduleFree
 from lrkit.trainers.plans import as_plan
+from lrkit.training.binding import bind
+from lrkit.training.progress import Progress, whole_length
 from lrkit.training.scheduled_plans import ScheduledPlans
 from lrkit.training.scheduler import BoundSchedule, Conflict, Policy, Scheduler
+from lrkit.training.scheduler_state import SchedulerState
 
 with extra("lightning"):
     from lightning.pytorch import LightningModule
@@ -80,23 +82,15 @@ def configure(
     if "loss" in asked and monitor is None:
         raise InputError(f"monitor must name the logged metric that '{plan}' goes by, such as monitor='val_loss'")
     trainer: Any = module._trainer  # as the property `trainer`, which raises where there is none
-    if trainer is None and steps is None:
-        raise InputError("the module has no trainer yet: call configure in configure_optimizers, or give steps")
-
-    def bind(steps: int | None, epoch_steps: int | None) -> Scheduler:
-        return plan.bind(optimizer, steps=steps, epoch_steps=epoch_steps, policy=policy, on_conflict=on_conflict)
-
-    if trainer is None or steps is not None:
-        scheduler = bind(steps, epoch_steps)
-    else:
-        found = length(trainer)
-        found = found if epoch_steps is None else found._replace(epoch_steps=epoch_steps)
-        scheduler = _bind_over(found, bind, trial=bool(trainer.fast_dev_run))
+    count = _Count(as_plans(plan), trainer, steps, epoch_steps)
+    scheduler = bind(plan, optimizer, count.horizon(), policy=policy, on_conflict=on_conflict, measure=count.progress)
     config: dict[str, Any] = {"scheduler": scheduler, "interval": interval or ("epoch" if asked else "step")}
     if module.automatic_optimization:
         config["reduce_on_plateau"] = False  # Lightning would tell it after checkpoints are saved, and stale metrics
     if trainer is not None:
         _report(trainer, scheduler, asked, monitor)
+        if count.counts and trainer.ckpt_path is None:
+            trainer.callbacks.insert(0, AtStart(lambda: scheduler.span(count.horizon())))
         scheduler.yield_when(lambda: _is_swapped(trainer, scheduler))
     return {"optimizer": optimizer, "lr_scheduler": config}
 
@@ -171,28 +165,72 @@ def _require_steps(plans: Plans) -> None:
         ) from error
 
 
-def _bind_over(found: Length, bind: Callable[[int | None, int | None], Scheduler], *, trial: bool) -> Scheduler:
-    """Bind over the trainer's length; without one where it has none, which is an error if the plan needs it."""
-    if found.steps is None:
-        for epoch_steps in (None, found.epoch_steps):
+class _Count:
+    """The length of a schedule: what was given, or else what the trainer will make.
+
+    Args:
+        plans: whose length it is.
+        trainer: that fits; there may be none where the length is given.
+        steps: updates of the whole training, where they are given.
+        epoch_steps: updates in an epoch, likewise.
+    """
+
+    def __init__(self, plans: Plans, trainer: Any, steps: int | None, epoch_steps: int | None) -> None:
+        if steps is None and trainer is None:
+            raise InputError("the module has no trainer yet: call configure in configure_optimizers, or give steps")
+        self._plans, self._trainer, self._steps, self._epoch_steps = plans, trainer, steps, epoch_steps
+
+    @property
+    def counts(self) -> bool:
+        """Whether the trainer says the length."""
+        return self._steps is None
+
+    def horizon(self) -> Horizon | None:
+        """The length as it is now."""
+        if self._steps is not None:
+            return Horizon(self._steps, self._epoch_steps)
+        return self._over(length(self._trainer))
+
+    def progress(self, saved: SchedulerState | None, policy: Policy | None) -> Progress | None:
+        """Where a training goes on from a checkpoint: what is done and what is left of it."""
+        if self._trainer is None or self._trainer.ckpt_path is None or self._trainer.fast_dev_run:
+            return None
+        if saved is not None and not saved.steps:  # what a callback has tried is taken back before training begins
+            return None
+        found = length(self._trainer, restored=True)
+        if saved is None and not found.done:
+            return None
+        if not self.counts:
+            return Progress(found.done, self.horizon())
+        if found.steps is not None:
+            steps = whole_length(saved, policy, done=found.done, left=found.steps - found.done)
+            found = found._replace(steps=steps)
+        return Progress(found.done, self._over(found))
+
+    def _over(self, found: Length) -> Horizon | None:
+        """The horizon; None where the trainer has no length, which is an error if a plan needs it."""
+        epoch_steps = found.epoch_steps if self._epoch_steps is None else self._epoch_steps
+        if found.steps is None:
             try:
-                return bind(None, epoch_steps)
+                ScheduledPlans(self._plans, None)
             except InputError:  # it needs the length of an epoch, or of the whole
-                continue
-        raise InputError(found.why)
-    if trial:
-        for factor in (1, 10, 100, 1000, 10_000, 100_000):  # until it has room for all parts of the plan
-            try:
-                return bind(found.steps * factor, found.epoch_steps)
-            except InputError:  # its parts don't fit into so few updates
-                continue
-    return bind(found.steps, found.epoch_steps)
+                raise InputError(found.why) from None
+            return None
+        if self._trainer.fast_dev_run:
+            for factor in (1, 10, 100, 1000, 10_000, 100_000):  # until it has room for all parts of the plan
+                horizon = Horizon(found.steps * factor, epoch_steps)
+                try:
+                    ScheduledPlans(self._plans, horizon)
+                except InputError:  # its parts don't fit into so few updates
+                    continue
+                return horizon
+        return Horizon(found.steps, epoch_steps)
 
 
 def _report(trainer: Any, scheduler: Scheduler, asked: set[str], monitor: str | None) -> None:
     """Have the controllers told, by one callback for all schedulers of a fit."""
     callbacks: list[Any] = trainer.callbacks
-    callbacks[:] = [each for each in callbacks if not (isinstance(each, Reports) and each.ended)]  # of a fit before
+    callbacks[:] = [each for each in callbacks if not (isinstance(each, Reports | AtStart) and each.ended)]  # before
     if asked:
         reports = next((each for each in callbacks if isinstance(each, Reports)), None)
         if reports is None:

@@ -1,6 +1,7 @@
 """How many updates a trainer of Lightning will make."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from lrkit.schedules.errors import InputError
@@ -8,9 +9,9 @@ from lrkit.trainers.extras import extra
 
 with extra("lightning"):
     from lightning.fabric.utilities.data import sized_len
-    from lightning.pytorch import Trainer
+    from lightning.pytorch import Callback, LightningModule, Trainer
 
-__all__ = ["Length", "accumulation", "length", "updates"]
+__all__ = ["AtStart", "Length", "accumulation", "length", "updates"]
 
 _SHARED = (
     "max_steps counts the updates of all optimizers together in manual optimization; give max_epochs, or give steps"
@@ -18,11 +19,31 @@ _SHARED = (
 
 
 class Length(NamedTuple):
-    """Updates in all, and in an epoch where epochs are alike; and why there is none in all."""
+    """Updates in all, and in an epoch where epochs are alike; why there is none in all; and how many of them are done."""
 
     steps: int | None
     epoch_steps: int | None
     why: str = ""
+    done: int = 0
+
+
+class AtStart(Callback):
+    """Does something when training begins, once other callbacks have found a batch size."""
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self._begin = begin
+        self.ended = False
+
+    @property
+    def state_key(self) -> str:
+        """Its own, so that it is nobody else's."""
+        return f"{type(self).__qualname__}{id(self)}"
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Do it, once."""
+        if not self.ended:
+            self.ended = True
+            self._begin()
 
 
 def updates(trainer: Trainer) -> tuple[int, int | None]:
@@ -41,8 +62,14 @@ def updates(trainer: Trainer) -> tuple[int, int | None]:
     return found.steps, found.epoch_steps
 
 
-def length(trainer: Any) -> Length:
-    """The same, without a complaint where there is no length."""
+def length(trainer: Any, *, restored: bool = False) -> Length:
+    """The same, without a complaint where there is no length.
+
+    Args:
+        trainer: that fits.
+        restored: whether its progress is that of the checkpoint from which it goes on: then the length is what it has
+            done and what is left, by the batches and the accumulation that it has now.
+    """
     fit, resumed = trainer.fit_loop, trainer.ckpt_path is not None
     epochs, most, trial = trainer.max_epochs, trainer.max_steps, bool(trainer.fast_dev_run)
     fit.setup_data()
@@ -56,9 +83,14 @@ def length(trainer: Any) -> Length:
         each = math.ceil(max(full or 1, batches) / accumulation(trainer, 0))
         return Length(each, each)
     before = 0 if resumed else fit.epoch_progress.current.processed
-    end = math.inf if epochs is None or epochs == -1 else max(epochs, before + 1)
-    left = math.inf if most == -1 else max(most - (0 if resumed else trainer.global_step), 1)
-    module: Any = trainer.lightning_module
+    within, module = 0, trainer.lightning_module
+    done = _done(trainer) if restored else 0
+    if restored:
+        progress, batch = fit.epoch_progress.current, fit.epoch_loop.batch_progress
+        before = progress.ready if batch.is_last_batch else max(progress.ready - 1, 0)
+        within = 0 if batch.is_last_batch else batch.current.ready // accumulation(trainer, before)
+    end = math.inf if epochs is None or epochs == -1 else max(epochs, before + (not restored))
+    left = math.inf if most == -1 else max(most - (0 if resumed and not restored else trainer.global_step), 1)
     shared = most != -1 and module is not None and not module.automatic_optimization
     if math.isinf(batches):
         why = "the training data has no length; give the trainer max_steps or limit_train_batches, or give steps"
@@ -67,8 +99,15 @@ def length(trainer: Any) -> Length:
         why = "the trainer has no length with max_epochs=-1; give it max_epochs or max_steps, or give steps"
         steps, each_epoch = _count(trainer, batches, before, end, left)
     if shared or math.isinf(min(steps, left)):
-        return Length(None, each_epoch, _SHARED if shared else why)
-    return Length(int(min(steps, left)), each_epoch)
+        return Length(None, each_epoch, _SHARED if shared else why, done)
+    return Length(done + int(max(min(steps - within, left), 0)), each_epoch, done=done)
+
+
+def _done(trainer: Any) -> int:
+    """Updates that a trainer has made: in manual optimization it is one for each batch."""
+    if trainer.lightning_module.automatic_optimization:
+        return int(trainer.global_step)
+    return int(trainer.fit_loop.epoch_loop.batch_progress.total.ready)
 
 
 def _count(trainer: Trainer, batches: float, first: int, end: float, most: float) -> tuple[float, int | None]:

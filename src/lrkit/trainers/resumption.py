@@ -8,10 +8,12 @@ from torch.optim import Optimizer
 from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.plans import as_plans
 from lrkit.training.binding import bind
+from lrkit.training.progress import Progress
+from lrkit.training.rebasing import Rates
 from lrkit.training.scheduler import Conflict, Policy, Scheduler
 from lrkit.training.scheduler_state import SchedulerState, check_policy, reconcile
 
-__all__ = ["bind_resumed"]
+__all__ = ["bind_at", "bind_resumed"]
 
 
 def bind_resumed(
@@ -23,6 +25,7 @@ def bind_resumed(
     lr: float | None = None,
     policy: Policy | None = None,
     on_conflict: Conflict = "warn",
+    asked: float | None = None,
 ) -> Scheduler:
     """Bind a plan, and go on from a scheduler's state where there is one; what is refused has changed nothing.
 
@@ -36,8 +39,36 @@ def bind_resumed(
     """
     check_policy(policy)
     if state is not None:
-        reconcile(SchedulerState.from_dict(dict(state)), as_plans(plan), horizon, policy)
-    scheduler = bind(plan, optimizer, horizon, lr=lr, policy=policy, on_conflict=on_conflict)
+        saved = SchedulerState.from_dict(dict(state))
+        Rates(lr, asked).taken(saved, policy, {})
+        if policy != "restart":
+            reconcile(saved, as_plans(plan), horizon, policy)
+    scheduler = bind(plan, optimizer, horizon, lr=lr, policy=policy, on_conflict=on_conflict, asked=asked)
     if state is not None:
         scheduler.load_state_dict(dict(state), policy=policy)
+    return scheduler
+
+
+def bind_at(
+    plan: Plan | Plans,
+    optimizer: Optimizer,
+    progress: Progress,
+    *,
+    lr: float | None = None,
+    policy: Policy | None = None,
+    on_conflict: Conflict = "warn",
+    asked: float | None = None,
+) -> Scheduler:
+    """Bind a plan where a trainer is, after updates that were made without lrkit; that needs a policy.
+
+    >>> import torch, lrkit
+    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
+    >>> bind_at(lrkit.linear(to=0), optimizer, Progress(2, Horizon(4)), policy="replace").get_last_lr()
+    [0.05]
+    """
+    check_policy(policy)
+    progress.require(plan, policy)
+    scheduler = bind(plan, optimizer, progress.horizon, lr=lr, policy=policy, on_conflict=on_conflict, asked=asked)
+    if policy != "restart":
+        scheduler.advance(progress.steps - scheduler.steps)
     return scheduler

@@ -10,13 +10,17 @@ from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.trainers.extras import extra
 from lrkit.trainers.plans import as_plan
-from lrkit.trainers.resumption import bind_resumed
+from lrkit.trainers.resumption import bind_at, bind_resumed
 from lrkit.training.averaging import Measurement, begin_training
 from lrkit.training.history import History
-from lrkit.training.hyper import read
+from lrkit.training.hyper import is_close, read
+from lrkit.training.mark import read_mark
+from lrkit.training.progress import Progress, epochs_left
+from lrkit.training.rebasing import default_rate
 from lrkit.training.record_folder import read_record
 from lrkit.training.recorder import Recorder as AnyRecorder
-from lrkit.training.scheduler import BoundController, Conflict, Policy, Scheduler, scheduler_of, updates_done
+from lrkit.training.scheduler import BoundController, Conflict, Policy, Scheduler, scheduler_of
+from lrkit.training.scheduler_state import SchedulerState
 from lrkit.training.wrapping import stepping
 
 with extra("skorch"):
@@ -111,13 +115,21 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
         optimizer = _optimizer(net, self.optimizer)
         bound = scheduler_of(optimizer)
         state = self.state_ if bound is None else bound.state_dict()
-        done = updates_done(optimizer) or (0 if state is None else state["steps"])
+        saved = read_mark(optimizer.param_groups) if state is None else SchedulerState.from_dict(state)
         each = self._batches(net, data) if self.epoch_steps is None else self.epoch_steps
-        steps = done + net.max_epochs * each if self.epochs is None else self.epochs * each
-        horizon = Horizon(steps, each)
-        self.scheduler_ = bind_resumed(
-            self.plan_, optimizer, state, horizon, policy=self.policy, on_conflict=self.on_conflict
-        )
+        before = net.history[:-1] if saved is None else []  # epochs that were trained without lrkit
+        done = len(before) * each if saved is None else saved.steps
+        left = net.max_epochs * each
+        if self.epochs is not None:
+            counted = (self.epochs - len(before)) * each if saved is None else epochs_left(saved, self.epochs, each)
+            left = self.epochs * each - done if counted is None else counted
+        horizon = Horizon(max(left if self.policy == "restart" else done + left, 1), each)
+        asked = net.lr if is_close(default_rate(optimizer), net.lr) else None
+        how = {"policy": self.policy, "on_conflict": self.on_conflict, "asked": asked}
+        if before:
+            self.scheduler_ = bind_at(self.plan_, optimizer, Progress(done, horizon), **how)
+        else:
+            self.scheduler_ = bind_resumed(self.plan_, optimizer, state, horizon, **how)
         self.state_ = None
 
     @staticmethod

@@ -9,28 +9,33 @@ import torch
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lrkit.schedules import Plan, Plans
+from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.plans import as_plans
 from lrkit.trainers.extras import extra
 from lrkit.trainers.plans import as_plan
+from lrkit.trainers.resumption import bind_at, bind_resumed
 from lrkit.trainers.transformers_metrics import evaluated
 from lrkit.trainers.transformers_record import Recording, record
 from lrkit.training.holdings import check_on_conflict
-from lrkit.training.hyper import place, write
+from lrkit.training.hyper import is_close, place, write
+from lrkit.training.mark import read_mark
+from lrkit.training.progress import Progress, whole_length
+from lrkit.training.rebasing import default_rate
 from lrkit.training.scheduler import Conflict, Policy, Scheduler, scheduler_of
-from lrkit.training.scheduler_state import check_policy
+from lrkit.training.scheduler_state import SchedulerState, check_policy
 from lrkit.training.wrapping import stepping, strangers
 
 with extra("transformers"):
     from transformers import TrainerCallback
     from transformers.optimization import GreedyLR
+    from transformers.trainer_callback import ExportableState
     from transformers.trainer_utils import has_length
 
 __all__ = ["Recording", "Schedule", "record"]
 
 
-class Schedule(TrainerCallback):
+class Schedule(TrainerCallback, ExportableState):  # type: ignore[misc]  # the latter has no types
     """A callback that lets a schedule or controller set the rates: `Trainer(…, callbacks=[Schedule("…")])`.
 
     The base is `TrainingArguments.learning_rate`, or what each param group has; the horizon is the Trainer's own
@@ -68,6 +73,7 @@ class Schedule(TrainerCallback):
         self.on_conflict = on_conflict
         self.monitor = monitor.removeprefix("eval_")
         self.scheduler: Scheduler | None = None
+        self.saved: dict[str, Any] | None = None  # under this name a checkpoint has it among its callbacks' attributes
         self._listens = False  # to evaluations: not to those before the first update or after the last
         self._reported = False  # whether this evaluation's metrics have come
         self._metrics: dict[str, float] = {}  # of an evaluation that didn't have all so far
@@ -102,8 +108,10 @@ class Schedule(TrainerCallback):
         self._follow()  # what a train() that broke off has left
         optimizer = stepping(optimizer)
         layers = [each for optimizers in strangers(optimizer).values() for each in optimizers]
-        self._layers = [self._bind(each, state, epoch_steps) for each in layers]
-        self.scheduler = self._bind(optimizer, state, epoch_steps)
+        before = _saved(state)
+        self._layers = [self._bind(each, args, state, epoch_steps, before) for each in layers]
+        self.scheduler = self._bind(optimizer, args, state, epoch_steps, before)
+        state.stateful_callbacks[type(self).__name__] = self.state()  # where the Trainer will look for it
         saved = self.scheduler.state_dict()
         for each in self._layers:  # which checkpoints don't have
             each.load_state_dict({**saved, "bases": each.state_dict()["bases"]})
@@ -117,19 +125,31 @@ class Schedule(TrainerCallback):
     def _plans(self) -> Plans:
         return as_plans(self.plan)
 
-    def _bind(self, optimizer: Optimizer, state: Any, epoch_steps: int | None) -> Scheduler:
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint has of it, for those without an optimizer too."""
+        own = {"schedule": str(self.plan), "monitor": self.monitor, "policy": self.policy}
+        saved = self.saved if self.scheduler is None else self.scheduler.state_dict()
+        return {"args": {**own, "on_conflict": self.on_conflict}, "attributes": {"saved": saved}}
+
+    def _bind(
+        self, optimizer: Optimizer, args: Any, state: Any, epoch_steps: int | None, saved: dict[str, Any] | None
+    ) -> Scheduler:
         earlier = scheduler_of(optimizer)  # of a train() that broke off: it has taken the state that was just loaded
         if self._plans.sets("lr"):
             for group in optimizer.param_groups:  # the Trainer's own scheduler has written its first rate
                 if "initial_lr" in group:
                     write(group, place(group, "lr"), float(group["initial_lr"]))
-        sizes = {"steps": state.max_steps, "epoch_steps": epoch_steps}
-        scheduler = self.plan.bind(optimizer, **sizes, policy=self.policy, on_conflict=self.on_conflict)
-        if earlier is not None and 0 < earlier.steps == state.global_step:
-            scheduler.load_state_dict(earlier.state_dict())
-        if not scheduler.steps:  # the checkpoint is of a training without lrkit, or has no optimizer
-            scheduler.advance(state.global_step)
-        return scheduler
+        asked = args.learning_rate if is_close(default_rate(optimizer), args.learning_rate) else None
+        done, marked = state.global_step, read_mark(optimizer.param_groups)
+        if earlier is not None and 0 < earlier.steps == done:
+            saved = earlier.state_dict()
+        found = marked if marked is not None or saved is None or not done else SchedulerState.from_dict(saved)
+        steps = whole_length(found, self.policy if done else None, done=done, left=state.max_steps - done)
+        horizon, how = Horizon(steps, epoch_steps), {"policy": self.policy, "on_conflict": self.on_conflict}
+        if done and found is None:
+            return bind_at(self.plan, optimizer, Progress(done, horizon), asked=asked, **how)
+        state = None if found is None or marked is not None else found.to_dict()
+        return bind_resumed(self.plan, optimizer, state, horizon, asked=asked, **how)
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """From now on evaluations count."""
@@ -198,6 +218,14 @@ class Schedule(TrainerCallback):
         for follower, kind in self._led:
             follower.__class__ = kind
         self._led = []
+
+
+def _saved(state: Any) -> dict[str, Any] | None:
+    """The scheduler's state that a checkpoint has among those of its callbacks."""
+    found = state.stateful_callbacks.get(Schedule.__name__)
+    found = found[-1] if isinstance(found, list) and found else found
+    saved: Any = found.get("attributes", {}).get("saved") if isinstance(found, dict) else None
+    return saved if isinstance(saved, dict) else None
 
 
 def _schedulers_of(optimizer: Optimizer) -> Iterator[LRScheduler]:

@@ -71,7 +71,9 @@ def read_mark(groups: Sequence[Mapping[str, Any]]) -> SchedulerState | None:
         return None
     if len(found) < len(groups):
         missing = next(index for index, text in enumerate(texts) if not text)
-        raise InputError(f"param group {missing} of this state has no mark of lrkit, and another has; load whole states")
+        raise InputError(
+            f"param group {missing} of this state has no mark of lrkit, and another has; load whole states"
+        )
     wholes = [each["state"] for each in found if "state" in each]
     order = [each["group"] for each in found]
     if len(wholes) != 1 or sorted(order) != list(range(len(groups))):
@@ -102,7 +104,9 @@ def _read(text: Any) -> dict[str, Any]:
 def updates_in(optimizer: Optimizer) -> int | None:
     """The updates that an optimizer's own state says were made, as that of Adam does; None where it says nothing."""
     entries = chain.from_iterable(
-        optimizer.state[parameter].items() for group in optimizer.param_groups for parameter in group["params"]
+        optimizer.state[parameter].items()
+        for group in optimizer.param_groups
+        for parameter in group["params"]
         if parameter in optimizer.state
     )
     steps = [value for name, value in entries if name == "step" and _is_count(value)]

@@ -389,6 +389,20 @@ class Scheduler(LRScheduler):
         bases: list[float | None] = self._bases.get("lr", [None] * len(groups))
         return [read(group, "lr") if base is None else base for group, base in zip(groups, bases, strict=False)]
 
+    def span(self, horizon: Horizon | None) -> None:
+        """Measure lengths against another horizon, that of a trainer which knows it only when training begins.
+
+        Raises:
+            InputError: where the plan doesn't fit, or was followed already over another.
+        """
+        if horizon == self.horizon:
+            return
+        if self._count:
+            raise InputError(f"'{self.plan}' has been followed for {self._count} updates over another horizon")
+        self._use(ScheduledPlans(self._scheduled.plans, horizon))
+        self._lay_out()
+        self._put()
+
     def rebase(self, lrs: Sequence[float]) -> None:
         """Give the groups other bases for the rate, such as one that was found; a state with others is no surprise.
 

@@ -133,9 +133,7 @@ def _is_size(value: Any) -> bool:
 
 
 def _are_bases(value: Any) -> bool:
-    return _is_dict_of(value, list) and all(
-        _is_base_or_none(each) for bases in value.values() for each in bases
-    )
+    return _is_dict_of(value, list) and all(_is_base_or_none(each) for bases in value.values() for each in bases)
 
 
 def _are_yielded(value: Any) -> bool:
@@ -227,8 +225,7 @@ def reconcile(
 def _goes_on(state: SchedulerState, plans: Plans, horizon: Horizon | None) -> bool:
     before = _saved_horizon(state)
     return all(
-        goes_on(plan, before, state.offsets.get(str(target), 0.0), state.steps, horizon)
-        for target, plan in plans.parts
+        goes_on(plan, before, state.offsets.get(str(target), 0.0), state.steps, horizon) for target, plan in plans.parts
     )
 
 
