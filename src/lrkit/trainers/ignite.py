@@ -12,10 +12,10 @@ from lrkit.schedules.errors import InputError, shown
 from lrkit.trainers.extras import extra
 from lrkit.trainers.ignite_weights import AveragedWeights
 from lrkit.trainers.plans import as_plan
-from lrkit.trainers.resumption import bind_at, bind_resumed
+from lrkit.trainers.resumption import bind_resumed
 from lrkit.training.holdings import check_on_conflict
 from lrkit.training.mark import read_mark
-from lrkit.training.progress import Progress, whole_length
+from lrkit.training.progress import whole_length
 from lrkit.training.recorder import Recorder as AnyRecorder
 from lrkit.training.scheduler import Conflict, Policy, Scheduler, scheduler_of, updates_done
 from lrkit.training.scheduler_state import SchedulerState
@@ -116,12 +116,17 @@ class Schedule:
             )
         saved = read_mark(self.optimizer.param_groups) if state is None else SchedulerState.from_dict(dict(state))
         horizon = self._horizon(trainer, saved)
-        how = {"lr": self._lr, "policy": self.policy, "on_conflict": self.on_conflict}
-        if not (fresh or done):
-            progress = Progress(trainer.state.iteration // self._accumulate, horizon)
-            self._scheduler = bind_at(self.plan, self.optimizer, progress, **how)
-        elif self._scheduler is None or self._scheduler.horizon != horizon:
-            self._scheduler = bind_resumed(self.plan, self.optimizer, state, horizon, **how)
+        if self._scheduler is None or self._scheduler.horizon != horizon:
+            self._scheduler = bind_resumed(
+                self.plan,
+                self.optimizer,
+                state,
+                horizon,
+                lr=self._lr,
+                policy=self.policy,
+                on_conflict=self.on_conflict,
+                elsewhere=0 if fresh or done else trainer.state.iteration // self._accumulate,
+            )
 
     def _is_left(self) -> bool:
         """Whether another schedule is bound to the optimizer, that this one takes the place of."""

@@ -19,7 +19,7 @@ _SHARED = (
 
 
 class Length(NamedTuple):
-    """Updates in all, and in an epoch where epochs are alike; why there is none in all; and how many of them are done."""
+    """Updates in all, and in an epoch where epochs are alike; why there is none in all; and how many are done."""
 
     steps: int | None
     epoch_steps: int | None

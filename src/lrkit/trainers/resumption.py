@@ -13,7 +13,7 @@ from lrkit.training.rebasing import Rates
 from lrkit.training.scheduler import Conflict, Policy, Scheduler
 from lrkit.training.scheduler_state import SchedulerState, check_policy, reconcile
 
-__all__ = ["bind_at", "bind_resumed"]
+__all__ = ["bind_resumed"]
 
 
 def bind_resumed(
@@ -26,8 +26,20 @@ def bind_resumed(
     policy: Policy | None = None,
     on_conflict: Conflict = "warn",
     asked: float | None = None,
+    elsewhere: int = 0,
 ) -> Scheduler:
     """Bind a plan, and go on from a scheduler's state where there is one; what is refused has changed nothing.
+
+    Args:
+        plan: what is bound.
+        optimizer: to which.
+        state: the scheduler's; None where there is none, or the optimizer carries it.
+        horizon: what lengths are measured against.
+        lr: the base of every group.
+        policy: what to do with a state of another schedule, horizon or rate.
+        on_conflict: what to do when somebody else writes what this sets.
+        asked: the rate that the trainer was asked for, and made the optimizer with.
+        elsewhere: updates that the trainer has made without lrkit, which need a policy.
 
     >>> import torch, lrkit
     >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
@@ -38,6 +50,8 @@ def bind_resumed(
     (1, 0.0875)
     """
     check_policy(policy)
+    if elsewhere:
+        Progress(elsewhere, horizon).require(plan, policy)
     if state is not None:
         saved = SchedulerState.from_dict(dict(state))
         Rates(lr, asked).taken(saved, policy, {})
@@ -46,29 +60,6 @@ def bind_resumed(
     scheduler = bind(plan, optimizer, horizon, lr=lr, policy=policy, on_conflict=on_conflict, asked=asked)
     if state is not None:
         scheduler.load_state_dict(dict(state), policy=policy)
-    return scheduler
-
-
-def bind_at(
-    plan: Plan | Plans,
-    optimizer: Optimizer,
-    progress: Progress,
-    *,
-    lr: float | None = None,
-    policy: Policy | None = None,
-    on_conflict: Conflict = "warn",
-    asked: float | None = None,
-) -> Scheduler:
-    """Bind a plan where a trainer is, after updates that were made without lrkit; that needs a policy.
-
-    >>> import torch, lrkit
-    >>> optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)
-    >>> bind_at(lrkit.linear(to=0), optimizer, Progress(2, Horizon(4)), policy="replace").get_last_lr()
-    [0.05]
-    """
-    check_policy(policy)
-    progress.require(plan, policy)
-    scheduler = bind(plan, optimizer, progress.horizon, lr=lr, policy=policy, on_conflict=on_conflict, asked=asked)
-    if policy != "restart":
-        scheduler.advance(progress.steps - scheduler.steps)
+    elif elsewhere and policy != "restart":
+        scheduler.advance(elsewhere - scheduler.steps)
     return scheduler

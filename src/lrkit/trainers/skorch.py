@@ -10,12 +10,12 @@ from lrkit.schedules import Horizon, Plan, Plans
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.trainers.extras import extra
 from lrkit.trainers.plans import as_plan
-from lrkit.trainers.resumption import bind_at, bind_resumed
+from lrkit.trainers.resumption import bind_resumed
 from lrkit.training.averaging import Measurement, begin_training
 from lrkit.training.history import History
 from lrkit.training.hyper import is_close, read
 from lrkit.training.mark import read_mark
-from lrkit.training.progress import Progress, epochs_left
+from lrkit.training.progress import epochs_left
 from lrkit.training.rebasing import default_rate
 from lrkit.training.record_folder import read_record
 from lrkit.training.recorder import Recorder as AnyRecorder
@@ -123,13 +123,16 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
         if self.epochs is not None:
             counted = (self.epochs - len(before)) * each if saved is None else epochs_left(saved, self.epochs, each)
             left = self.epochs * each - done if counted is None else counted
-        horizon = Horizon(max(left if self.policy == "restart" else done + left, 1), each)
-        asked = net.lr if is_close(default_rate(optimizer), net.lr) else None
-        how = {"policy": self.policy, "on_conflict": self.on_conflict, "asked": asked}
-        if before:
-            self.scheduler_ = bind_at(self.plan_, optimizer, Progress(done, horizon), **how)
-        else:
-            self.scheduler_ = bind_resumed(self.plan_, optimizer, state, horizon, **how)
+        self.scheduler_ = bind_resumed(
+            self.plan_,
+            optimizer,
+            state,
+            Horizon(max(left if self.policy == "restart" else done + left, 1), each),
+            policy=self.policy,
+            on_conflict=self.on_conflict,
+            asked=net.lr if is_close(default_rate(optimizer), net.lr) else None,
+            elsewhere=done if saved is None else 0,
+        )
         self.state_ = None
 
     @staticmethod

@@ -14,13 +14,13 @@ from lrkit.schedules.errors import InputError, InputTypeError
 from lrkit.schedules.plans import as_plans
 from lrkit.trainers.extras import extra
 from lrkit.trainers.plans import as_plan
-from lrkit.trainers.resumption import bind_at, bind_resumed
+from lrkit.trainers.resumption import bind_resumed
 from lrkit.trainers.transformers_metrics import evaluated
 from lrkit.trainers.transformers_record import Recording, record
 from lrkit.training.holdings import check_on_conflict
 from lrkit.training.hyper import is_close, place, write
 from lrkit.training.mark import read_mark
-from lrkit.training.progress import Progress, whole_length
+from lrkit.training.progress import whole_length
 from lrkit.training.rebasing import default_rate
 from lrkit.training.scheduler import Conflict, Policy, Scheduler, scheduler_of
 from lrkit.training.scheduler_state import SchedulerState, check_policy
@@ -35,7 +35,7 @@ with extra("transformers"):
 __all__ = ["Recording", "Schedule", "record"]
 
 
-class Schedule(TrainerCallback, ExportableState):  # type: ignore[misc]  # the latter has no types
+class Schedule(TrainerCallback, ExportableState):
     """A callback that lets a schedule or controller set the rates: `Trainer(…, callbacks=[Schedule("…")])`.
 
     The base is `TrainingArguments.learning_rate`, or what each param group has; the horizon is the Trainer's own
@@ -145,11 +145,16 @@ class Schedule(TrainerCallback, ExportableState):  # type: ignore[misc]  # the l
             saved = earlier.state_dict()
         found = marked if marked is not None or saved is None or not done else SchedulerState.from_dict(saved)
         steps = whole_length(found, self.policy if done else None, done=done, left=state.max_steps - done)
-        horizon, how = Horizon(steps, epoch_steps), {"policy": self.policy, "on_conflict": self.on_conflict}
-        if done and found is None:
-            return bind_at(self.plan, optimizer, Progress(done, horizon), asked=asked, **how)
-        state = None if found is None or marked is not None else found.to_dict()
-        return bind_resumed(self.plan, optimizer, state, horizon, asked=asked, **how)
+        return bind_resumed(
+            self.plan,
+            optimizer,
+            None if found is None or marked is not None else found.to_dict(),
+            Horizon(steps, epoch_steps),
+            policy=self.policy,
+            on_conflict=self.on_conflict,
+            asked=asked,
+            elsewhere=done if found is None else 0,
+        )
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """From now on evaluations count."""

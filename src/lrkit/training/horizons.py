@@ -86,8 +86,8 @@ def goes_on(plan: Plan, before: Horizon | None, offset: float, steps: int, after
 
     >>> from lrkit import parse
     >>> before, after = Horizon(100, step_tokens=1000), Horizon(75, step_tokens=2000)
-    >>> goes_on(parse("linear(100ktok, to=0)"), before, 0.0, 50, after), goes_on(parse("linear(to=0)"), before, 0.0, 50, after)
-    (True, False)
+    >>> [goes_on(parse(text), before, 0.0, 50, after) for text in ("linear(100ktok, to=0)", "linear(to=0)")]
+    [True, False]
     """
     if before is None or after is None:
         return same_over(plan, before, after)
@@ -102,7 +102,7 @@ def goes_on(plan: Plan, before: Horizon | None, offset: float, steps: int, after
     assert before.steps is not None
     assert after.steps is not None
     due = (before.steps - steps) * ratio  # what would be left, in new steps
-    if abs(after.steps - steps - due) <= max(ratio, 1):
+    if abs(after.steps - steps - due) <= max(ratio, Fraction(1)):
         return True
     as_before = replace(seen, steps=max(1, round_half_up(steps + Fraction(now) + due)))
     return same_over(plan, as_before, seen)
@@ -180,7 +180,8 @@ def _factor(plan: Plan, before: Horizon, after: Horizon, rest: Fraction) -> Frac
 def _scale(unit: str, before: Horizon, after: Horizon) -> Fraction | None:
     if unit not in _SIZES:
         return Fraction(1)
-    one, other = getattr(before, _SIZES[unit]), getattr(after, _SIZES[unit])
+    one: Fraction | None = getattr(before, _SIZES[unit])
+    other: Fraction | None = getattr(after, _SIZES[unit])
     if one is None or other is None:
         return None
     return Fraction(other) / one if unit == "ep" else Fraction(one) / other

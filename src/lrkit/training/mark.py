@@ -1,8 +1,8 @@
 """The mark in param groups by which an optimizer's own state carries the scheduler's, by whatever road it travels.
 
-It is one entry of every group, a text: torch flattens and splits an optimizer's state by the entries that the groups of
-the optimizer have which it is loaded into, some libraries copy groups by hand, and a text survives all of that. While an
-optimizer is at work the text is empty; it is filled in what is saved.
+It is one entry of every group, a text. torch flattens and splits an optimizer's state by the entries of the groups that
+it is loaded into, and some libraries copy groups by hand: a text survives all of that. While an optimizer is at work
+the text is empty; it is filled in what is saved.
 """
 
 import json
@@ -36,7 +36,7 @@ def clear(groups: Sequence[Group]) -> None:
 
 
 def fill(groups: Sequence[Group], state: Mapping[str, Any]) -> None:
-    """Write a scheduler's state into groups that are saved: whole into the first, and by what they are told into all."""
+    """Write a scheduler's state into groups that are saved: whole into the first, and what tells them apart."""
     for index, group in enumerate(groups):
         whole = {} if index else {"state": state}
         group[_MARK] = json.dumps({"group": index, "steps": state["steps"], **whole})
@@ -72,14 +72,14 @@ def read_mark(groups: Sequence[Mapping[str, Any]]) -> SchedulerState | None:
     if len(found) < len(groups):
         missing = next(index for index, text in enumerate(texts) if not text)
         raise InputError(
-            f"param group {missing} of this state has no mark of lrkit, and another has; load whole states"
+            f"param group {missing} of this state has no mark of lrkit, and another one has; load a whole state"
         )
     wholes = [each["state"] for each in found if "state" in each]
     order = [each["group"] for each in found]
     if len(wholes) != 1 or sorted(order) != list(range(len(groups))):
         raise InputError(
-            f"the {len(groups)} param groups of this state are no param groups that were saved together: by their marks "
-            f"they were groups {', '.join(map(str, order))}"
+            f"the {len(groups)} param groups of this state weren't saved together: by their marks they were groups "
+            f"{', '.join(map(str, order))}"
         )
     state = SchedulerState.from_dict(wholes[0])
     other = next((each["steps"] for each in found if each["steps"] != state.steps), None)

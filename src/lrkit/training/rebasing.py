@@ -79,8 +79,8 @@ class Rates:
         return Taken(
             Rates(default=saved.default, before=saved.lr),
             saved.bases,
-            f"this optimizer was made with lr {made[index]:g} and its state with lr {before[index]:g}, which it goes on "
-            f"with; for another rate name it with lr=, and a policy such as 'replace'",
+            f"this optimizer was made with lr {made[index]:g} and its state with lr {before[index]:g}, which it goes "
+            "on with; for another rate name it with lr=, and a policy such as 'replace'",
         )
 
     def _is_another(self, saved: SchedulerState) -> bool:

@@ -536,12 +536,12 @@ class Scheduler(LRScheduler):
             self._begin_at(0, Done())
         elif self._policy == "replace" and made is not None:
             self._begin_at(made, Done().after(made, self.horizon))
-        elif not (copied or self._told_at == self._count or made == self._count):
+        elif not copied and self._count not in (self._told_at, made):
             count = "" if made is None else f", of {made} updates by its own count"
             self._doubt = (
-                f"the optimizer's state, which was loaded or made before{count}, says nothing of lrkit, so '{self.plan}' "
-                f"begins at update {self._count}; call scheduler.advance(n) for n updates more, load the scheduler's own "
-                "state, or bind with policy='restart' to begin anew"
+                f"the optimizer's state{count} says nothing of lrkit, so '{self.plan}' goes on at update "
+                f"{self._count}; where that is wrong call scheduler.advance(n), or load the scheduler's own state; "
+                "policy='restart' says that it begins anew"
             )
         self._begun_at = self._count
         self._put()
