@@ -14,13 +14,15 @@ from lrkit.schedules.product import InProduct
 from lrkit.schedules.sequence import InSequence
 from lrkit.schedules.shifts import ControlledShift, Shift
 
-__all__ = ["goes_on", "moved", "offset_of", "resolve", "same_over"]
+__all__ = ["excess", "goes_on", "moved", "offset_of", "resolve", "same_over"]
 
 # They give the same at every step, past their end too, however long they are.
 _UNMEASURED: tuple[type[Plan], ...] = (constant, plateau, greedy)
 
 _SIZES = {"ep": "epoch_steps", "tok": "step_tokens", "samples": "step_samples"}
 _CONSUMED = {"tok", "samples"}  # what a step takes some of
+
+_MOST = 10**15  # steps
 
 # The fields that hold lengths; an int in any other field counts something else.
 _LENGTHS = {"steps", "every", "timescale", "bound", "up", "down", "at", "period", "later", "earlier"}
@@ -91,21 +93,18 @@ def goes_on(plan: Plan, before: Horizon | None, offset: float, steps: int, after
     """
     if before is None or after is None:
         return same_over(plan, before, after)
-    now = moved(plan, before, offset, steps, after)
-    if now is None:
+    if _ratio(plan, before, after) == 1:
+        return same_over(plan, _seen(before, offset), _seen(after, offset))
+    found = _places(plan, before, offset, steps, after)
+    if found is None:
         return False
-    seen = _seen(after, now)
-    ratio = _ratio(plan, before, after)
-    if ratio in (None, 1):
-        return same_over(plan, _seen(before, offset), seen)
-    assert ratio is not None
-    assert before.steps is not None
+    (place, end), ratio = found, _ratio(plan, before, after)
     assert after.steps is not None
-    due = (before.steps - steps) * ratio  # what would be left, in new steps
-    if abs(after.steps - steps - due) <= max(ratio, Fraction(1)):
+    assert ratio is not None
+    if abs(after.steps - steps - (end - place)) <= max(ratio, Fraction(1)):
         return True
-    as_before = replace(seen, steps=max(1, round_half_up(steps + Fraction(now) + due)))
-    return same_over(plan, as_before, seen)
+    seen = _seen(after, float(place - steps))
+    return same_over(plan, replace(seen, steps=max(1, round_half_up(end))), seen)
 
 
 def moved(plan: Plan, before: Horizon | None, offset: float, steps: int, after: Horizon | None) -> float | None:
@@ -121,28 +120,64 @@ def moved(plan: Plan, before: Horizon | None, offset: float, steps: int, after: 
     >>> moved(parse("warmup(10) >> linear(90ktok, to=0)"), before, 0.0, 50, after)
     -20.0
     """
-    if before is None or after is None:
+    if before is None or after is None or _ratio(plan, before, after) == 1:
         return offset
+    found = _places(plan, before, offset, steps, after)
+    return None if found is None else float(found[0] - steps)
+
+
+def _places(
+    plan: Plan, before: Horizon, offset: float, steps: int, after: Horizon
+) -> tuple[Fraction, Fraction] | None:
+    """Where the training stands in the plan, in steps as they are now, and where it would have ended."""
     rest = _ratio(plan, before, after)
-    if rest == 1:
-        return offset
-    if rest is None:
+    seen = _seen(before, offset)
+    if rest is None or seen.steps is None:
         return None
-    position, place = steps + Fraction(offset), Fraction(0)
     try:
         resolved = resolve(plan, before, offset)
     except InputError:
         return None
     whole, parts = (plan.parts, _parts(resolved)) if isinstance(plan, InSequence) else ((plan,), (resolved,))
+    position, end, begin = steps + Fraction(offset), Fraction(seen.steps), Fraction(0)
+    place, until = Fraction(0), Fraction(0)
     for number, (part, own) in enumerate(zip(whole, parts, strict=True), 1):
-        length = position if number == len(parts) or own.length is None else min(position, Fraction(own.length))
+        length = max(end, position) - begin if number == len(parts) else Fraction(own.length or 0)
         factor = _factor(part, before, after, rest)
         if factor is None:
             return None
-        place, position = place + length * factor, position - length
-        if not position:
-            break
-    return float(place - steps)
+        place += min(max(position - begin, 0), length) * factor
+        until += min(max(end - begin, 0), length) * factor
+        begin += length
+    return place, until
+
+
+def excess(plan: Plan, horizon: Horizon) -> int:
+    """By how many steps a plan with lengths in tokens or samples is longer than a horizon.
+
+    >>> from lrkit import parse
+    >>> excess(parse("linear(100ktok, to=0)"), Horizon(75, step_tokens=1000))
+    25
+    """
+    if not _units(plan) & _CONSUMED or horizon.steps is None:
+        return 0
+    short, least = 0, int(horizon.steps)  # least - short halves until the first number of steps into which it fits
+    while not _fits(plan, replace(horizon, steps=least)):
+        if least > _MOST:
+            return 0  # it isn't the horizon that is wrong
+        short, least = least, 2 * least
+    while short and least - short > 1:
+        middle = (short + least) // 2
+        short, least = (short, middle) if _fits(plan, replace(horizon, steps=middle)) else (middle, least)
+    return least - int(horizon.steps)
+
+
+def _fits(plan: Plan, horizon: Horizon) -> bool:
+    try:
+        resolve(plan, horizon)
+    except InputError:
+        return False
+    return True
 
 
 def offset_of(plan: Plan, done: Mapping[str, float | None], steps: int, horizon: Horizon | None) -> float:

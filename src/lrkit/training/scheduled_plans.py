@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from lrkit.schedules import Controller, Horizon, Plans, Schedule, State, Target
+from lrkit.schedules.errors import InputError
 from lrkit.schedules.evaluation import Array
 from lrkit.schedules.metric import Metric
-from lrkit.training.horizons import resolve
+from lrkit.training.horizons import excess, resolve
 from lrkit.training.scheduler_state import Policy, SchedulerState, horizon_dict, json_of, reconcile
 
 __all__ = ["ScheduledPlans"]
@@ -35,6 +36,20 @@ class ScheduledPlans:
         self._states: dict[Target, State] = {
             target: plan.init() for target, plan in resolved.items() if isinstance(plan, Controller)
         }
+
+    @classmethod
+    def provisional(cls, plans: Plans, horizon: Horizon | None) -> "ScheduledPlans | None":
+        """Of plans that don't fit: as if as much were done already as doesn't, which a state may still say.
+
+        Updates that were made with larger steps have left more room than they took. None where none could have.
+        """
+        if horizon is None or horizon.steps is None:
+            return None
+        over = {str(target): excess(plan, horizon) for target, plan in plans.parts}
+        try:
+            return cls(plans, horizon, {name: float(steps) for name, steps in over.items() if steps})
+        except InputError:
+            return None
 
     def _offset(self, target: Target) -> float:
         return self._offsets.get(str(target), 0.0)

@@ -76,7 +76,7 @@ class Scheduler(LRScheduler):
         self._done = Done()  # at the count below
         self._done_at = 0
         self._told_at: int | None = None  # the count that somebody has said
-        self._doubt: str | None = None  # what is to be said before the next update
+        self._doubt: str | InputError | None = None  # what is to be said before the next update
         self._known = KnownGroups(stepped.param_groups)
         self._bases: Bases = {}
         self._yielded: set[Key] = set()
@@ -87,7 +87,14 @@ class Scheduler(LRScheduler):
         self._is_loading = self._released = False
         self._suspicion = Suspicion()
         self._yields_when: Callable[[], bool] | None = None
-        self._use(ScheduledPlans(plans, horizon))
+        try:
+            scheduled = ScheduledPlans(plans, horizon)
+        except InputError as error:
+            provisional = ScheduledPlans.provisional(plans, horizon)
+            if provisional is None:
+                raise
+            scheduled, self._doubt = provisional, error
+        self._use(scheduled)
         require_groups(stepped.param_groups, self._scheduled.resolved, later)
         require_own_parameters(stepped)
         self._bind(scheduler_of(stepped))
@@ -255,10 +262,11 @@ class Scheduler(LRScheduler):
         groups, known = self._stepped.param_groups, self._known
         if (len(groups) != 1 or groups[0] is not known.only) and not known.are(groups):
             self._meet_groups()
-        if self._doubt is not None:
-            self._say_doubt()
         holdings = self._holdings
-        return holdings.untouched(groups) or holdings.check(groups, begun=self._count > self._begun_at)
+        counts = holdings.untouched(groups) or holdings.check(groups, begun=self._count > self._begun_at)
+        if self._doubt is not None and counts:
+            self._say_doubt()
+        return counts
 
     def end_update(self) -> None:
         """Called by the clock after an update: write the values of the next."""
@@ -296,6 +304,8 @@ class Scheduler(LRScheduler):
         self._meet_groups()
         if not self._released:
             self._holdings.settle(self._stepped.param_groups, begun=True)
+        if isinstance(self._doubt, InputError):
+            raise self._doubt
         self._count += count
         self._begun_at = min(self._begun_at, self._count - 1)
         self._told_at, self._doubt = self._count, None
@@ -367,6 +377,7 @@ class Scheduler(LRScheduler):
     @property
     def steps(self) -> int:
         """Updates done so far; update `steps` comes next."""
+        self._meet_groups()
         return self._count
 
     @property
@@ -523,21 +534,24 @@ class Scheduler(LRScheduler):
         """What the trainer says when a state is loaded; None where there is none that could."""
         return None if self._measure is None else self._measure(saved, policy)
 
-    def _resume_unmarked(self) -> None:
-        """Go on after a state without a word of lrkit was loaded: at what a trainer says, or where this is."""
+    def _resume_unmarked(self, *, copied: bool = False) -> None:
+        """Go on after a state without a word of lrkit was loaded: at what a trainer says, or where this is.
+
+        Args:
+            copied: whether the groups are copies of those that were there.
+        """
         progress = self._progress(None, self._policy)
         if progress is not None:
             self._resume_at(progress, self._policy)
             return
-        groups, made = self._stepped.param_groups, updates_in(self._stepped)
-        copied = is_blank(groups) and self._stand(groups)
+        made = updates_in(self._stepped)
         self._adopt()
         if self._policy == "restart":
             self._begin_at(0, Done())
         elif self._policy == "replace" and made is not None:
             self._begin_at(made, Done().after(made, self.horizon))
-        elif not copied and self._count not in (self._told_at, made):
-            count = "" if made is None else f", of {made} updates by its own count"
+        elif not (copied or isinstance(self._doubt, InputError)) and self._count not in (self._told_at, made):
+            count = "" if made is None else f", of {made} updates by its own count,"
             self._doubt = (
                 f"the optimizer's state{count} says nothing of lrkit, so '{self.plan}' goes on at update "
                 f"{self._count}; where that is wrong call scheduler.advance(n), or load the scheduler's own state; "
@@ -562,7 +576,13 @@ class Scheduler(LRScheduler):
         self._put()
 
     def _say_doubt(self) -> None:
-        """Say what isn't known, now that it begins to count."""
+        """Say what isn't known, now that it begins to count; or that the plan didn't fit, and no state has come.
+
+        Raises:
+            InputError: then.
+        """
+        if isinstance(self._doubt, InputError):
+            raise self._doubt
         doubt, self._doubt = self._doubt, None
         assert doubt is not None
         warn_user(doubt, ScheduleWarning)
@@ -626,12 +646,13 @@ class Scheduler(LRScheduler):
             saved = read_mark(groups)
             refresh(self._chain)
             if saved is None:
-                self._resume_unmarked()
+                self._resume_unmarked(copied=is_blank(groups) and self._stand(groups))
             else:
                 self._resume(saved, self._policy)
         self._tell()
 
     def __getstate__(self) -> dict[str, Any]:
+        self._meet_groups()  # what has come by a road that nobody saw
         made_anew = ("_yields_when", "_measure", "_handles", "_outlook", "_holdings", "_step_uncompiled")
         return {name: value for name, value in self.__dict__.items() if name not in made_anew}
 
@@ -639,7 +660,7 @@ class Scheduler(LRScheduler):
         self.__dict__.update(state)
         self._handles, self._yields_when, self._measure = [], None, None
         self._released = self._released or scheduler_of(self._stepped) is not None
-        self._suspicion = Suspicion(copied=True)
+        self._suspicion, self._begun_at = Suspicion(copied=True), self._count
         self._lay_out()
         if not self._released:
             self._holdings.write(self._count, copied=True)
