@@ -208,7 +208,7 @@ def test_the_checkpoint_of_a_group_goes_when_all_of_it_has_ended(tmp_path, whole
     last.close()
 
 
-SAMPLE = {"task": "task", "steps": STEPS, "device": "cpu"}
+SAMPLE = {"threads": 1, "task": "task", "steps": STEPS, "device": "cpu"}
 
 
 # --- what is in it -------------------------------------------------------------------------------------
@@ -282,6 +282,7 @@ def changed(**values):
         (changed(lrkit_lanes=9), "the sweep in .* has format 9, this lrkit reads up to 1"),
         (changed(lrkit_lanes=None), "is not the configuration of a sweep"),
         (changed(groups=3, device=None), "its config.json lacks groups, device, or has it wrong"),
+        (changed(threads=None, microseconds=None), "its config.json lacks threads, microseconds, or has it wrong"),
         (spoil("lanes/000.npz", lambda data: data[:-50]), r"the lane in .*000.npz can't be read"),
         (spoil("lanes/000.npz", lambda data: data.replace(b"epochs", b"apochs")), r"000.npz can't be read: Bad CRC"),
         (spoil("under_way/001.pt", lambda data: data[:-50]), r"the checkpoint .*001.pt is damaged"),

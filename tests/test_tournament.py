@@ -444,6 +444,8 @@ def test_a_damaged_or_foreign_folder_is_refused_in_a_sentence(tmp_path):
     written = json.loads(config.read_text())
     for change, message in (
         ({"rates": None}, "damaged"),
+        ({"averaging": None}, "damaged"),
+        ({"left_out": None}, "damaged"),
         ({"schedules": {"constant()": {"lrkit": 1}}}, "a schedule's JSON must look like"),
         ({"lrkit_comparison_folder": 99}, "has format 99, this lrkit reads up to 1"),
     ):

@@ -147,7 +147,7 @@ class Terms:
             InputError: for a schedule that can't be read.
             KeyError, TypeError, ValueError: for what isn't as `to_dict` makes it.
         """
-        averaging = written.get("averaging", {})
+        averaging = dict(written["averaging"])
         return cls(
             task=dict(written["task"]),
             holdout=None if written["holdout"] is None else float(written["holdout"]),
@@ -161,7 +161,7 @@ class Terms:
             selection_seeds=int(written["selection_seeds"]),
             reference=written["reference"],
             target=written["target"],
-            left_out=dict(written.get("left_out", {})),
+            left_out=dict(written["left_out"]),
         )
 
 

@@ -33,6 +33,7 @@ _CONFIG: dict[str, Any] = {  # what a run that goes on needs of its config.json
     "batch_size": int,
     "device": str,
     "threads": int,
+    "compiled": bool,
     "torch": str,
     "numpy": str,
     "python": str,
@@ -135,7 +136,7 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
         lr=made["lr"],
         seed=made["seed"],
         place=own_device(choose_device(made["device"] if options.device is None else options.device)),
-        compiled=made.get("compiled", False),
+        compiled=made["compiled"],
         policy=cast("Policy | None", policy),
     )
 

@@ -258,9 +258,9 @@ class RunState:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scheduler.load_state_dict(dict(state["scheduler"]), policy=self.policy)
             self.scaler.load_state_dict(dict(state["scaler"]))
-        if self.compiled is not None and state.get("compiled") is not None:
-            self.compiled.restore(state["compiled"])
         with _fitting():
+            if self.compiled is not None and state["compiled"] is not None:
+                self.compiled.restore(state["compiled"])
             self.record.restore(state["record"], self.place)
             set_random_state(state["random"], self.place)
         self.setup.made["schedule"] = str(self.scheduler.plan)  # "keep" may have changed it

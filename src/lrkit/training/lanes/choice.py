@@ -62,7 +62,7 @@ class Choice:
         if written["backend"] not in BACKENDS:
             raise unknown("backend", written["backend"], BACKENDS)
         names = ("backend", "reason", "groups", "microseconds", "bytes_per_lane")
-        return cls(**{name: written[name] for name in names if name in written})
+        return cls(**{name: written[name] for name in names})
 
 
 def choose(work: Work, backend: str, memory: int | str | None) -> tuple[Choice, Length]:

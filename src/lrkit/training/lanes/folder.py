@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import NoneType
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -24,7 +25,17 @@ FORMAT = 1
 _KEY = "lrkit_lanes"
 _ENDED = "lanes"
 _UNDER_WAY = "under_way"
-_NEEDED = {"lanes": list, "steps": int, "backend": str, "reason": str, "groups": list, "device": str}
+_NEEDED: dict[str, type | tuple[type, ...]] = {
+    "lanes": list,
+    "steps": int,
+    "threads": int,
+    "backend": str,
+    "reason": str,
+    "groups": list,
+    "microseconds": dict,
+    "bytes_per_lane": (int, NoneType),
+    "device": str,
+}
 
 
 class LanesFolder(LanesObserver):
@@ -208,7 +219,7 @@ class _InFile:
 def _complete(path: Path) -> dict[str, Any]:
     """The configuration, with all in it that a sweep needs to go on."""
     config = LanesFolder.config(path)
-    wrong = [name for name, kind in _NEEDED.items() if not isinstance(config.get(name), kind)]
+    wrong = [name for name, kind in _NEEDED.items() if name not in config or not isinstance(config[name], kind)]
     if wrong:
         raise InputError(f"the sweep in {path} can't be read: its {CONFIG} lacks {', '.join(wrong)}, or has it wrong")
     if not _is_sound(config):
@@ -226,9 +237,9 @@ def _is_sound(config: Mapping[str, Any]) -> bool:
     if not all(isinstance(group, list) and group for group in groups):
         return False
     numbers = [number for group in groups for number in group]
-    if any(type(count) is not int for count in (*numbers, config["steps"], config.get("threads", 1))):
+    if any(type(count) is not int for count in (*numbers, config["steps"], config["threads"])):
         return False
-    return sorted(numbers) == list(range(len(lanes))) and config["steps"] >= 1 and config.get("threads", 1) >= 1
+    return sorted(numbers) == list(range(len(lanes))) and config["steps"] >= 1 and config["threads"] >= 1
 
 
 def _write(history: History, file: BinaryIO) -> None:
