@@ -175,7 +175,9 @@ def test_another_horizon_is_refused_on_any_road_before_anything_is_loaded(kind, 
     scheduler = LINEAR.bind(other.optimizer, steps=20)
     other.updates(2)
     before = copy.deepcopy(other.optimizer.state_dict())
-    with pytest.raises(InputError, match="over 10 steps, and 'linear.to=0.' over 20 steps is bound; name the policy"):
+    with pytest.raises(
+        InputError, match=r"over 10 steps, and 'linear\(to=0\)' over 20 steps is bound; name the policy"
+    ):
         road(one, other, tmp_path)
     assert str(other.optimizer.state_dict()) == str(before)
     assert scheduler.steps == 2
@@ -415,7 +417,7 @@ def test_another_rate(order, policy, named):
         return other.updates(5)
 
     if named == "lr" and policy is None:
-        with pytest.raises(InputError, match="made with lr 0.1, and lr 0.05 is named now; name the policy: 'keep'"):
+        with pytest.raises(InputError, match=r"made with lr 0.1, and lr 0.05 is named now; name the policy: 'keep'"):
             go_on()
         return
     new = policy in ("replace", "restart") or (named == "lr" and policy == "stretch")
@@ -507,7 +509,7 @@ def tokens(plan, size, steps, state=None, **options):
 )
 @pytest.mark.parametrize("sizes", [(1000, 2000), (2000, 1000), (1000, 250, 4000), (1000, 1250)])
 def test_a_schedule_in_tokens_goes_on_as_it_was(plan, rate, sizes):
-    """Each size is trained with for as many tokens; one training with tiny steps says what is right where no formula does."""
+    """One training with tiny steps says what is right where no formula does."""
     tiny = lrkit.parse(plan).over(100_000, step_tokens=1)
     done, updates, state = 0, 0, None
     for size, end in zip(sizes, [40_000, *[60_000] * (len(sizes) - 2), 100_000], strict=True):
@@ -658,8 +660,12 @@ class States(RuleBasedStateMachine):
         copied.release()
 
     @precondition(lambda self: self.plan is not TOKENS)
-    @rule(policy=st.sampled_from(["keep", "stretch", "replace", "restart"]), more=st.integers(1, 9), other=st.booleans(),
-          road=st.sampled_from([by_state_dict, flattened]))  # fmt: skip
+    @rule(
+        policy=st.sampled_from(["keep", "stretch", "replace", "restart"]),
+        more=st.integers(1, 9),
+        other=st.booleans(),
+        road=st.sampled_from([by_state_dict, flattened]),
+    )
     def change(self, policy, more, other, road):
         before = self.plan, self.steps
         self.steps += more

@@ -64,8 +64,9 @@ def train(
     policy: Annotated[
         str | None,
         typer.Option(
-            help="With --resume and another --epochs, --steps or --schedule: keep (the old schedule and horizon), "
-            "stretch (the old schedule over the new horizon) or replace (the new)."
+            help="With --resume and another --epochs, --steps, --schedule or --lr: keep (the old schedule, horizon and "
+            "rate), stretch (the old schedule over the new horizon) or replace (the new). With restart another run "
+            "begins at update 0, in a new folder (--out), with the weights and the optimizer's state of this one."
         ),
     ] = None,
     checkpoint_every: CheckpointEvery = "5min",

@@ -40,7 +40,7 @@ def train_task(options: TrainOptions) -> None:
         if not ranks.first:
             _assist(task, wanted, ranks)
             return
-        with closing(_open(options, task)) as folder:
+        with closing(_open(options, task, wanted)) as folder:
             ranks.from_first(folder.path)
             more: list[Observer] = []
             if options.find_lr:
@@ -108,12 +108,17 @@ def _run(
 def _train(
     task: Task, wanted: Order, folder: RunFolder, more: Sequence[Observer], options: TrainOptions, *, ranks: Ranks
 ) -> None:
-    progress, latest = Progress(), _Latest()
+    progress, latest, snapshot = Progress(), _Latest(), folder.snapshot
+    if wanted.begins_with is not None:
+        snapshot = RunFolder.checkpoint(wanted.begins_with)
+        if not options.quiet:
+            done = snapshot["scheduler"]["steps"]
+            say(f"begins at update 0 with the weights of {wanted.begins_with}, which were trained for {done} updates")
     observers: list[Observer] = [folder, *more, latest, *([] if options.quiet or options.json else [progress])]
     began = time.perf_counter()
     try:
         with stop_on_signals() as request:
-            _run(task, wanted, folder.path, ranks, stop=request, observers=observers, resume=folder.snapshot)
+            _run(task, wanted, folder.path, ranks, stop=request, observers=observers, resume=snapshot)
     except (StoppedError, KeyboardInterrupt) as error:
         _draw(folder, latest.history)
         say(f"interrupted: {_kept(folder, latest.history)}")
@@ -145,8 +150,8 @@ class _Latest(Observer):
         self.history = history
 
 
-def _open(options: TrainOptions, task: Task) -> RunFolder:
-    if options.resume is not None:
+def _open(options: TrainOptions, task: Task, wanted: Order) -> RunFolder:
+    if options.resume is not None and wanted.begins_with is None:
         return RunFolder(options.resume, resume=True, checkpoint_every=options.checkpoint_every)
     path = new_folder(task.name) if options.out is None else options.out
     return RunFolder(path, overwrite=options.overwrite, checkpoint_every=options.checkpoint_every)

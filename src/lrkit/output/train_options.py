@@ -1,5 +1,6 @@
 """What `lrkit train` is asked for, and the run that follows from it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -29,6 +30,7 @@ __all__ = ["Order", "TrainOptions", "order"]
 _CONFIG: dict[str, Any] = {  # what a run that goes on needs of its config.json
     "schedule": str,
     "lr": float | int,
+    "named_lr": float | int | None,
     "seed": int,
     "batch_size": int,
     "device": str,
@@ -64,6 +66,7 @@ class Order:
     place: torch.device
     compiled: bool
     policy: Policy | None = None
+    begins_with: Path | None = None  # the run whose weights another one begins with
 
 
 def order(options: TrainOptions) -> Order:
@@ -107,13 +110,10 @@ def _new(options: TrainOptions) -> Order:
 
 def _resumed(options: TrainOptions, path: Path) -> Order:
     """The order that the run in a folder was given, with what may be changed."""
-    for name in ("task", "lr", "find_lr", "seed", "data", "out", "overwrite", "compiled"):
-        value = getattr(options, name)
-        if value is not None and value is not False:
-            what = {"task": "a task", "find_lr": "--lr", "compiled": "--compile"}.get(name, flag(name))
-            raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it")
+    restart = options.policy == "restart"
+    _refuse_changes(options, allowed=("out", "overwrite", "seed") if restart else ())
     made = RunFolder.config(path)
-    wrong = [name for name, types in _CONFIG.items() if not isinstance(made.get(name), types)]
+    wrong = [name for name, types in _CONFIG.items() if name not in made or not isinstance(made[name], types)]
     if wrong:
         raise InputError(f"the run in {path} can't go on: its config.json lacks {', '.join(wrong)}, or has it wrong")
     if not isinstance(made.get("source"), dict):
@@ -123,22 +123,32 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
         )
     source, digest = recorded_source(f"the run in {path}", made["source"])
     source = replace(source, batch_size=_batch_size(options.batch_size, source.batch_size, made, path))
-    policy = options.policy
     if options.epochs is not None or options.steps is not None:
         source = replace(source, epochs=options.epochs, steps=options.steps)
-    elif options.schedule is None and policy is None:
-        policy = made.get("policy")  # what it was made to be; another length or schedule needs a word of its own
+    changed = any(each is not None for each in (options.epochs, options.steps, options.schedule, options.lr))
+    # What it was made to be holds; another length, schedule or rate needs a word of its own.
+    policy = options.policy if changed or options.policy is not None else made.get("policy")
     return Order(
         origin=Origin(
             source, made["threads"] if options.threads is None else options.threads, digest, other_versions(made)
         ),
         plan=parse(made["schedule"] if options.schedule is None else options.schedule),
-        lr=made["lr"],
-        seed=made["seed"],
+        lr=made["named_lr"] if options.lr is None else options.lr,
+        seed=made["seed"] if options.seed is None else options.seed,
         place=own_device(choose_device(made["device"] if options.device is None else options.device)),
         compiled=made["compiled"],
         policy=cast("Policy | None", policy),
+        begins_with=path if restart else None,
     )
+
+
+def _refuse_changes(options: TrainOptions, allowed: Collection[str]) -> None:
+    """Refuse what a run that goes on has already."""
+    for name in ("task", "find_lr", "seed", "data", "out", "overwrite", "compiled"):
+        value = getattr(options, name)
+        if value is not None and value is not False and name not in allowed:
+            what = {"task": "a task", "find_lr": "--lr find", "compiled": "--compile"}.get(name, flag(name))
+            raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it")
 
 
 def _batch_size(asked: int | None, named: int | None, made: dict[str, Any], path: Path) -> int | None:

@@ -126,9 +126,7 @@ def moved(plan: Plan, before: Horizon | None, offset: float, steps: int, after: 
     return None if found is None else float(found[0] - steps)
 
 
-def _places(
-    plan: Plan, before: Horizon, offset: float, steps: int, after: Horizon
-) -> tuple[Fraction, Fraction] | None:
+def _places(plan: Plan, before: Horizon, offset: float, steps: int, after: Horizon) -> tuple[Fraction, Fraction] | None:
     """Where the training stands in the plan, in steps as they are now, and where it would have ended."""
     rest = _ratio(plan, before, after)
     seen = _seen(before, offset)
@@ -139,15 +137,15 @@ def _places(
     except InputError:
         return None
     whole, parts = (plan.parts, _parts(resolved)) if isinstance(plan, InSequence) else ((plan,), (resolved,))
-    position, end, begin = steps + Fraction(offset), Fraction(seen.steps), Fraction(0)
-    place, until = Fraction(0), Fraction(0)
+    position, end = steps + Fraction(offset), Fraction(seen.steps)
+    place = until = begin = zero = Fraction(0)
     for number, (part, own) in enumerate(zip(whole, parts, strict=True), 1):
         length = max(end, position) - begin if number == len(parts) else Fraction(own.length or 0)
         factor = _factor(part, before, after, rest)
         if factor is None:
             return None
-        place += min(max(position - begin, 0), length) * factor
-        until += min(max(end - begin, 0), length) * factor
+        place += min(max(position - begin, zero), length) * factor
+        until += min(max(end - begin, zero), length) * factor
         begin += length
     return place, until
 

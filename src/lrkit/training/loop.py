@@ -57,8 +57,10 @@ def run(
         device: where to train; by default a GPU if there is one.
         observers: are told what happens.
         resume: a snapshot of a run of this task, as `RunFolder.checkpoint` reads it: go on from there.
-        policy: what to do when the snapshot was made with another schedule or horizon, as in
-            `Scheduler.load_state_dict`.
+        policy: what to do when the snapshot was made with another schedule, horizon or rate, as in
+            `Scheduler.load_state_dict`. With "restart" another run begins, with the weights of the snapshot and what
+            its optimizer has gathered: schedule, record, data order and random state begin anew, by `seed`. Its
+            `History.made` has an "origin": the updates that were done, and the folder.
         compiled: make each update one compiled graph. That takes some seconds first, so it pays for a small model that
             is trained for tens of thousands of updates. The numbers differ from the eager run's by rounding.
         distributed: train in all processes of torch's default process group, which must be there; each of them calls

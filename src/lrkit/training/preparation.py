@@ -80,15 +80,24 @@ def length_of(task: Task, batches: int | None, processes: int = 1) -> Length:
 
 
 def made_of(
-    task: Task, plan: Plan | Plans, length: Length, *, lr: float, seed: int, place: torch.device, policy: str | None
+    task: Task,
+    plan: Plan | Plans,
+    length: Length,
+    *,
+    lr: float,
+    named_lr: float | None,
+    seed: int,
+    place: torch.device,
+    policy: str | None,
 ) -> dict[str, Any]:
-    """How a run is made, for the record."""
+    """How a run is made, for the record; its rate is that of the first group, whoever has set it."""
     return {
         "task": task.name,
         "source": None if task.source is None else dict(task.source),
         "schedule": str(plan),
         "policy": policy,
         "lr": lr,
+        "named_lr": named_lr,
         "seed": seed,
         "steps": length.steps,
         "epochs": length.epochs,

@@ -58,7 +58,14 @@ class RunFolder(Observer):
         if resume:
             self.config(path)
         self._held = HeldFolder(self.path, "run", KEY, leftovers=_LEFTOVERS, overwrite=overwrite or resume)
-        if resume and (self.path / "last.pt").exists():
+        saved = resume and (self.path / "last.pt").exists()
+        if resume and not saved and "origin" in self.config(path):
+            self.close()
+            raise InputError(
+                f"the run in {self.path} was broken off before it had the weights that it was to begin with; begin it "
+                "once more, from the folder that its config.json has as origin"
+            )
+        if saved:
             try:
                 self.snapshot = self.checkpoint(path)
             except InputError:
@@ -68,12 +75,24 @@ class RunFolder(Observer):
     # --- while the run goes on --------------------------------------------------------------------
 
     def start(self, setup: Setup) -> None:
-        """Write the configuration; take away what isn't of this run, or lies beyond where it goes on."""
+        """Write the configuration; take away what isn't of this run, or lies beyond where it goes on.
+
+        Raises:
+            InputError: where the run is to begin with the weights of the one in this folder, which stays as it is.
+        """
+        origin = setup.made.get("origin", {})
+        if "folder" in origin and Path(origin["folder"]).resolve() == self.path.resolve():
+            raise InputError(
+                f"policy 'restart' makes another run, so the one in {self.path} isn't written over; give run() "
+                f"RunFolder(...) of a new folder, and resume=RunFolder.checkpoint({str(self.path)!r})"
+            )
         self._setup = setup
         results, found = () if self.snapshot else _RESULTS, () if self.resume else _FOUND
         for name in (*_LEFTOVERS, *results, *found):
             (self.path / name).unlink(missing_ok=True)
         write_made(self.path, setup.made)
+        if origin and not self.snapshot:
+            self.save()  # or a run that is broken off now would go on with other weights
         if setup.history is not None:
             write_record(self.path, setup.history)
             if setup.steps_done == setup.history.epochs[-1].step:  # it may have ended just before this was written
@@ -138,7 +157,9 @@ class RunFolder(Observer):
     def checkpoint(path: str | Path, which: Literal["last", "best"] = "last") -> dict[str, Any]:
         """A checkpoint of the run: its "model" is the model's state_dict, and `run(..., resume=)` goes on from it.
 
+        Its "folder" is the path.
+
         Raises:
             InputError: when it is missing, damaged, something else, or of a newer format.
         """
-        return load_checkpoint(Path(path) / f"{which}.pt")
+        return {**load_checkpoint(Path(path) / f"{which}.pt"), "folder": str(path)}

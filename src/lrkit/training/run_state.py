@@ -79,7 +79,8 @@ class RunState:
         self.scaler = torch.amp.GradScaler(place.type, enabled=task.precision == "float16")
         base = read(self.optimizer.param_groups[0], "lr") if lr is None else lr
         length = length_of(task, self.train.count, self.ranks.count)
-        made = made_of(task, plan, length, lr=base, seed=seed, place=place, policy=policy)
+        kept = None if policy == "restart" else policy  # a run that has begun anew goes on as any other
+        made = made_of(task, plan, length, lr=base, named_lr=lr, seed=seed, place=place, policy=kept)
         self.setup = Setup(
             length.steps,
             length.epoch_steps,
@@ -244,10 +245,11 @@ class RunState:
             "random": random_state(self.place),
             "record": self.record.state(),
             "finite": self.record.is_finite(),
+            **({"origin": self.setup.made["origin"]} if "origin" in self.setup.made else {}),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a snapshot.
+        """Go on from a snapshot; with policy "restart" begin with its weights and the optimizer's and scaler's state.
 
         Raises:
             InputError: when the weights or the optimizer's state don't fit, or the schedule or horizon differs and no
@@ -258,12 +260,20 @@ class RunState:
             self.optimizer.load_state_dict(state["optimizer"])
             self.scheduler.load_state_dict(dict(state["scheduler"]), policy=self.policy)
             self.scaler.load_state_dict(dict(state["scaler"]))
+        made = self.setup.made
+        made["schedule"] = str(self.scheduler.plan)  # "keep" may have changed it, and the rate
+        made["lr"], made["named_lr"] = self.scheduler.base_lrs[0], self.scheduler.state_dict()["lr"]
+        if self.policy == "restart":
+            folder = {"folder": state["folder"]} if "folder" in state else {}
+            made["origin"] = {**folder, "steps": state["scheduler"]["steps"]}
+            return
+        if "origin" in state:
+            made["origin"] = state["origin"]
         with _fitting():
             if self.compiled is not None and state["compiled"] is not None:
                 self.compiled.restore(state["compiled"])
             self.record.restore(state["record"], self.place)
             set_random_state(state["random"], self.place)
-        self.setup.made["schedule"] = str(self.scheduler.plan)  # "keep" may have changed it
         done = self.record.history() if self.record.epochs else None
         self.setup = dataclasses.replace(self.setup, steps_done=self.steps, history=done)
 

@@ -113,7 +113,7 @@ class LaneGroup:
         lane, task, length = self._work.lanes[number], self._task, self._length
         plan = with_rate(lane.plan)
         base = read(optimizer.param_groups[0], "lr") if lane.lr is None else lane.lr
-        made = made_of(task, plan, length, lr=base, seed=lane.seed, place=self._place, policy=None)
+        made = made_of(task, plan, length, lr=base, named_lr=lane.lr, seed=lane.seed, place=self._place, policy=None)
         made |= {"compiled": self._compiled, **lane.hypers, "lanes": dict(self._work.made)}
         scheduler = plan.bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
         return Member(number, lane, optimizer, scheduler, Record(made), made)

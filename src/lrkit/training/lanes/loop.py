@@ -24,7 +24,7 @@ from lrkit.training.task import Task
 
 __all__ = ["run_lanes"]
 
-_OF_A_LANE = ("schedule", "policy", "lr", "seed")  # of what `History.made` says
+_OF_A_LANE = ("schedule", "policy", "lr", "named_lr", "seed")  # of what `History.made` says
 
 
 def _keep_all(histories: Histories) -> Iterable[int]:
@@ -107,7 +107,7 @@ def _gone_on(work: Work, before: Mapping[str, Any]) -> tuple[Choice, Length]:
 
 def _set_up(work: Work, choice: Choice, length: Length, folder: LanesFolder | None) -> LanesSetup:
     """What is known before the first update."""
-    made = made_of(work.task, work.lanes[0].plan, length, lr=0.0, seed=0, place=work.place, policy=None)
+    made = made_of(work.task, work.lanes[0].plan, length, lr=0.0, named_lr=None, seed=0, place=work.place, policy=None)
     common = {name: value for name, value in made.items() if name not in _OF_A_LANE}
     if choice.backend == "processes":
         common["threads"] = threads_each(start_method(work), len(work.lanes))
