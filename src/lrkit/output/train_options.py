@@ -112,6 +112,8 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
     """The order that the run in a folder was given, with what may be changed."""
     restart = options.policy == "restart"
     _refuse_changes(options, allowed=("out", "overwrite", "seed") if restart else ())
+    if restart and options.out is not None and options.out.resolve() == path.resolve():
+        raise InputError(f"--policy restart makes another run, so --out must be another folder than {path}")
     made = RunFolder.config(path)
     wrong = [name for name, types in _CONFIG.items() if name not in made or not isinstance(made[name], types)]
     if wrong:

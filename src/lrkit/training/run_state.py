@@ -1,5 +1,6 @@
 """The moving parts of a run: what one update does, what an epoch's end does, and all that a checkpoint needs."""
 
+import copy
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -257,7 +258,7 @@ class RunState:
         """
         with _fitting():
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch would train with its tensors
             self.scheduler.load_state_dict(dict(state["scheduler"]), policy=self.policy)
             self.scaler.load_state_dict(dict(state["scaler"]))
         made = self.setup.made

@@ -1,0 +1,228 @@
+"""A run that begins with another one's weights and moments, and one that goes on at another rate."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import lrkit
+from crashes import KilledError
+from lrkit import InputError, RunFolder
+from test_checkpoints import StopAfter
+from test_loop import make
+
+LINEAR = "linear(to=0)"
+
+
+def adam(**changes):
+    return make(optimizer=lambda parameters: torch.optim.Adam(parameters, lr=0.01), **changes)
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory):
+    """The folder of a run."""
+    path = tmp_path_factory.mktemp("origin") / "run"
+    lrkit.run(adam(), LINEAR, seed=3, observers=[RunFolder(path)])
+    return path
+
+
+def digest(path):
+    return {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in sorted(path.iterdir())}
+
+
+def test_it_begins_with_weights_and_moments_and_all_else_is_new(origin, tmp_path):
+    before, snapshot = digest(origin), RunFolder.checkpoint(origin)
+    history = lrkit.run(
+        adam(epochs=2), "warmup(2) >> cosine(to=0)", seed=5, resume=snapshot, policy="restart",
+        observers=[RunFolder(tmp_path / "new")],
+    )  # fmt: skip
+    assert digest(origin) == before
+    assert history.made["origin"] == {"folder": str(origin), "steps": 20}
+    assert (history.made["policy"], history.made["schedule"]) == (None, "warmup(2) >> cosine(to=0)")
+    assert [(each.epoch, each.step) for each in history.epochs] == [(1, 5), (2, 10)]
+    right = lrkit.parse("warmup(2) >> cosine(to=0)").over(10)(range(10), 0.01)
+    assert history.lr.tolist() == pytest.approx(right.tolist())
+    assert json.loads((tmp_path / "new" / "config.json").read_text())["origin"] == history.made["origin"]
+
+    def begun():  # the same by hand
+        model = nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.2), nn.Linear(5, 2))
+        model.load_state_dict(snapshot["model"])
+        return model
+
+    def moments(parameters):
+        optimizer = torch.optim.Adam(parameters, lr=0.01)
+        state = dict(snapshot["optimizer"])
+        state["param_groups"] = [
+            {name: value for name, value in group.items() if name not in ("lrkit", "initial_lr")}
+            for group in state["param_groups"]
+        ]
+        optimizer.load_state_dict(state)
+        optimizer.param_groups[0]["lr"] = 0.01
+        return optimizer
+
+    task = adam(epochs=2, model=begun)
+    task = lrkit.Task(**{**vars(task), "optimizer": moments})
+    with pytest.warns(lrkit.ScheduleWarning, match="of 20 updates by its own count, says nothing of lrkit"):
+        other = lrkit.run(task, "warmup(2) >> cosine(to=0)", seed=5)
+    assert np.array_equal(history.losses, other.losses)
+
+
+@pytest.mark.parametrize("at", [1, 5, 7])
+def test_what_has_begun_anew_goes_on_as_any_other_run(origin, tmp_path, at):
+    def train(path, *observers, **options):
+        folder = RunFolder(path, resume=path.exists(), checkpoint_every=1)
+        return lrkit.run(adam(), LINEAR, observers=[folder, *observers], **{"resume": folder.snapshot, **options})
+
+    anew = {"resume": RunFolder.checkpoint(origin), "policy": "restart"}
+    whole = train(tmp_path / "whole", **anew)
+    with pytest.raises(KilledError):
+        train(tmp_path / "broken", StopAfter(at), **anew)
+    assert train(tmp_path / "broken") == whole  # with no policy
+    assert RunFolder.config(tmp_path / "broken")["origin"] == whole.made["origin"]
+
+
+def test_broken_off_before_its_first_checkpoint_it_does_not_go_on_with_other_weights(origin, tmp_path):
+    with pytest.raises(KilledError):
+        lrkit.run(
+            adam(), LINEAR, resume=RunFolder.checkpoint(origin), policy="restart",
+            observers=[RunFolder(tmp_path, checkpoint_every=None), StopAfter(1)],
+        )  # fmt: skip
+    weights = RunFolder.checkpoint(tmp_path)["model"]
+    assert all(torch.equal(weights[name], value) for name, value in RunFolder.checkpoint(origin)["model"].items())
+    (tmp_path / "last.pt").unlink()
+    with pytest.raises(InputError, match="was broken off before it had the weights that it was to begin with"):
+        RunFolder(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}])
+def test_the_origin_is_not_written_over(origin, options):
+    before, snapshot = digest(origin), RunFolder.checkpoint(origin)
+    folder = RunFolder(origin, **options)
+    with pytest.raises(InputError, match=r"policy 'restart' makes another run, so the one in .* isn't written over"):
+        lrkit.run(adam(), LINEAR, resume=snapshot, policy="restart", observers=[folder])
+    assert digest(origin) == before
+
+
+def test_another_rate_in_python(origin, tmp_path):
+    snapshot = RunFolder.checkpoint(origin)
+    with pytest.raises(InputError, match="made with lr 0.01, and lr 0.02 is named now; name the policy"):
+        lrkit.run(adam(epochs=5), LINEAR, resume=snapshot, lr=0.02)
+    history = lrkit.run(adam(epochs=5), LINEAR, resume=snapshot, lr=0.02, policy="stretch")
+    assert history.lr[20:].tolist() == pytest.approx([0.02 * (1 - t / 25) for t in range(20, 25)])
+    assert (history.made["lr"], history.made["named_lr"]) == (0.02, 0.02)
+    kept = lrkit.run(adam(epochs=5), LINEAR, resume=snapshot, lr=0.02, policy="keep")
+    assert (kept.made["lr"], kept.made["named_lr"]) == (0.01, None)
+
+
+# --- from the command line ------------------------------------------------------------------------------
+
+
+TASK = """
+import lrkit, torch
+x = torch.linspace(-1, 1, 64)[:, None]
+task = lrkit.Task(
+    model=lambda: torch.nn.Linear(1, 1), train=(x, 2 * x), batch_size=16, epochs=3, loss=torch.nn.functional.mse_loss,
+    optimizer=lambda p: torch.optim.SGD([{"params": [next(p)], "lr": 0.2}, {"params": list(p)}], lr=0.1, momentum=0.9),
+)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch, lrkit):
+    """A run of 12 updates, in a folder `old` of the working directory."""
+    monkeypatch.chdir(tmp_path)
+    Path("task.py").write_text(TASK)
+    assert lrkit("train", "task.py", "--schedule", LINEAR, "--out", "old", "--quiet")[0] == 0
+    return Path("old")
+
+
+def rates(path):
+    return RunFolder.load(path).lrs.tolist()
+
+
+def test_a_new_folder_that_names_its_origin(folder, lrkit):
+    before = digest(folder)
+    status, _, errors = lrkit("train", "--resume", folder, "--policy", "restart", "--out", "new", "--lr", "0.5")
+    assert status == 0
+    assert "begins at update 0 with the weights of old, which were trained for 12 updates" in errors
+    assert digest(folder) == before
+    config = RunFolder.config("new")
+    assert config["origin"] == {"folder": "old", "steps": 12}
+    assert rates("new") == pytest.approx(np.outer(1 - np.arange(12) / 12, [0.5, 0.5]))
+    assert lrkit("train", "--resume", "new", "--epochs", "4", "--policy", "stretch", "--quiet")[0] == 0
+    assert rates("new")[12:] == pytest.approx(np.outer(1 - np.arange(12, 16) / 16, [0.5, 0.5]))
+    assert RunFolder.config("new")["origin"] == config["origin"]
+
+
+def test_a_folder_is_found_and_the_seed_may_be_another(folder, lrkit):
+    status, out, _ = lrkit("train", "--resume", folder, "--policy", "restart", "--seed", "7", "--json")
+    assert status == 0
+    found = json.loads(out)
+    assert found["run_dir"].startswith("runs/")
+    assert (found["seed"], found["origin"], len(found["epochs"])) == (7, {"folder": "old", "steps": 12}, 3)
+    assert rates(found["run_dir"]) == rates(folder)  # of both groups
+
+
+@pytest.mark.parametrize(
+    ("policy", "after"),
+    [
+        ("keep", [[0, 0]] * 4),
+        ("stretch", np.outer(1 - np.arange(12, 16) / 16, [0.3, 0.3])),
+        ("replace", np.outer(1 - np.arange(12, 16) / 16, [0.3, 0.3])),
+    ],
+)
+def test_another_rate(folder, lrkit, policy, after):
+    more = ["--resume", folder, "--lr", "0.3", "--epochs", "4"]
+    status, _, errors = lrkit("train", *more)
+    assert status == 2
+    assert "made with lr 0.2, and lr 0.3 is named now; name the policy: 'keep'" in errors
+    assert lrkit("train", *more, "--policy", policy, "--quiet")[0] == 0
+    assert rates(folder)[12:] == pytest.approx(np.array(after))
+    config = RunFolder.config(folder)
+    assert (config["lr"], config["named_lr"]) == ((0.2, None) if policy == "keep" else (0.3, 0.3))
+    assert lrkit("train", "--resume", folder)[0] == 0
+    status, _, errors = lrkit("train", "--resume", folder, "--lr", "0.1")
+    assert status == 2, "a policy that was named before is none for another rate"
+
+
+def test_the_rate_that_a_run_has_needs_no_word(folder, lrkit):
+    assert lrkit("train", "task.py", "--schedule", LINEAR, "--out", "named", "--lr", "0.4", "--quiet")[0] == 0
+    assert lrkit("train", "--resume", "named", "--lr", "0.4")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--resume", "old", "--policy", "restart", "--out", "old"], "--out must be another folder than old"),
+        (
+            ["--resume", "old", "--policy", "restart", "--out", "old", "--overwrite"],
+            "--out must be another folder than old",
+        ),
+        (["--resume", "old", "--policy", "restart", "--lr", "find"], "so --lr find can't be given with it"),
+        (["--resume", "old", "--policy", "restart", "--data", "."], "so --data can't be given with it"),
+        (["--resume", "old", "--out", "new"], "so --out can't be given with it"),
+        (["--resume", "old", "--seed", "1"], "so --seed can't be given with it"),
+        (["--resume", "none", "--policy", "restart"], "none is not a run folder"),
+        (["task.py", "--policy", "restart"], "--policy is for a run that goes on with --resume"),
+        (["--resume", "old", "--policy", "again"], "--policy must be keep, stretch, replace, restart, not 'again'"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said(folder, lrkit, arguments, sentence):
+    before = digest(folder)
+    status, _, errors = lrkit("train", *arguments)
+    assert (status, errors.count("\n")) == (2, 1)
+    assert sentence in errors
+    assert digest(folder) == before
+    assert sorted(each.name for each in Path().iterdir() if each.is_dir() and each.name != "__pycache__") == ["old"]
+
+
+def test_a_run_without_a_checkpoint_has_nothing_to_begin_with(folder, lrkit):
+    (folder / "last.pt").unlink()
+    status, _, errors = lrkit("train", "--resume", folder, "--policy", "restart", "--out", "new")
+    assert status == 2
+    assert "there is no checkpoint old/last.pt" in errors
+    assert not Path("new").exists()
