@@ -195,8 +195,8 @@ class Plan(ABC):
             groups: plans of their own for some groups, by index or by the group's `name`: a plan for `lr`, or plans
                 by hyper-parameter. The index goes before the name.
             later: which keys of `groups` are of groups that may be added later; any other must be there now.
-            policy: what to do when the optimizer's checkpoint was made with another schedule or horizon, as in
-                `Scheduler.load_state_dict`.
+            policy: what to do when the optimizer's checkpoint was made with another schedule, horizon or `lr`, as in
+                `Scheduler.load_state_dict`: "keep", "stretch", "replace" or "restart".
             on_conflict: what to do when somebody else writes what this sets: "warn" puts the schedule's value back
                 before the update, and warns once; "refuse" raises an `InputError` before the update; "yield" leaves
                 that value to the other until `scheduler.take_back()`. What `torch.optim.swa_utils.SWALR` sets is

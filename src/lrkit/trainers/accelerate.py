@@ -49,7 +49,8 @@ def bind(
             that an epoch has now.
         steps: the updates, instead of epochs.
         lr: the base of every group, by default its own.
-        policy: what to do when a state was made with another schedule or horizon: "keep", "stretch", "replace".
+        policy: what to do when a state was made with another schedule, horizon or `lr`: "keep", "stretch", "replace" or
+            "restart", as in `Scheduler.load_state_dict`.
         on_conflict: what to do when somebody else sets a rate: "warn", "refuse" or "yield", as in `Plan.bind`.
 
     Raises:

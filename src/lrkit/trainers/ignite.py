@@ -41,7 +41,8 @@ class Schedule:
         steps: the horizon in updates, where the trainer doesn't know it.
         epoch_steps: updates in an epoch, where they aren't `epoch_length / accumulate`.
         policy: what to do when the trainer is to run further than the schedule was made for, or a checkpoint was made
-            with another schedule: "keep", "stretch" or "replace", as in `Scheduler.load_state_dict`.
+            with another schedule: "keep", "stretch", "replace" or "restart", as in
+            `Scheduler.load_state_dict`; or has made iterations without lrkit.
         on_conflict: what to do when somebody else sets a rate: "warn", "refuse" or "yield", as in `Plan.bind`.
 
     >>> import torch

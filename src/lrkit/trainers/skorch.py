@@ -39,8 +39,9 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
     Args:
         schedule: a plan, or its text: `callbacks__Schedule__schedule` in a grid search.
         monitor: the entry of the net's history that controllers take for the loss; they see the others by name.
-        policy: what to do when the net is trained further than the schedule was made for: "keep", "stretch" or
-            "replace", as in `Scheduler.load_state_dict`.
+        policy: what to do when the net is trained further than the schedule was made for: "keep", "stretch",
+            "replace" or "restart", as in `Scheduler.load_state_dict`; and with one that was made with another `lr` of
+            the net, or without lrkit.
         epochs: of the whole training, where several calls of `partial_fit` make it; by default those that were
             trained and `max_epochs` more.
         epoch_steps: updates in an epoch, where they aren't the batches, such as with accumulated gradients.
