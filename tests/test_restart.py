@@ -109,7 +109,7 @@ def test_the_origin_is_not_written_over(origin, options):
 
 def test_another_rate_in_python(origin, tmp_path):
     snapshot = RunFolder.checkpoint(origin)
-    with pytest.raises(InputError, match="made with lr 0.01, and lr 0.02 is named now; name the policy"):
+    with pytest.raises(InputError, match=r"made with lr 0\.01, and lr 0\.02 is named now; name the policy"):
         lrkit.run(adam(epochs=5), LINEAR, resume=snapshot, lr=0.02)
     history = lrkit.run(adam(epochs=5), LINEAR, resume=snapshot, lr=0.02, policy="stretch")
     assert history.lr[20:].tolist() == pytest.approx([0.02 * (1 - t / 25) for t in range(20, 25)])

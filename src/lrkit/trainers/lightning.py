@@ -53,8 +53,8 @@ def configure(
             logs it.
         interval: how often `LearningRateMonitor` logs the rate, "step" or "epoch"; by default "step", and with a
             controller "epoch". It changes no rate.
-        policy: what to do with a checkpoint of another schedule or horizon, or without lrkit: "keep", "stretch", "replace" or
-            "restart", as in `Scheduler.load_state_dict`.
+        policy: what to do with a checkpoint of another schedule or horizon, or without lrkit: "keep", "stretch",
+            "replace" or "restart", as in `Scheduler.load_state_dict`.
         on_conflict: what to do when somebody else sets a rate, such as a callback: "warn", "refuse" or "yield", as in
             `Plan.bind`.
         steps: updates of the whole training, where the trainer can't know them.
@@ -114,7 +114,8 @@ class PlanScheduler(BoundSchedule):
             before there is a trainer that could say so.
         epoch_steps: updates in an epoch, where lengths are in `ep`.
         lr: the base; by default the optimizer's own rate.
-        policy: what to do with a checkpoint of another schedule, horizon or `lr`: "keep", "stretch", "replace" or "restart".
+        policy: what to do with a checkpoint of another schedule, horizon or `lr`: "keep", "stretch", "replace" or
+            "restart".
         on_conflict: what to do when somebody else sets a rate: "warn", "refuse" or "yield", as in `Plan.bind`.
 
     Raises:

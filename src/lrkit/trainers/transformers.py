@@ -45,8 +45,8 @@ class Schedule(TrainerCallback, ExportableState):
     Args:
         schedule: a plan, or its text.
         monitor: the metric that controllers go by which don't name their own, with or without "eval_".
-        policy: what to do when a checkpoint was made with another schedule, horizon or `learning_rate`, or without lrkit:
-            "keep", "stretch", "replace" or "restart", as in `Scheduler.load_state_dict`.
+        policy: what to do when a checkpoint was made with another schedule, horizon or `learning_rate`, or without
+            lrkit: "keep", "stretch", "replace" or "restart", as in `Scheduler.load_state_dict`.
         on_conflict: what to do when somebody else sets a rate: "warn", "refuse" or "yield", as in `bind`.
 
     Attributes:

@@ -1,8 +1,7 @@
 """A plan bound to an optimizer: it owns what it schedules, and its clock is the optimizer's own updates."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,22 +10,23 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lrkit.schedules import Horizon, Plan, Plans
-from lrkit.schedules.errors import InputError, InputTypeError, ScheduleWarning, warn_user
+from lrkit.schedules.errors import InputError
 from lrkit.schedules.metric import Metric
 from lrkit.schedules.shares import as_number
 from lrkit.training.assignment import Bases, Written, assign, require_groups, settle, slots
 from lrkit.training.clock import clock_of, running_clock, running_clocks
 from lrkit.training.groups import KnownGroups
 from lrkit.training.holdings import Conflict, Holdings, check_on_conflict
-from lrkit.training.hyper import Group, is_close, place, put_back_on_error, read, separate, write
-from lrkit.training.mark import blank, clear, fill, has_mark, is_blank, read_mark, updates_in
+from lrkit.training.hyper import Group, put_back_on_error, read, separate
+from lrkit.training.mark import blank, clear, is_blank, read_mark, updates_in
 from lrkit.training.outlook import Key, Outlook
-from lrkit.training.progress import Measure, Progress
-from lrkit.training.rebasing import Rates, Taken, default_rate
+from lrkit.training.progress import Measure
+from lrkit.training.rebasing import Rates, default_rate
+from lrkit.training.resuming import Resuming
 from lrkit.training.scheduled_plans import ScheduledPlans
-from lrkit.training.scheduler_state import Done, Policy, SchedulerState, check_policy
+from lrkit.training.scheduler_state import Policy, check_policy
 from lrkit.training.unseen import Overlay, Suspicion, TwinWatch, require_own_parameters
-from lrkit.training.wrapping import chain_of, refresh, stepping, twins, with_states
+from lrkit.training.wrapping import chain_of, stepping, twins, with_states
 
 __all__ = ["BoundController", "BoundSchedule", "Conflict", "Policy", "Scheduler", "scheduler_of", "updates_done"]
 
@@ -35,7 +35,7 @@ __all__ = ["BoundController", "BoundSchedule", "Conflict", "Policy", "Scheduler"
 _LAST_WRITTEN = "_lrkit_last_written"
 
 
-class Scheduler(LRScheduler):
+class Scheduler(Resuming, LRScheduler):
     """Plans bound to an optimizer: the clock, the writing, the state; made by `plan.bind(optimizer)`.
 
     It passes for torch's `LRScheduler` with those who check, and shares none of its workings. It can be pickled and
@@ -59,6 +59,7 @@ class Scheduler(LRScheduler):
         asked: float | None = None,
         measure: Measure | None = None,
     ) -> None:
+        Resuming.__init__(self)
         check_policy(policy)
         check_on_conflict(on_conflict)
         stepped = stepping(optimizer)
@@ -71,20 +72,12 @@ class Scheduler(LRScheduler):
         self._policy = policy
         self._on_conflict = on_conflict
         self._measure = measure
-        self._count = 0
-        self._begun_at = 0  # the count when it was bound, or a state was loaded
-        self._done = Done()  # at the count below
-        self._done_at = 0
-        self._told_at: int | None = None  # the count that somebody has said
-        self._doubt: str | InputError | None = None  # what is to be said before the next update
         self._known = KnownGroups(stepped.param_groups)
         self._bases: Bases = {}
         self._yielded: set[Key] = set()
         self._said: set[Any] = set()
-        self._word: str | None = None  # what is to be said once a state was taken
-        self._has_told = False
         self._handles: list[Any] = []  # what is removed to leave the optimizer
-        self._is_loading = self._released = False
+        self._released = False
         self._suspicion = Suspicion()
         self._yields_when: Callable[[], bool] | None = None
         try:
@@ -421,7 +414,9 @@ class Scheduler(LRScheduler):
             InputError: where the rate was named, or there is no schedule for it.
         """
         if self._rates.named is not None:
-            raise InputError("the schedule was bound with lr=, which sets the rate; leave that to the Finder")
+            raise InputError(
+                "the schedule was bound with lr=, which sets its base; bind it without, so that another can be found"
+            )
         self._meet_groups()
         bases = self._bases.get("lr", [])
         if len(lrs) != len(bases):
@@ -439,217 +434,11 @@ class Scheduler(LRScheduler):
         """The same as `get_last_lr`."""
         return self.get_last_lr()
 
-    # --- state ------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Plain data: what is done, controllers' states, the plans as written, horizon, bases, format version."""
-        self._hold()
-        return self._scheduled.state(
-            self._count,
-            done=asdict(self._done.after(self._count - self._done_at, self.horizon)),
-            bases=self._bases,
-            lr=self._rates.recorded,
-            default=self._rates.default,
-            yielded=[(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)],
-        ).to_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any], *, policy: Policy | None = None) -> None:
-        """Go on where the state was taken.
-
-        Lengths in tokens or samples go on as they were where a step takes more or less of them now.
-
-        Args:
-            state_dict: what `state_dict` returned.
-            policy: needed when the state was made with another schedule, another horizon, or another rate than is
-                named now, here or in `bind`: "keep" goes on with the saved schedule, horizon and rate, "stretch" with
-                the saved schedule over the horizon that is bound now, "replace" with the schedule and horizon that are
-                bound now, and with the rate that the optimizer was made with. What is saved of a controller is used
-                where its text is the same. "restart" begins what is bound now at its first step; what the optimizer
-                has gathered, such as moments, stays.
-
-        Raises:
-            InputError: for a state that isn't lrkit's, has another format or other param groups, or that was made
-                with another schedule, horizon or rate while no policy is named; then nothing has changed.
-        """
-        check_policy(policy)
-        policy = self._policy if policy is None else policy
-        try:
-            saved = SchedulerState.from_dict(state_dict)
-        except InputError:
-            progress = self._progress(None, policy)
-            if progress is None or not isinstance(state_dict, Mapping) or "format" in state_dict:
-                raise
-            self._resume_at(progress, policy)
-        else:
-            self._resume(saved, policy)
-        self._told_at, self._doubt = self._count, None
-        self._tell()
-
-    def _resume(self, saved: SchedulerState, policy: Policy | None) -> None:
-        """Go on from a state, or leave everything as it was."""
-        before, written = dict(self.__dict__), self._written()
-        try:
-            taken = self._take(saved, policy)
-            self._adopt(taken.bases)
-        except (InputError, InputTypeError):
-            self.__dict__.update(before)
-            raise
-        self._policy = policy  # the optimizer may bring the same state once more
-        if not self._released:
-            self._let_go(written)
-        self._put()
-        self._word = taken.word
-
-    def _tell(self) -> None:
-        """Say what came up when a state was taken, once all is settled."""
-        word, self._word = self._word, None
-        if word is not None and not self._has_told:
-            self._has_told = True
-            warn_user(word, ScheduleWarning)
-
-    def _take(self, saved: SchedulerState, policy: Policy | None) -> Taken:
-        """Take the plans, the count and the controllers' states; what it raises leaves half of them taken."""
-        saved.require_groups(len(self._stepped.param_groups))
-        taken = self._rates.taken(saved, policy, self._bases)
-        progress = self._progress(saved, policy)
-        scheduled = self._scheduled
-        if progress is not None and progress.horizon != scheduled.horizon:
-            scheduled = ScheduledPlans(scheduled.plans, progress.horizon)
-        self._rates, self._doubt = taken.rates, None
-        if policy == "restart":
-            self._use(scheduled.begun())
-            self._begin_at(0, Done())
-            self._yielded = set()
-        else:
-            self._use(scheduled.resumed(saved, policy))
-            self._begin_at(saved.steps, Done(**saved.done))
-            self._yielded = {(hyper, self._known.numbers[index]) for hyper, index in saved.yielded}
-        return taken
-
-    def _begin_at(self, steps: int, done: Done) -> None:
-        self._count = self._begun_at = self._done_at = steps
-        self._done = done
-
-    def _progress(self, saved: SchedulerState | None, policy: Policy | None) -> Progress | None:
-        """What the trainer says when a state is loaded; None where there is none that could."""
-        return None if self._measure is None else self._measure(saved, policy)
-
-    def _resume_unmarked(self, *, copied: bool = False) -> None:
-        """Go on after a state without a word of lrkit was loaded: at what a trainer says, or where this is.
-
-        Args:
-            copied: whether the groups are copies of those that were there.
-        """
-        progress = self._progress(None, self._policy)
-        if progress is not None:
-            self._resume_at(progress, self._policy)
-            return
-        made = updates_in(self._stepped)
-        self._adopt()
-        if self._policy == "restart":
-            self._begin_at(0, Done())
-        elif self._policy == "replace" and made is not None:
-            self._begin_at(made, Done().after(made, self.horizon))
-        elif not (copied or isinstance(self._doubt, InputError)) and self._count not in (self._told_at, made):
-            count = "" if made is None else f", of {made} updates by its own count,"
-            self._doubt = (
-                f"the optimizer's state{count} says nothing of lrkit, so '{self.plan}' goes on at update "
-                f"{self._count}; where that is wrong call scheduler.advance(n), or load the scheduler's own state; "
-                "policy='restart' says that it begins anew"
-            )
-        self._begun_at = self._count
-        self._put()
-
-    def _stand(self, groups: Sequence[Group]) -> bool:
-        """Whether other groups hold what was written into those that are known."""
-        others = dict(zip(map(id, self._known.groups), groups, strict=True))
-        return all(is_close(read(others[id(group)], hyper), value) for group, hyper, value in self._written())
-
-    def _resume_at(self, progress: Progress, policy: Policy | None) -> None:
-        """Go on at the step that a trainer says, since the state is of a training without lrkit."""
-        progress.require(self.plan, policy)
-        restart = policy == "restart"
-        self._use(ScheduledPlans(self._scheduled.plans, progress.horizon))
-        steps = 0 if restart else progress.steps
-        self._begin_at(steps, Done().after(steps, progress.horizon))
-        self._adopt()
-        self._put()
-
-    def _say_doubt(self) -> None:
-        """Say what isn't known, now that it begins to count; or that the plan didn't fit, and no state has come.
-
-        Raises:
-            InputError: then.
-        """
-        if isinstance(self._doubt, InputError):
-            raise self._doubt
-        doubt, self._doubt = self._doubt, None
-        assert doubt is not None
-        warn_user(doubt, ScheduleWarning)
-
-    def _let_go(self, written: Written) -> None:
-        """Give what isn't scheduled any more its base back, where it holds what was written."""
-        for group, hyper, value in written:
-            if hyper not in self._outlook.hypers_of(group) and is_close(read(group, hyper), value):
-                write(group, place(group, hyper), float(group[f"initial_{hyper}"]))
-
-    def _before_save(self, optimizer: Optimizer) -> None:
-        self._hold()
-
     def _hold(self) -> None:
         """Settle the groups that were added, and what others wrote, so that what is read or saved now will be used."""
         self._meet_groups()
         if self._on_conflict != "refuse":  # that is said before the next update, and nothing else is lost until then
             self.sync()
-
-    def _on_save(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
-        """Let the optimizer's own state carry the clock, for those who save nothing else."""
-        fill(state_dict["param_groups"], self.state_dict())
-
-    @contextmanager
-    def _loading(self, *args: Any, **kwargs: Any) -> Iterator[None]:
-        """Around `load_state_dict`, which a wrapper passes on to what it is put around."""
-        if self._is_loading:
-            yield
-            return
-        self._before_load(args[0] if args else kwargs.get("state_dict"))
-        self._is_loading = True
-        try:
-            yield
-        finally:
-            self._is_loading = False
-        self._arrive()
-
-    def _before_load(self, state_dict: Any) -> None:
-        """Refuse a state that can't be gone on from, before the optimizer has loaded anything of it."""
-        groups = state_dict.get("param_groups") if isinstance(state_dict, Mapping) else None
-        if not isinstance(groups, list) or len(groups) != len(self._stepped.param_groups):
-            return  # the optimizer refuses it
-        before = dict(self.__dict__)
-        try:
-            saved = read_mark(groups)
-            if saved is not None:
-                bases = [self._take(saved, self._policy).bases]
-            else:
-                bases, progress = [], self._progress(None, self._policy)
-                if progress is not None:
-                    progress.require(self.plan, self._policy)
-            self._bases_of(groups, self._known.after(groups), *bases, self._bases)
-        finally:
-            self.__dict__.update(before)
-
-    def _arrive(self) -> None:
-        """Go on after the optimizer's state was loaded, by whatever road."""
-        self._said.clear()
-        groups = next((each.param_groups for each in self._chain if has_mark(each)), self._stepped.param_groups)
-        with put_back_on_error(self._stepped):
-            saved = read_mark(groups)
-            refresh(self._chain)
-            if saved is None:
-                self._resume_unmarked(copied=is_blank(groups) and self._stand(groups))
-            else:
-                self._resume(saved, self._policy)
-        self._tell()
 
     def __getstate__(self) -> dict[str, Any]:
         self._meet_groups()  # what has come by a road that nobody saw
