@@ -41,7 +41,7 @@ def test_it_begins_with_weights_and_moments_and_all_else_is_new(origin, tmp_path
         observers=[RunFolder(tmp_path / "new")],
     )  # fmt: skip
     assert digest(origin) == before
-    assert history.made["origin"] == {"folder": str(origin), "steps": 20}
+    assert history.made["origin"] == {"folder": str(origin), "checkpoint": "last", "steps": 20, "epochs": 4}
     assert (history.made["policy"], history.made["schedule"]) == (None, "warmup(2) >> cosine(to=0)")
     assert [(each.epoch, each.step) for each in history.epochs] == [(1, 5), (2, 10)]
     right = lrkit.parse("warmup(2) >> cosine(to=0)").over(10)(range(10), 0.01)
@@ -66,8 +66,7 @@ def test_it_begins_with_weights_and_moments_and_all_else_is_new(origin, tmp_path
 
     task = adam(epochs=2, model=begun)
     task = lrkit.Task(**{**vars(task), "optimizer": moments})
-    with pytest.warns(lrkit.ScheduleWarning, match="of 20 updates by its own count, says nothing of lrkit"):
-        other = lrkit.run(task, "warmup(2) >> cosine(to=0)", seed=5)
+    other = lrkit.run(task, "warmup(2) >> cosine(to=0)", seed=5)
     assert np.array_equal(history.losses, other.losses)
 
 
@@ -146,12 +145,12 @@ def rates(path):
 
 def test_a_new_folder_that_names_its_origin(folder, lrkit):
     before = digest(folder)
-    status, _, errors = lrkit("train", "--resume", folder, "--policy", "restart", "--out", "new", "--lr", "0.5")
+    status, out, _ = lrkit("train", "--resume", folder, "--policy", "restart", "--out", "new", "--lr", "0.5")
     assert status == 0
-    assert "begins at update 0 with the weights of old, which were trained for 12 updates" in errors
+    assert f"starts at step 0 of 12 with the weights and optimizer state of {folder.resolve()} at step 12" in out
     assert digest(folder) == before
     config = RunFolder.config("new")
-    assert config["origin"] == {"folder": "old", "steps": 12}
+    assert config["origin"] == {"folder": str(folder.resolve()), "checkpoint": "last", "steps": 12, "epochs": 3}
     assert rates("new") == pytest.approx(np.outer(1 - np.arange(12) / 12, [0.5, 0.5]))
     assert lrkit("train", "--resume", "new", "--epochs", "4", "--policy", "stretch", "--quiet")[0] == 0
     assert rates("new")[12:] == pytest.approx(np.outer(1 - np.arange(12, 16) / 16, [0.5, 0.5]))
@@ -163,7 +162,7 @@ def test_a_folder_is_found_and_the_seed_may_be_another(folder, lrkit):
     assert status == 0
     found = json.loads(out)
     assert found["run_dir"].startswith("runs/")
-    assert (found["seed"], found["origin"], len(found["epochs"])) == (7, {"folder": "old", "steps": 12}, 3)
+    assert (found["seed"], found["origin"]["steps"], len(found["epochs"])) == (7, 12, 3)
     assert rates(found["run_dir"]) == rates(folder)  # of both groups
 
 
@@ -197,10 +196,10 @@ def test_the_rate_that_a_run_has_needs_no_word(folder, lrkit):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--resume", "old", "--policy", "restart", "--out", "old"], "--out must be another folder than old"),
+        (["--resume", "old", "--policy", "restart", "--out", "old"], "so --out must be another folder"),
         (
             ["--resume", "old", "--policy", "restart", "--out", "old", "--overwrite"],
-            "--out must be another folder than old",
+            "so --out must be another folder",
         ),
         (["--resume", "old", "--policy", "restart", "--lr", "find"], "so --lr find can't be given with it"),
         (["--resume", "old", "--policy", "restart", "--data", "."], "so --data can't be given with it"),
@@ -224,5 +223,5 @@ def test_a_run_without_a_checkpoint_has_nothing_to_begin_with(folder, lrkit):
     (folder / "last.pt").unlink()
     status, _, errors = lrkit("train", "--resume", folder, "--policy", "restart", "--out", "new")
     assert status == 2
-    assert "there is no checkpoint old/last.pt" in errors
+    assert "the run in old has no checkpoint yet, so no other run can begin with its weights" in errors
     assert not Path("new").exists()

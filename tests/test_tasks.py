@@ -131,7 +131,7 @@ def test_resume_from_the_command_line(lrkit, tmp_path):
         (["own.py", "--checkpoint-every", "often"], "checkpoint_every must be a number of updates, or a time"),
         (["own.py", "--policy", "keep"], "--policy is for a run that goes on"),
         (["--resume", "none"], "none is not a run folder"),
-        (["--resume", "none", "--policy", "maybe"], "--policy must be keep, stretch, replace, not 'maybe'"),
+        (["--resume", "none", "--policy", "maybe"], "--policy must be keep, stretch, replace, restart, not 'maybe'"),
         (["own.py", "--resume", "run"], "so a task can't be given with it"),
         (["--resume", "run", "--lr", "0.3"], "so --lr can't be given with it"),
         (["--resume", "run", "--seed", "0"], "so --seed can't be given with it"),

@@ -1,6 +1,6 @@
 """What a person sees while a run goes on: a bar, and a line for each epoch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import typer
@@ -9,7 +9,7 @@ from lrkit.schedules import Controller, Plan
 from lrkit.training.history import EpochRecord, History
 from lrkit.training.observer import Observer, Setup
 
-__all__ = ["Progress", "epoch_line", "header"]
+__all__ = ["Progress", "epoch_line", "header", "origin_text"]
 
 
 def header(metrics: Iterable[str]) -> str:
@@ -46,6 +46,15 @@ def _value(name: str, value: float) -> str:
     return f"{100 * value:.2f} %" if name == "accuracy" else f"{value:.5f}"
 
 
+def origin_text(origin: Mapping[str, Any]) -> str:
+    """Where a run that was restarted has its weights from.
+
+    >>> origin_text({"folder": "/runs/mine", "checkpoint": "last", "steps": 150, "epochs": 3})
+    'with the weights and optimizer state of /runs/mine at step 150'
+    """
+    return f"with the weights and optimizer state of {origin.get('folder', 'another run')} at step {origin['steps']}"
+
+
 class Progress(Observer):
     """Prints the lines to standard output, and a bar to standard error where that is a terminal."""
 
@@ -72,6 +81,8 @@ class Progress(Observer):
         )
         if setup.steps_done:
             self._print(f"goes on after step {setup.steps_done} of {setup.steps}")
+        elif "origin" in setup.made:
+            self._print(f"starts at step 0 of {setup.steps} {origin_text(setup.made['origin'])}")
         self._headed = False
 
     def step(self, steps: int) -> None:

@@ -108,12 +108,8 @@ def _run(
 def _train(
     task: Task, wanted: Order, folder: RunFolder, more: Sequence[Observer], options: TrainOptions, *, ranks: Ranks
 ) -> None:
-    progress, latest, snapshot = Progress(), _Latest(), folder.snapshot
-    if wanted.begins_with is not None:
-        snapshot = RunFolder.checkpoint(wanted.begins_with)
-        if not options.quiet:
-            done = snapshot["scheduler"]["steps"]
-            say(f"begins at update 0 with the weights of {wanted.begins_with}, which were trained for {done} updates")
+    progress, latest = Progress(), _Latest()
+    snapshot = folder.snapshot if wanted.begins_with is None else RunFolder.checkpoint(wanted.begins_with)
     observers: list[Observer] = [folder, *more, latest, *([] if options.quiet or options.json else [progress])]
     began = time.perf_counter()
     try:

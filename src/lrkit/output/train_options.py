@@ -1,6 +1,6 @@
 """What `lrkit train` is asked for, and the run that follows from it."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -111,28 +111,30 @@ def _new(options: TrainOptions) -> Order:
 def _resumed(options: TrainOptions, path: Path) -> Order:
     """The order that the run in a folder was given, with what may be changed."""
     restart = options.policy == "restart"
-    _refuse_changes(options, allowed=("out", "overwrite", "seed") if restart else ())
-    if restart and options.out is not None and options.out.resolve() == path.resolve():
-        raise InputError(f"--policy restart makes another run, so --out must be another folder than {path}")
+    _refuse_changes(options, restart=restart)
     made = RunFolder.config(path)
     wrong = [name for name, types in _CONFIG.items() if name not in made or not isinstance(made[name], types)]
     if wrong:
         raise InputError(f"the run in {path} can't go on: its config.json lacks {', '.join(wrong)}, or has it wrong")
     if not isinstance(made.get("source"), dict):
         raise InputError(
-            f"the run in {path} was started in Python, so go on there: folder = lrkit.RunFolder({str(path)!r}, "
-            "resume=True), and lrkit.run(task, ..., observers=[folder], resume=folder.snapshot)"
+            f"the run in {path} was started in Python, so go on there: {_in_python(path, restart=restart)}"
         )
+    if restart:
+        _require_checkpoint(options, path)
     source, digest = recorded_source(f"the run in {path}", made["source"])
     source = replace(source, batch_size=_batch_size(options.batch_size, source.batch_size, made, path))
     if options.epochs is not None or options.steps is not None:
         source = replace(source, epochs=options.epochs, steps=options.steps)
-    changed = any(each is not None for each in (options.epochs, options.steps, options.schedule, options.lr))
-    # What it was made to be holds; another length, schedule or rate needs a word of its own.
-    policy = options.policy if changed or options.policy is not None else made.get("policy")
+    policy = options.policy
+    if policy is None and not _is_changed(options, made):
+        policy = made.get("policy")  # what it was made to be; a change needs a word of its own
     return Order(
         origin=Origin(
-            source, made["threads"] if options.threads is None else options.threads, digest, other_versions(made)
+            source,
+            made["threads"] if options.threads is None else options.threads,
+            digest,
+            () if restart else other_versions(made),
         ),
         plan=parse(made["schedule"] if options.schedule is None else options.schedule),
         lr=made["named_lr"] if options.lr is None else options.lr,
@@ -144,13 +146,44 @@ def _resumed(options: TrainOptions, path: Path) -> Order:
     )
 
 
-def _refuse_changes(options: TrainOptions, allowed: Collection[str]) -> None:
-    """Refuse what a run that goes on has already."""
-    for name in ("task", "find_lr", "seed", "data", "out", "overwrite", "compiled"):
-        value = getattr(options, name)
-        if value is not None and value is not False and name not in allowed:
+def _refuse_changes(options: TrainOptions, *, restart: bool) -> None:
+    """Refuse what a run that goes on has already; one that is restarted may have another seed and folder."""
+    for name in ("task", "find_lr", "data", "compiled", "seed", "out", "overwrite"):
+        value, new = getattr(options, name), name in ("seed", "out", "overwrite")
+        if value is not None and value is not False and not (restart and new):
             what = {"task": "a task", "find_lr": "--lr find", "compiled": "--compile"}.get(name, flag(name))
-            raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it")
+            hint = "; it is for a new run, as --policy restart makes one" if new else ""
+            raise InputError(f"--resume goes on with the run as it was made, so {what} can't be given with it{hint}")
+
+
+def _in_python(path: Path, *, restart: bool) -> str:
+    """What does there what was asked for here."""
+    if restart:
+        return (
+            "lrkit.run(task, ..., observers=[lrkit.RunFolder(new)], "
+            f"resume=lrkit.RunFolder.checkpoint({str(path)!r}), policy='restart')"
+        )
+    return (
+        f"folder = lrkit.RunFolder({str(path)!r}, resume=True), and lrkit.run(task, ..., observers=[folder], "
+        "resume=folder.snapshot)"
+    )
+
+
+def _require_checkpoint(options: TrainOptions, path: Path) -> None:
+    """See that a run can begin with the weights of the one in a folder, and elsewhere."""
+    if not (path / "last.pt").exists():
+        raise InputError(f"the run in {path} has no checkpoint yet, so no other run can begin with its weights")
+    if options.out is not None and options.out.resolve() == path.resolve():
+        raise InputError(
+            f"--policy restart makes a new run and leaves {path} as it is, so --out must be another folder"
+        )
+
+
+def _is_changed(options: TrainOptions, made: Mapping[str, Any]) -> bool:
+    """Whether something was asked for that a policy decides about."""
+    if options.lr is not None and options.lr != made["named_lr"]:
+        return True
+    return any(each is not None for each in (options.epochs, options.steps, options.schedule))
 
 
 def _batch_size(asked: int | None, named: int | None, made: dict[str, Any], path: Path) -> int | None:

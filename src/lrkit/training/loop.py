@@ -59,8 +59,8 @@ def run(
         resume: a snapshot of a run of this task, as `RunFolder.checkpoint` reads it: go on from there.
         policy: what to do when the snapshot was made with another schedule, horizon or rate, as in
             `Scheduler.load_state_dict`. With "restart" another run begins, with the weights of the snapshot and what
-            its optimizer has gathered: schedule, record, data order and random state begin anew, by `seed`. Its
-            `History.made` has an "origin": the updates that were done, and the folder.
+            its optimizer has gathered: schedule, record, early stopping, data order and random state begin anew, by
+            `seed`. Its `History.made` has an "origin": the updates and epochs that were done, and the checkpoint.
         compiled: make each update one compiled graph. That takes some seconds first, so it pays for a small model that
             is trained for tens of thousands of updates. The numbers differ from the eager run's by rounding.
         distributed: train in all processes of torch's default process group, which must be there; each of them calls
@@ -72,7 +72,7 @@ def run(
         StoppedError: when `stop` said so; observers were told before.
         ProcessLostError: when another process of a distributed run is gone.
         DivergedError: when a training loss isn't finite; observers have got the history of that epoch.
-        InputError: for what can't be trained, and for a snapshot that doesn't fit.
+        InputError: for what can't be trained, for a snapshot that doesn't fit, and for "restart" without one.
 
     >>> import lrkit, torch
     >>> x = torch.linspace(-1, 1, 64)[:, None]
@@ -90,9 +90,7 @@ def run(
     with seeded(seed, place), ExitStack() as last, _closing(watchers):
         state = RunState(task, plan, lr=lr, seed=seed, place=place, policy=policy, compiled=compiled, ranks=ranks)
         last.enter_context(closing(state))  # after the observers, which may want a last snapshot
-        snapshot = ranks.from_first(resume)
-        if snapshot is not None:
-            state.restore(snapshot)
+        _restore(state, ranks.from_first(resume), policy)
         for watcher in watchers:
             watcher.start(state.setup)
         while not state.finished():
@@ -126,6 +124,16 @@ def _ranks(place: torch.device, *, compiled: bool) -> Ranks:
     if compiled:
         raise InputError("compiled=True is for a run in one process, so it can't be given with distributed=True")
     return Ranks.of_group(place)
+
+
+def _restore(state: RunState, snapshot: Mapping[str, Any] | None, policy: Policy | None) -> None:
+    if snapshot is not None:
+        state.restore(snapshot)
+    elif policy == "restart":  # random weights in the place of trained ones wouldn't be noticed
+        raise InputError(
+            "policy 'restart' begins with the weights of a snapshot, and resume has none; give one, such as "
+            "RunFolder.checkpoint(folder)"
+        )
 
 
 def _end_early(steps: int, watchers: Iterable[Observer], ranks: Ranks) -> NoReturn:

@@ -23,6 +23,7 @@ class Setup:
         snapshot: gives all that the run needs to go on from where it is: plain data and tensors; until `close`.
         steps_done: updates that were done before, in a run that goes on.
         history: of the epochs that were finished before; None where there are none.
+        restarted: whether the run begins here, with the weights of another one, which `made["origin"]` names.
     """
 
     steps: int
@@ -34,6 +35,7 @@ class Setup:
     snapshot: Callable[[], dict[str, Any]]
     steps_done: int = 0
     history: History | None = None
+    restarted: bool = False
 
 
 class Observer:

@@ -215,6 +215,11 @@ class Resuming:
         self._adopt()
         self._put()
 
+    def trust_count(self) -> None:
+        """Take the count for right, where the optimizer has made updates of which its state says nothing."""
+        if not isinstance(self._doubt, InputError):
+            self._told_at, self._doubt = self._count, None
+
     def _say_doubt(self) -> None:
         """Say what isn't known, now that it begins to count; or that the plan didn't fit, and no state has come.
 

@@ -1,5 +1,6 @@
 """A run folder: what a run leaves on disk, readable and resumable whatever happens next."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,7 +30,8 @@ class RunFolder(Observer):
     Args:
         path: the folder; it is made where it doesn't exist.
         overwrite: replace a run that is there.
-        resume: go on with the run that is there: give `snapshot` to `run` as its `resume`.
+        resume: go on with the run that is there: give `snapshot` to `run` as its `resume`. Policy "restart" makes
+            another run, which needs a folder of its own.
         checkpoint_every: how often `last.pt` is written within an epoch: a number of updates, a time ("90s", "10min",
             "2h"), or None for never.
 
@@ -55,22 +57,25 @@ class RunFolder(Observer):
         self.snapshot: dict[str, Any] | None = None
         self._pace = Pace(checkpoint_every)
         self._setup: Setup | None = None
-        if resume:
-            self.config(path)
+        made = self.config(path) if resume else {}
         self._held = HeldFolder(self.path, "run", KEY, leftovers=_LEFTOVERS, overwrite=overwrite or resume)
-        saved = resume and (self.path / "last.pt").exists()
-        if resume and not saved and "origin" in self.config(path):
-            self.close()
-            raise InputError(
-                f"the run in {self.path} was broken off before it had the weights that it was to begin with; begin it "
-                "once more, from the folder that its config.json has as origin"
-            )
-        if saved:
+        if resume:
             try:
-                self.snapshot = self.checkpoint(path)
+                self.snapshot = self._last(made)
             except InputError:
                 self.close()
                 raise
+
+    def _last(self, made: Mapping[str, Any]) -> dict[str, Any] | None:
+        if (self.path / "last.pt").exists():
+            return self.checkpoint(self.path)
+        if "origin" in made:  # with other weights it would be another run
+            origin = made["origin"]["folder"] if "folder" in made["origin"] else "another run"
+            raise InputError(
+                f"the run in {self.path} was broken off before it had the weights that it was to begin with, those of "
+                f"{origin}; begin it once more with policy 'restart', and overwrite {self.path}"
+            )
+        return None
 
     # --- while the run goes on --------------------------------------------------------------------
 
@@ -78,10 +83,9 @@ class RunFolder(Observer):
         """Write the configuration; take away what isn't of this run, or lies beyond where it goes on.
 
         Raises:
-            InputError: where the run is to begin with the weights of the one in this folder, which stays as it is.
+            InputError: where a run that begins with the weights of another one would take the place of a run here.
         """
-        origin = setup.made.get("origin", {})
-        if "folder" in origin and Path(origin["folder"]).resolve() == self.path.resolve():
+        if setup.restarted and (self.resume or setup.made["origin"].get("folder") == str(self.path.resolve())):
             raise InputError(
                 f"policy 'restart' makes another run, so the one in {self.path} isn't written over; give run() "
                 f"RunFolder(...) of a new folder, and resume=RunFolder.checkpoint({str(self.path)!r})"
@@ -91,8 +95,8 @@ class RunFolder(Observer):
         for name in (*_LEFTOVERS, *results, *found):
             (self.path / name).unlink(missing_ok=True)
         write_made(self.path, setup.made)
-        if origin and not self.snapshot:
-            self.save()  # or a run that is broken off now would go on with other weights
+        if not self.snapshot and (setup.restarted or setup.steps_done):
+            self.save()  # it didn't begin here, so a run that is broken off now would go on with other weights
         if setup.history is not None:
             write_record(self.path, setup.history)
             if setup.steps_done == setup.history.epochs[-1].step:  # it may have ended just before this was written
@@ -157,9 +161,10 @@ class RunFolder(Observer):
     def checkpoint(path: str | Path, which: Literal["last", "best"] = "last") -> dict[str, Any]:
         """A checkpoint of the run: its "model" is the model's state_dict, and `run(..., resume=)` goes on from it.
 
-        Its "folder" is the path.
+        Its "folder" and "checkpoint" say where it was read.
 
         Raises:
             InputError: when it is missing, damaged, something else, or of a newer format.
         """
-        return {**load_checkpoint(Path(path) / f"{which}.pt"), "folder": str(path)}
+        state = load_checkpoint(Path(path) / f"{which}.pt")
+        return {**state, "folder": str(Path(path).resolve()), "checkpoint": which}

@@ -92,6 +92,7 @@ class RunState:
             self.snapshot,
         )
         self.scheduler = plan.bind(self.optimizer, lr=lr, steps=length.steps, policy=policy, **length.sizes)
+        self.scheduler.trust_count()  # a task's optimizer may bring moments
         begin_training(self.optimizer, {hyper for hyper, _ in self.scheduler.upcoming(1)})
         self.record = Record(self.setup.made)
         self._begin_alike()
@@ -265,18 +266,25 @@ class RunState:
         made["schedule"] = str(self.scheduler.plan)  # "keep" may have changed it, and the rate
         made["lr"], made["named_lr"] = self.scheduler.base_lrs[0], self.scheduler.state_dict()["lr"]
         if self.policy == "restart":
-            folder = {"folder": state["folder"]} if "folder" in state else {}
-            made["origin"] = {**folder, "steps": state["scheduler"]["steps"]}
+            with _fitting():
+                made["origin"] = _origin_of(state)
+            self.setup = dataclasses.replace(self.setup, restarted=True)
             return
-        if "origin" in state:
-            made["origin"] = state["origin"]
         with _fitting():
+            if "origin" in state:
+                made["origin"] = dict(state["origin"])
             if self.compiled is not None and state["compiled"] is not None:
                 self.compiled.restore(state["compiled"])
             self.record.restore(state["record"], self.place)
             set_random_state(state["random"], self.place)
         done = self.record.history() if self.record.epochs else None
         self.setup = dataclasses.replace(self.setup, steps_done=self.steps, history=done)
+
+
+def _origin_of(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a snapshot says of the run that it was taken from; which file it is, where it was read from one."""
+    file = {name: state[name] for name in ("folder", "checkpoint") if name in state}
+    return {**file, "steps": state["scheduler"]["steps"], "epochs": len(state["record"]["epochs"])}
 
 
 @contextmanager

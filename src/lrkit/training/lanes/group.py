@@ -116,6 +116,7 @@ class LaneGroup:
         made = made_of(task, plan, length, lr=base, named_lr=lane.lr, seed=lane.seed, place=self._place, policy=None)
         made |= {"compiled": self._compiled, **lane.hypers, "lanes": dict(self._work.made)}
         scheduler = plan.bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
+        scheduler.trust_count()
         return Member(number, lane, optimizer, scheduler, Record(made), made)
 
     # --- going on ---------------------------------------------------------------------------------

@@ -79,6 +79,7 @@ class Trial:
         length = self.length
         optimizer = make_optimizer(lane.of(self._work.task), self._model)  # not kept, since it may be large
         scheduler = with_rate(lane.plan).bind(optimizer, lr=lane.lr, steps=length.steps, **length.sizes)
+        scheduler.trust_count()
         scheduled = {index for hyper, index in scheduler.upcoming(1) if hyper == "momentum"}
         found: list[Momentum] = []
         for index, group in enumerate(optimizer.param_groups):
