@@ -153,4 +153,4 @@ def test_ctrl_c_while_a_rate_is_looked_for_leaves_no_folder(lrkit, task, tmp_pat
 def test_a_run_that_goes_on_has_its_rate(lrkit, task):
     status, _, err = lrkit("train", "--resume", "here", "--lr", "find")
     assert status == 2
-    assert "--lr can't be given" in err
+    assert "--lr find can't be given" in err

@@ -70,7 +70,7 @@ class RunFolder(Observer):
         if (self.path / "last.pt").exists():
             return self.checkpoint(self.path)
         if "origin" in made:  # with other weights it would be another run
-            origin = made["origin"]["folder"] if "folder" in made["origin"] else "another run"
+            origin = made["origin"].get("folder", "another run")
             raise InputError(
                 f"the run in {self.path} was broken off before it had the weights that it was to begin with, those of "
                 f"{origin}; begin it once more with policy 'restart', and overwrite {self.path}"
