@@ -90,8 +90,8 @@ def configure(
         config["reduce_on_plateau"] = False  # Lightning would tell it after checkpoints are saved, and stale metrics
     if trainer is not None:
         _report(trainer, scheduler, asked, monitor)
-        if count.counts and trainer.ckpt_path is None:
-            trainer.callbacks.insert(0, AtStart(lambda: scheduler.span(count.horizon())))
+        if count.counts:
+            trainer.callbacks.insert(0, AtStart(lambda: count.begin(scheduler)))
         scheduler.yield_when(lambda: _is_swapped(trainer, scheduler))
     return {"optimizer": optimizer, "lr_scheduler": config}
 
@@ -181,6 +181,7 @@ class _Count:
         if steps is None and trainer is None:
             raise InputError("the module has no trainer yet: call configure in configure_optimizers, or give steps")
         self._plans, self._trainer, self._steps, self._epoch_steps = plans, trainer, steps, epoch_steps
+        self._goes_on = False  # from a checkpoint, which has been counted
 
     @property
     def counts(self) -> bool:
@@ -193,6 +194,11 @@ class _Count:
             return Horizon(self._steps, self._epoch_steps)
         return self._over(length(self._trainer))
 
+    def begin(self, scheduler: Scheduler) -> None:
+        """Count once more when training begins, and other callbacks have found a batch size."""
+        if not self._goes_on:
+            scheduler.span(self._over(length(self._trainer, begun=True)))
+
     def progress(self, saved: SchedulerState | None, policy: Policy | None) -> Progress | None:
         """Where a training goes on from a checkpoint: what is done and what is left of it."""
         if self._trainer is None or self._trainer.ckpt_path is None or self._trainer.fast_dev_run:
@@ -202,6 +208,7 @@ class _Count:
         found = length(self._trainer, restored=True)
         if saved is None and not found.done:
             return None
+        self._goes_on = True
         if not self.counts:
             return Progress(found.done, self.horizon())
         if found.steps is not None:

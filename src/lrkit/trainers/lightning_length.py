@@ -62,20 +62,21 @@ def updates(trainer: Trainer) -> tuple[int, int | None]:
     return found.steps, found.epoch_steps
 
 
-def length(trainer: Any, *, restored: bool = False) -> Length:
+def length(trainer: Any, *, restored: bool = False, begun: bool = False) -> Length:
     """The same, without a complaint where there is no length.
 
     Args:
         trainer: that fits.
         restored: whether its progress is that of the checkpoint from which it goes on: then the length is what it has
             done and what is left, by the batches and the accumulation that it has now.
+        begun: whether it has its data already, and reads from it.
     """
     fit, resumed = trainer.fit_loop, trainer.ckpt_path is not None
     epochs, most, trial = trainer.max_epochs, trainer.max_steps, bool(trainer.fast_dev_run)
     fit.setup_data()
     batches = trainer.num_training_batches
     full = _full_length(fit) if trial else None
-    if resumed:
+    if resumed and not begun:
         fit._combined_loader = None  # or Lightning wouldn't tell a loader that can go on where it was
     if not batches:
         return Length(None, None, "the trainer has no training batches, so there is nothing to schedule")
