@@ -2,6 +2,7 @@
 
 import doctest
 import importlib
+from functools import partial
 
 import numpy as np
 import pytest
@@ -217,7 +218,8 @@ def test_after_a_trial_the_same_trainer_goes_on_from_a_checkpoint(lr, cases, tmp
     trainer.args.max_steps = 12
     trainer.look.rates.clear()
     trainer.train(resume_from_checkpoint=f"{tmp_path}/checkpoint-6")
-    assert trainer.look.lr == whole.look.lr[6:]
+    known = 3 if only_model else 6  # without its moments the optimizer goes elsewhere, and so do the evaluations
+    assert trainer.look.lr[:known] == whole.look.lr[6 : 6 + known]
 
 
 def test_a_record_is_replaced_only_where_that_was_asked_for(lr, cases, tmp_path):
@@ -471,3 +473,94 @@ def test_an_optimizer_for_each_parameter_has_a_controller_that_hears_the_evaluat
     found = [each.used for each in optimizers.values()]
     assert found == [found[0]] * 4
     assert sorted(set(found[0]), reverse=True)[1] == pytest.approx(0.05)
+
+
+# --- what has changed when a training goes on ---------------------------------------------------------------------
+
+POLICIES = [None, "keep", "stretch", "replace", "restart"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [({"per_device_train_batch_size": 4}, 20), ({"gradient_accumulation_steps": 1}, 20), ({"num_train_epochs": 6}, 18)],
+)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_another_length_needs_a_policy(lr, cases, tmp_path, change, policy):
+    options, total = change
+    cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)"), stop=6).train()
+    trainer = cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)", policy=policy), **options)
+    train = partial(trainer.train, resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+    if policy is None:
+        with pytest.raises(InputError, match=f"over 12 steps.* over {total} steps.* name the policy"):
+            train()
+        return
+    train()
+    right = {
+        "keep": rates("linear(to=0)", start=6) + [0.0] * (total - 12),
+        "restart": rates("linear(to=0)", total - 6),
+    }
+    assert trainer.look.lr == right.get(policy, rates("linear(to=0)", total, start=6))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("only_model", [False, True])
+def test_another_learning_rate_needs_a_policy(lr, cases, tmp_path, policy, only_model):
+    options = {"save_only_model": only_model}
+    cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)"), stop=6, **options).train()
+    trainer = cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)", policy=policy), learning_rate=0.05, **options)
+    train = partial(trainer.train, resume_from_checkpoint=str(tmp_path / "checkpoint-6"))
+    if policy is None:
+        with pytest.raises(InputError, match=r"made with lr 0\.1, and lr 0\.05 is named now; name the policy"):
+            train()
+        return
+    train()
+    right = {"keep": rates("linear(to=0)", start=6), "restart": [each / 2 for each in rates("linear(to=0)", 6)]}
+    assert trainer.look.lr == pytest.approx(right.get(policy, [each / 2 for each in rates("linear(to=0)", start=6)]))
+
+
+def test_param_groups_keep_their_ratios_at_another_learning_rate(lr, cases, tmp_path):
+    class Layered(cases.Trainer):
+        def create_optimizer(self, model=None):
+            head = {"params": self.model.out.parameters(), "lr": 10 * self.args.learning_rate}
+            groups = [{"params": self.model.hidden.parameters()}, head]
+            self.optimizer = torch.optim.AdamW(groups, lr=self.args.learning_rate)
+            return self.optimizer
+
+    def train(resume=None, stop=None, **options):
+        made = cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)", **options), stop=stop, learning_rate=rate)
+        made.__class__ = Layered
+        made.train(resume_from_checkpoint=resume)
+        return made.look.rates
+
+    rate = 0.1
+    train(stop=6)
+    checkpoint = str(tmp_path / "checkpoint-6")
+    assert train(checkpoint)[0] == pytest.approx([0.05, 0.5])  # as it was needs no word
+    rate = 0.05
+    assert train(checkpoint, policy="replace")[0] == pytest.approx([0.025, 0.25])
+
+
+@pytest.mark.parametrize("only_model", [False, True])
+def test_a_plateau_goes_on_from_any_checkpoint(lr, cases, tmp_path, only_model):
+    plan = "plateau(patience=0, threshold=0.9, factor=0.5)"
+    options = {"eval_strategy": "epoch", "save_strategy": "epoch", "save_only_model": only_model}
+    whole = cases.make_trainer(tmp_path / "whole", lr.Schedule(plan), **options)
+    whole.train()
+    assert whole.look.lr[-1] < whole.look.lr[6] < whole.look.lr[0]
+    trainer = cases.make_trainer(tmp_path / "whole", lr.Schedule(plan), **options)
+    trainer.train(resume_from_checkpoint=str(tmp_path / "whole" / "checkpoint-6"))
+    known = 3 if only_model else 6  # without its moments the optimizer goes elsewhere, and so do the evaluations
+    assert trainer.look.lr[:known] == whole.look.lr[6 : 6 + known]
+
+
+def test_what_has_begun_anew_goes_on_without_a_policy(lr, cases, tmp_path):
+    plan = "warmup(2) >> linear(to=0)"
+    cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)"), stop=6).train()
+
+    def train(resume, stop=None, **options):
+        trainer = cases.make_trainer(tmp_path, lr.Schedule(plan, **options), stop=stop)
+        trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{resume}"))
+        return trainer.look.lr
+
+    assert train(6, stop=9, policy="restart") == rates(plan, 6)[:3]
+    assert train(9) == rates(plan, 6, start=3)
