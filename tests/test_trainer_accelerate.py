@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -225,3 +226,75 @@ def test_what_is_wrong_is_said(cases):
     ):
         with pytest.raises(error, match=message):
             bind(*arguments, **options)
+
+
+# --- what has changed when a training goes on ------------------------------------------------------------------------
+
+POLICIES = [None, "keep", "stretch", "replace", "restart"]
+
+
+def accelerated(updates, *, batch_size=8, epochs=4, load=None, save=None, first=False, **options):
+    """The rates of so many updates of a training that has 36 samples an epoch."""
+    from accelerate import Accelerator
+
+    from lrkit.trainers.accelerate import bind
+
+    accelerator = Accelerator(cpu=True)
+    torch.manual_seed(0)
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    loader = torch.utils.data.DataLoader(torch.ones(36, 1), batch_size=batch_size)
+    model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+    if load is not None and first:
+        accelerator.load_state(load)
+    scheduler = bind(accelerator, "linear(to=0)", optimizer, loader, epochs=epochs, **options)
+    if load is not None and not first:
+        accelerator.load_state(load)
+    used = []
+    for _ in range(updates):
+        used.append(optimizer.param_groups[0]["lr"])
+        accelerator.backward(model(torch.ones(1, 1)).sum())
+        optimizer.step()
+        scheduler.step()
+        optimizer.zero_grad()
+    if save is not None:
+        accelerator.save_state(save)
+    return used
+
+
+@pytest.fixture(scope="module")
+def half(tmp_path_factory):
+    """The state after 10 of 20 updates."""
+    path = tmp_path_factory.mktemp("half")
+    accelerated(10, save=path)
+    return path
+
+
+def line(start, end, base=0.1):
+    return pytest.approx([base * max(1 - t / end, 0) for t in range(start, end)], abs=1e-12)
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("change", [(8, 4, 10), (4, 4, 18), (18, 4, 4), (8, 6, 20)])
+def test_the_length_is_what_is_done_and_what_is_left(half, change, policy, first):
+    batch_size, epochs, left = change
+    go_on = partial(accelerated, batch_size=batch_size, epochs=epochs, load=half, first=first, policy=policy)
+    if policy is None and left != 10:
+        with pytest.raises(InputError, match=f"over 20 steps.* over {10 + left} steps.* name the policy"):
+            go_on(left)
+    elif policy == "keep":
+        assert go_on(left) == pytest.approx([max(0.1 * (1 - t / 20), 0) for t in range(10, 10 + left)], abs=1e-12)
+    elif policy == "restart":  # over the epochs that are given
+        each = -(-36 // batch_size)
+        assert go_on(epochs * each) == line(0, epochs * each)
+    else:
+        assert go_on(left) == line(10, 10 + left)
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_another_rate_needs_a_policy(half, first):
+    with pytest.raises(InputError, match=r"made with lr 0\.1, and lr 0\.05 is named now; name the policy"):
+        accelerated(10, load=half, first=first, lr=0.05)
+    assert accelerated(10, load=half, first=first, lr=0.05, policy="replace") == line(10, 20, 0.05)
+    assert accelerated(10, load=half, first=first, lr=0.05, policy="keep") == line(10, 20)

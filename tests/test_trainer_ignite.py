@@ -94,6 +94,10 @@ class Training:
         self.trainer.run(BATCHES, **(length or {"max_epochs": 4}))
         return self
 
+    def run_broken(self):
+        with pytest.raises(BrokenError):
+            self.run()
+
     def weights(self):
         return torch.cat([each.detach().reshape(-1) for each in self.model.parameters()])
 
@@ -414,3 +418,64 @@ def test_torchs_names_in_ignites_handler_begin_at_the_base(kit):
     torchs, ours = seen_with(kit, handler, SCHEDULERS["ExponentialLR"], groups=1)
     assert torchs[0] == [pytest.approx(0.09)]  # ignite asks for the rate of epoch 0, and torch has left that behind
     np.testing.assert_allclose(ours, [[0.1 * 0.9**step] for step in range(12)], rtol=0, atol=1e-12)
+
+
+# --- what has changed when a trainer goes on --------------------------------------------------------------------------
+
+POLICIES = [None, "keep", "stretch", "replace", "restart"]
+
+
+def line(start, end, base=0.1):
+    return pytest.approx([base * max(1 - t / end, 0) for t in range(start, end)])
+
+
+def used(made):
+    return list(made.recorder.history().lr)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("change", [(1, 6, 20), (5, 4, 2)])
+def test_the_length_is_what_is_done_and_what_is_left(kit, tmp_path, change, policy):
+    accumulate, epochs, left = change
+    Training(kit).save_every(kit.Events.EPOCH_COMPLETED, tmp_path).break_at(11).run_broken()
+    made = Training(kit, accumulate=accumulate, policy=policy).load(tmp_path / "checkpoint_10.pt")
+    made.trainer.state.max_epochs = epochs
+    if policy is None:
+        with pytest.raises(InputError, match=f"over 20 steps.* over {10 + left} steps.* name the policy"):
+            made.run(max_epochs=epochs)
+        return
+    made.run(max_epochs=epochs)
+    whole = {
+        "keep": pytest.approx([max(0.1 * (1 - t / 20), 0) for t in range(10, 10 + left)]),
+        "restart": line(0, left),
+    }
+    assert used(made)[10:] == whole.get(policy, line(10, 10 + left))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_another_rate_needs_a_policy(kit, tmp_path, policy):
+    Training(kit, lr=0.1).save_every(kit.Events.EPOCH_COMPLETED, tmp_path).break_at(11).run_broken()
+    made = Training(kit, lr=0.05, policy=policy)
+    if policy is None:
+        with pytest.raises(InputError, match=r"made with lr 0\.1, and lr 0\.05 is named now; name the policy"):
+            made.load(tmp_path / "checkpoint_10.pt").run()
+        return
+    made.load(tmp_path / "checkpoint_10.pt").run()
+    right = {"keep": line(10, 20), "restart": line(0, 10, 0.05)}
+    assert used(made)[10:] == right.get(policy, line(10, 20, 0.05))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_trainer_that_has_run_without_lrkit_needs_a_policy(kit, policy):
+    trainer, optimizer, _ = plain(kit)
+    trainer.run(BATCHES, max_epochs=2)
+    handler = kit.Schedule("linear(to=0)", optimizer, policy=policy).attach(trainer)
+    seen = []
+    trainer.on(kit.Events.ITERATION_STARTED)(lambda: seen.append(optimizer.param_groups[0]["lr"]))
+    if policy in ("replace", "restart"):
+        trainer.run(BATCHES, max_epochs=4)
+        assert seen == (line(0, 10) if policy == "restart" else line(10, 20))
+    else:
+        with pytest.raises(InputError, match=r"after 10 updates, is of a training without lrkit.*; name the policy"):
+            trainer.run(BATCHES, max_epochs=4)
+        assert handler.scheduler is None

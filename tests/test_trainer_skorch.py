@@ -497,3 +497,78 @@ def test_a_rate_that_is_set_by_set_params_is_said_and_the_record_has_what_was_us
     with pytest.warns(ScheduleWarning, match="lr of param group 0 was changed between two updates.* to 0.7"):
         net.partial_fit(X, Y)
     assert rates(net) == pytest.approx(falling(len(rates(net))))
+
+
+# --- what has changed when a net goes on ------------------------------------------------------------------------------
+
+POLICIES = [None, "keep", "stretch", "replace", "restart"]
+
+
+def resumed(kit, folder, schedule, **options):
+    """A net that goes on from what `saver` has saved after 2 epochs."""
+    load = kit.callbacks.LoadInitState(kit.callbacks.Checkpoint(dirname=folder))
+    return make_net(kit, [schedule, load], **{"max_epochs": 2, **options})
+
+
+def saver(kit, folder):
+    return kit.callbacks.Checkpoint(dirname=folder, monitor=None)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(("batch_size", "epochs"), [(4, 4), (8, 6), (18, 4)])
+def test_the_length_is_what_is_done_and_what_is_left(kit, tmp_path, batch_size, epochs, policy):
+    make_net(kit, [kit.Schedule("linear(to=0)", epochs=4), saver(kit, tmp_path)], max_epochs=2).fit(X, Y)
+    each = {4: 9, 8: 5, 18: 2}[batch_size]
+    left = (epochs - 2) * each
+    schedule = kit.Schedule("linear(to=0)", policy=policy, epochs=epochs)
+    net = resumed(kit, tmp_path, schedule, max_epochs=2, batch_size=batch_size)
+    if policy is None:
+        with pytest.raises(InputError, match=f"over 20 steps.* over {10 + left} steps.* name the policy"):
+            net.fit(X, Y)
+        return
+    net.fit(X, Y)
+    whole = {"keep": [*falling(20)[10:], *[0.0] * 18], "restart": falling(left)}.get(policy, falling(10 + left)[10:])
+    assert rates(net)[10:] == pytest.approx(whole[: 2 * each])
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_another_rate_of_the_net_needs_a_policy(kit, tmp_path, policy):
+    make_net(kit, [kit.Schedule("linear(to=0)", epochs=4), saver(kit, tmp_path)], max_epochs=2).fit(X, Y)
+    net = resumed(kit, tmp_path, kit.Schedule("linear(to=0)", policy=policy, epochs=4), lr=0.05)
+    if policy is None:
+        with pytest.raises(InputError, match=r"made with lr 0\.1, and lr 0\.05 is named now; name the policy"):
+            net.fit(X, Y)
+        return
+    net.fit(X, Y)
+    right = {"keep": falling(20)[10:], "restart": falling(10) / 2}.get(policy, falling(20)[10:] / 2)
+    assert rates(net)[10:] == pytest.approx(right)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("way", ["checkpoint", "partial_fit"])
+def test_a_net_that_was_trained_without_lrkit_needs_a_policy(kit, tmp_path, policy, way):
+    schedule = kit.Schedule("linear(to=0)", policy=policy, epochs=4)
+    first = make_net(kit, [saver(kit, tmp_path)], max_epochs=2).fit(X, Y)
+    if way == "checkpoint":
+        go_on = resumed(kit, tmp_path, schedule).fit
+    else:
+        first.callbacks.append(schedule)
+        first.initialize_callbacks()
+        go_on = first.partial_fit
+    if policy in ("replace", "restart"):
+        net = go_on(X, Y)
+        assert rates(net) == pytest.approx(falling(10) if policy == "restart" else falling(20)[10:])
+    else:
+        with pytest.raises(InputError, match=r"after 10 updates, is of a training without lrkit.*; name the policy"):
+            go_on(X, Y)
+
+
+def test_what_has_begun_anew_goes_on_without_a_policy(kit, tmp_path):
+    make_net(kit, [kit.Schedule("linear(to=0)", epochs=2), saver(kit, tmp_path / "a")], max_epochs=2).fit(X, Y)
+    anew = kit.Schedule("warmup(2) >> linear(to=0)", policy="restart", epochs=4)
+    load = kit.callbacks.LoadInitState(kit.callbacks.Checkpoint(dirname=tmp_path / "a"))
+    second = saver(kit, tmp_path / "b")
+    make_net(kit, [anew, load, second], max_epochs=1).fit(X, Y)
+    net = resumed(kit, tmp_path / "b", kit.Schedule("warmup(2) >> linear(to=0)"), max_epochs=1).fit(X, Y)
+    right = lrkit.parse("warmup(2) >> linear(to=0)").over(10)(range(10), 0.1)
+    assert rates(net)[10:] == pytest.approx(right)
