@@ -54,19 +54,27 @@ def train(
     epochs: Epochs = None,
     steps: Steps = None,
     batch_size: BatchSize = None,
-    seed: Annotated[int | None, typer.Option(help="Of the initial weights and the data order; by default 0.")] = None,
+    seed: Annotated[
+        int | None,
+        typer.Option(
+            help="Seed for the initial weights, the data order and everything random; by default 0, with --policy "
+            "restart that of the run in --resume."
+        ),
+    ] = None,
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; by default a new one, runs/TASK-DATE-TIME.")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run that is in --out.")] = False,
     resume: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Go on with the run in this folder, as it was made.")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Resume the run in this folder, as it was made; --policy allows changes."),
     ] = None,
     policy: Annotated[
         str | None,
         typer.Option(
-            help="With --resume and another --epochs, --steps, --schedule or --lr: keep (the old schedule, horizon and "
-            "rate), stretch (the old schedule over the new horizon) or replace (the new). With restart another run "
-            "begins at update 0, in a new folder (--out), with the weights and the optimizer's state of this one."
+            help="How to resume with another --epochs, --steps, --schedule or --lr: keep (the old schedule, horizon "
+            "and rate), stretch (the old schedule over the new horizon, at the new rate) or replace (the new schedule, "
+            "horizon and rate, from the same step). restart begins a new run at step 0, in a new folder (--out), with "
+            "the weights and optimizer state of the run in --resume, which stays as it is."
         ),
     ] = None,
     checkpoint_every: CheckpointEvery = "5min",
