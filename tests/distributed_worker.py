@@ -239,6 +239,17 @@ def resume(task, at):
     return {"whole": whole, "again": again, "told": taken.told}
 
 
+def restart(task, at):
+    """With the weights of a run that was broken off, and broken off in turn; only the first process has snapshots."""
+    origin, taken = Taken(at), Taken(at)
+    train(task, WARM, distributed=True, observers=[origin])
+    whole = train(
+        task, WARM, distributed=True, observers=[taken], resume=origin.snapshot, policy="restart", seed=2, lr=0.2
+    )
+    again = train(task, WARM, distributed=True, resume=taken.snapshot, seed=2, lr=0.2)
+    return {"whole": whole, "again": again, "told": taken.told}
+
+
 def error_of(call):
     try:
         call()
@@ -267,6 +278,8 @@ def main(rank, folder):
     torch.distributed.init_process_group("gloo", init_method=store, rank=rank, world_size=2)
     results = {name: train(task, plan, distributed=True) for name, (task, plan) in EQUAL.items()}
     results |= {name: resume(task, at) for name, (task, at) in RESUMED.items()}
+    results["restarted"] = restart(make(model=lively, epochs=3), 7)
+    results["no snapshot"] = error_of(lambda: lrkit.run(make(), WARM, distributed=True, policy="restart"))
     results["own"] = train(TaskSource("own.py:task").load(), OWN_SCHEDULE, distributed=True)
     train(make(model=Mask), WARM, distributed=True)
     results["masks"] = torch.stack(MASKS)

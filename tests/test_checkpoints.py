@@ -71,6 +71,64 @@ def test_a_crash_at_any_write_point_loses_nothing(tmp_path, monkeypatch):
         assert same_weights(path, expected, "best"), event
 
 
+def restart(path, snapshot, *, overwrite=False):
+    """Begin with the weights of a snapshot, or go on with what has begun so."""
+    if (path / "config.json").exists() and not overwrite:
+        return train(path, make(epochs=2))
+    folder = RunFolder(path, overwrite=overwrite, checkpoint_every=2)
+    return lrkit.run(make(epochs=2), PLAN, observers=[folder], resume=snapshot, policy="restart")
+
+
+def test_a_crash_at_any_write_point_of_a_restarted_run_never_leaves_it_with_other_weights(tmp_path, monkeypatch, whole):
+    expected, snapshot, without = tmp_path / "whole", RunFolder.checkpoint(whole[0]), 0
+    with monkeypatch.context() as patch:
+        points = crash_at(patch, 0)
+        history = restart(expected, snapshot)
+    for event in range(1, points[0] + 1):
+        path = tmp_path / str(event)
+        with monkeypatch.context() as patch:
+            crash_at(patch, event)
+            with pytest.raises(KilledError):
+                restart(path, snapshot)
+        if (path / "config.json").exists() and not (path / "last.pt").exists():
+            without += 1
+            with pytest.raises(InputError, match=f"those of {whole[0]}; begin it once more with policy 'restart'"):
+                restart(path, snapshot)
+            assert restart(path, snapshot, overwrite=True) == history
+        else:
+            assert restart(path, snapshot) == history
+        assert same_weights(path, expected, "last"), event
+        assert RunFolder.config(path)["origin"] == history.made["origin"]
+    assert 0 < without < 10
+
+
+def test_a_restarted_run_takes_no_other_runs_place(tmp_path, whole):
+    snapshot = RunFolder.checkpoint(whole[0])
+    del snapshot["folder"]
+    train(tmp_path / "other")
+    before = {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()}
+    for _ in range(2):  # the folder isn't left locked
+        folder = RunFolder(tmp_path / "other", resume=True)
+        with pytest.raises(InputError, match=r"makes another run, so the one in .*other isn't written over; give run"):
+            lrkit.run(make(), PLAN, observers=[folder], resume=snapshot, policy="restart")
+    assert {path.name: path.read_bytes() for path in (tmp_path / "other").iterdir()} == before
+
+
+def test_a_run_that_goes_on_in_another_folder_does_so_from_there_too(tmp_path, whole):
+    calls = iter(range(1, 100))
+    with pytest.raises(lrkit.StoppedError):
+        lrkit.run(make(), PLAN, observers=[RunFolder(tmp_path / "one")], stop=lambda: next(calls) == 7)
+    with pytest.raises(KilledError):
+        lrkit.run(
+            make(),
+            PLAN,
+            observers=[RunFolder(tmp_path / "two"), StopAfter(8)],
+            resume=RunFolder.checkpoint(tmp_path / "one"),
+        )
+    assert RunFolder.checkpoint(tmp_path / "two")["scheduler"]["steps"] == 7
+    assert train(tmp_path / "two") == whole[1]
+
+
 @pytest.mark.parametrize("steps", [1, 2, 7, 10, 20])
 def test_a_run_that_dies_between_checkpoints_ends_as_if_it_had_not(tmp_path, whole, steps):
     with pytest.raises(KilledError):

@@ -105,6 +105,10 @@ def test_a_compiled_run_resumes_to_the_bit(tmp_path):
     assert resumed == whole
     assert resumed.made["compiled_updates"] == whole.made["compiled_updates"] == 20
     assert all(map(torch.equal, again.weights, taken.weights))
+    anew = {"schedule": "linear(to=0)", "resume": taken.snapshot, "policy": "restart"}
+    eager, compiled = (lrkit.run(task, compiled=each, **anew) for each in (False, True))
+    assert compiled.losses[0] == eager.losses[0]  # the first update is learnt from; the others have other dropout
+    assert compiled.made["compiled_updates"] == 20
 
 
 def adamw(parameters):

@@ -73,12 +73,20 @@ def test_the_record_says_how_many_processes_there_were(results):
     assert "processes" not in kit.run(worker.make(), worker.WARM).made
 
 
-@pytest.mark.parametrize("name", worker.RESUMED)
+@pytest.mark.parametrize("name", [*worker.RESUMED, "restarted"])
 def test_resumed_is_never_interrupted(results, name):
     for found in results[:2]:
         same(found[name]["again"], found[name]["whole"])
     first, second = (found[name]["whole"] for found in results[:2])
     assert first["history"] == second["history"]
+
+
+def test_all_begin_anew_with_the_weights_of_a_snapshot(results):
+    history = results[1]["restarted"]["again"]["history"]
+    assert history.made["origin"] == {"steps": 7, "epochs": 1}
+    assert history.lr[0] == pytest.approx(0.05)
+    for found in results[:2]:
+        assert "resume has none" in found["no snapshot"][1]
 
 
 def test_only_observers_of_the_first_process_are_told(results):

@@ -130,6 +130,20 @@ def test_a_signal_finishes_the_update_saves_and_says_how_to_go_on(task, whole, t
     same(folder, whole[0])
 
 
+def test_a_restarted_run_that_is_killed_at_once_goes_on_with_its_origins_weights(task, whole, tmp_path):
+    anew = ["--resume", whole[0], "--policy", "restart", "--out"]
+    finish(*anew, tmp_path / "expected")
+    folder = tmp_path / "killed"
+    process = start(*anew, folder)
+    wait_for(folder / "last.pt", process)
+    process.kill()
+    _, err = process.communicate()
+    assert process.returncode == -signal.SIGKILL, err
+    assert not (folder / "history.json").exists()
+    finish("--resume", folder)
+    same(folder, tmp_path / "expected")
+
+
 def test_a_signal_that_is_ignored_stays_ignored():
     code = """
 import os, signal

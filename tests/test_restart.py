@@ -12,6 +12,7 @@ from torch import nn
 import lrkit
 from crashes import KilledError
 from lrkit import InputError, RunFolder
+from lrkit.output.signals import StopRequest
 from test_checkpoints import StopAfter
 from test_loop import make
 
@@ -157,6 +158,26 @@ def test_a_new_folder_that_names_its_origin(folder, lrkit):
     assert RunFolder.config("new")["origin"] == config["origin"]
 
 
+def test_broken_off_it_goes_on_with_nothing_else_said(folder, lrkit, monkeypatch):
+    anew = ["--resume", folder, "--policy", "restart", "--quiet", "--out"]
+    assert lrkit("train", *anew, "whole")[0] == 0
+    with monkeypatch.context() as patch:
+        calls = iter(range(100))
+        patch.setattr(StopRequest, "__call__", lambda self: next(calls) == 4)
+        status, _, errors = lrkit("train", *anew, "new")
+    assert status == 130
+    assert "to go on: lrkit train --resume new" in errors
+    assert lrkit("train", "--resume", "new", "--quiet") == (0, "", "")
+    assert RunFolder.load("new") == RunFolder.load("whole")
+    assert RunFolder.config("new")["origin"] == RunFolder.config("whole")["origin"]
+
+
+def test_what_was_started_in_python_begins_anew_there(origin, lrkit):
+    status, _, errors = lrkit("train", "--resume", origin, "--policy", "restart")
+    assert status == 2
+    assert f"resume=lrkit.RunFolder.checkpoint({str(origin)!r}), policy='restart')" in errors
+
+
 def test_a_folder_is_found_and_the_seed_may_be_another(folder, lrkit):
     status, out, _ = lrkit("train", "--resume", folder, "--policy", "restart", "--seed", "7", "--json")
     assert status == 0
@@ -191,6 +212,18 @@ def test_another_rate(folder, lrkit, policy, after):
 def test_the_rate_that_a_run_has_needs_no_word(folder, lrkit):
     assert lrkit("train", "task.py", "--schedule", LINEAR, "--out", "named", "--lr", "0.4", "--quiet")[0] == 0
     assert lrkit("train", "--resume", "named", "--lr", "0.4")[0] == 0
+    assert lrkit("train", "--resume", "named", "--epochs", "4", "--policy", "keep", "--quiet")[0] == 0
+    assert lrkit("train", "--resume", "named", "--lr", "0.4", "--quiet") == (0, "", "")  # the policy holds
+
+
+def test_param_groups_with_rates_of_their_own_go_on_with_them(folder, lrkit):
+    assert rates(folder)[0] == [0.2, 0.1]
+    assert lrkit("train", "--resume", folder, "--epochs", "4", "--policy", "replace", "--quiet")[0] == 0
+    assert rates(folder)[12:] == pytest.approx(np.outer(1 - np.arange(12, 16) / 16, [0.2, 0.1]))
+    for name in ("last.pt", "best.pt", "history.json", "steps.npz"):
+        (folder / name).unlink()  # as if it was killed before its first checkpoint
+    assert lrkit("train", "--resume", folder, "--quiet")[0] == 0
+    assert rates(folder)[0] == [0.2, 0.1]
 
 
 @pytest.mark.parametrize(

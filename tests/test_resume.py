@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 import lrkit
 from lrkit import InputError, Observer
+from lrkit.training.data_order import shuffled
 from test_loop import Stream, make
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -141,3 +142,121 @@ def test_clipping_limits_the_gradient():
     lrkit.run(make(optimizer=optimizer, clip_norm=0.01), "constant()")
     assert max(norms) <= 0.0101
     assert len(norms) == 20
+
+
+# --- beginning anew with what was trained ----------------------------------------------------------------
+
+
+def snapshot_of(tmp_path, task, at=7, plan=PLANS[0], **options):
+    taken = Taken(at)
+    taken.folder = tmp_path
+    lrkit.run(task, plan, observers=[taken], **options)
+    return taken.snapshot
+
+
+def by_hand(task, plan, snapshot, *, seed):
+    """The losses and weights of a run that begins with the weights and moments of a snapshot, in plain torch."""
+    torch.manual_seed(seed)
+    model = task.model()
+    optimizer = task.optimizer(model.parameters())
+    [base] = {group["lr"] for group in optimizer.param_groups}
+    model.load_state_dict(snapshot["model"])
+    optimizer.load_state_dict(snapshot["optimizer"])
+    schedule, losses = lrkit.parse(plan).over(task.epochs * 5, epoch_steps=5), []
+    for epoch in range(1, task.epochs + 1):
+        model.train()
+        for rows in shuffled(len(X), seed, epoch).split(task.batch_size):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule(len(losses), base)
+            optimizer.zero_grad()
+            loss = task.loss(model(X[rows]), Y[rows])
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.item())
+    return losses, list(model.state_dict().values())
+
+
+PLAIN = ("tensors, dropout, momentum", "batch norm and adam", "an optimizer of some parameters")
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize("seed", [2, 3])
+def test_a_restarted_run_is_one_that_begins_with_those_weights_and_moments(tmp_path, kind, seed):
+    task = make(**{**KINDS[kind], "clip_norm": None})
+    snapshot = snapshot_of(tmp_path, task, seed=2)
+    last = Taken()
+    history = lrkit.run(task, PLANS[0], seed=seed, observers=[last], resume=snapshot, policy="restart")
+    losses, weights = by_hand(task, PLANS[0], snapshot, seed=seed)
+    assert history.losses.tolist() == losses
+    for one, other in zip(last.weights, weights, strict=True):
+        assert torch.equal(one, other)
+    assert [len(history.epochs), history.epochs[0].step] == [4, 5]
+    assert history.lr.tolist() == lrkit.run(task, PLANS[0]).lr.tolist()
+    assert history.losses.tolist() != lrkit.run(task, PLANS[0], seed=seed).losses.tolist()
+
+
+class TakenAtOnce(Taken):
+    """Before the first update."""
+
+    def start(self, setup):
+        super().start(setup)
+        self.setup, self.snapshot = setup, self._copy()
+
+
+@pytest.mark.parametrize("plan", PLANS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("at", [0, 1, 8])
+def test_a_restarted_run_goes_on_as_any_other(tmp_path, kind, plan, at):
+    task = make(**KINDS[kind])
+    snapshot = snapshot_of(tmp_path, task)
+    taken = Taken(at) if at else TakenAtOnce()
+    taken.folder = tmp_path
+    whole = lrkit.run(task, plan, seed=2, observers=[taken], resume=snapshot, policy="restart")
+    again = TakenAtOnce()
+    again.folder = tmp_path
+    resumed = lrkit.run(task, plan, seed=2, observers=[again], resume=taken.snapshot)
+    assert resumed == whole
+    for one, other in zip(again.weights, taken.weights, strict=True):
+        assert torch.equal(one, other)
+    assert whole.made["origin"] == resumed.made["origin"] == {"steps": 7, "epochs": len(snapshot["record"]["epochs"])}
+    assert whole.made["policy"] is resumed.made["policy"] is None
+    assert (again.setup.steps_done, again.setup.restarted) == (at, False)
+
+
+def test_what_began_anew_says_so_and_nothing_else_has_an_origin(tmp_path):
+    taken = TakenAtOnce()
+    taken.folder = tmp_path
+    snapshot = snapshot_of(tmp_path, make())
+    lrkit.run(make(), PLANS[1], observers=[taken], resume=snapshot, policy="restart")
+    assert (taken.setup.restarted, taken.setup.steps_done, taken.setup.history) == (True, 0, None)
+    for policy in (None, "keep", "stretch", "replace"):
+        assert "origin" not in lrkit.run(make(), PLANS[0], resume=snapshot, policy=policy).made
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [(None, None, 0.5), (0.2, None, 0.5), (0.2, 0.2, 0.2), (0.2, 0.3, 0.3), (None, 0.3, 0.3)],
+)
+def test_the_rate_of_a_restarted_run_is_the_named_one_or_the_tasks(tmp_path, before, now, expected):
+    snapshot = snapshot_of(tmp_path, make(), lr=before)
+    history = lrkit.run(make(), "constant()", lr=now, resume=snapshot, policy="restart")
+    assert history.lr.tolist() == [expected] * 20
+    assert (history.made["lr"], history.made["named_lr"]) == (expected, now)
+
+
+def test_early_stopping_and_the_gradient_scaler_of_a_restarted_run(tmp_path):
+    stalled = make(loss=lambda output, target: 0 * output.sum() + 1.0, epochs=20, early_stopping=3)
+    snapshot = snapshot_of(tmp_path, stalled, at=20)
+    assert len(lrkit.run(stalled, PLANS[0], resume=snapshot, policy="restart").epochs) == 4
+    half, taken = make(precision="float16"), TakenAtOnce()
+    taken.folder = tmp_path
+    snapshot = snapshot_of(tmp_path, half)
+    lrkit.run(half, PLANS[0], observers=[taken], resume=snapshot, policy="restart")
+    assert taken.snapshot["scaler"] == snapshot["scaler"] != {}
+
+
+def test_a_restart_needs_a_snapshot(tmp_path):
+    with pytest.raises(InputError, match="'restart' begins with the weights of a snapshot, and resume has none; give"):
+        lrkit.run(make(), PLANS[0], policy="restart")
+    with pytest.raises(InputError, match="the checkpoint doesn't fit the task"):
+        lrkit.run(make(model=lambda: nn.Linear(6, 2)), PLANS[0], resume=snapshot_of(tmp_path, make()), policy="restart")

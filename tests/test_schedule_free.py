@@ -102,6 +102,19 @@ def test_resumed_anywhere_is_never_interrupted(tmp_path, kind, at):
     assert lrkit.run(task, PLAN, resume=torch.load(path)) == whole
 
 
+@pytest.mark.parametrize("at", [1, 13])
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_a_restarted_run_goes_on_with_the_average(tmp_path, kind, at):
+    task, path, again = make(OPTIMIZERS[kind]), tmp_path / "snapshot.pt", tmp_path / "again.pt"
+    lrkit.run(task, PLAN, observers=[Taken(13, path)])
+    before = torch.load(path)
+    whole = lrkit.run(task, PLAN, observers=[Taken(at, again)], resume=before, policy="restart")
+    after = torch.load(again)
+    assert lrkit.run(task, PLAN, resume=after) == whole
+    updates = [each["optimizer"]["param_groups"][0]["k"] for each in (before, after)]
+    assert updates == [13, 13 + at]
+
+
 @pytest.mark.parametrize("kind", OPTIMIZERS)
 def test_a_run_is_a_hand_written_loop(kind):
     task = make(OPTIMIZERS[kind])
