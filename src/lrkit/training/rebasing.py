@@ -64,10 +64,9 @@ class Rates:
             if policy is None:
                 old = saved.lr if saved.lr is not None else next(base for base in before if base is not None)
                 raise InputError(
-                    f"this state was made with lr {old:g}, and lr {self.named:g} is named now; name the policy: "
-                    f"'keep' (the saved schedule, horizon and rate), 'stretch' (the saved schedule over the new "
-                    f"horizon), 'replace' (the new schedule) or 'restart' (the new, from its beginning), at lr "
-                    f"{self.named:g}"
+                    f"this state was made with lr {old:g}, and lr {self.named:g} is named now; name the policy: 'keep' "
+                    f"for {old:g}, with the saved schedule and horizon; for {self.named:g} 'stretch' (the saved "
+                    "schedule over the new horizon), 'replace' (the new) or 'restart' (the new, from its beginning)"
                 )
             return Taken(self, {**saved.bases, "lr": self._scaled(before, saved.lr)})
         made = self._made(saved, now.get("lr", []))
