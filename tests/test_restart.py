@@ -7,13 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 import lrkit
-from crashes import KilledError
 from lrkit import InputError, RunFolder
 from lrkit.output.signals import StopRequest
-from test_checkpoints import StopAfter
 from test_loop import make
 
 LINEAR = "linear(to=0)"
@@ -33,78 +30,6 @@ def origin(tmp_path_factory):
 
 def digest(path):
     return {each.name: hashlib.sha256(each.read_bytes()).hexdigest() for each in sorted(path.iterdir())}
-
-
-def test_it_begins_with_weights_and_moments_and_all_else_is_new(origin, tmp_path):
-    before, snapshot = digest(origin), RunFolder.checkpoint(origin)
-    history = lrkit.run(
-        adam(epochs=2), "warmup(2) >> cosine(to=0)", seed=5, resume=snapshot, policy="restart",
-        observers=[RunFolder(tmp_path / "new")],
-    )  # fmt: skip
-    assert digest(origin) == before
-    assert history.made["origin"] == {"folder": str(origin), "checkpoint": "last", "steps": 20, "epochs": 4}
-    assert (history.made["policy"], history.made["schedule"]) == (None, "warmup(2) >> cosine(to=0)")
-    assert [(each.epoch, each.step) for each in history.epochs] == [(1, 5), (2, 10)]
-    right = lrkit.parse("warmup(2) >> cosine(to=0)").over(10)(range(10), 0.01)
-    assert history.lr.tolist() == pytest.approx(right.tolist())
-    assert json.loads((tmp_path / "new" / "config.json").read_text())["origin"] == history.made["origin"]
-
-    def begun():  # the same by hand
-        model = nn.Sequential(nn.Linear(6, 5), nn.Dropout(0.2), nn.Linear(5, 2))
-        model.load_state_dict(snapshot["model"])
-        return model
-
-    def moments(parameters):
-        optimizer = torch.optim.Adam(parameters, lr=0.01)
-        state = dict(snapshot["optimizer"])
-        state["param_groups"] = [
-            {name: value for name, value in group.items() if name not in ("lrkit", "initial_lr")}
-            for group in state["param_groups"]
-        ]
-        optimizer.load_state_dict(state)
-        optimizer.param_groups[0]["lr"] = 0.01
-        return optimizer
-
-    task = adam(epochs=2, model=begun)
-    task = lrkit.Task(**{**vars(task), "optimizer": moments})
-    other = lrkit.run(task, "warmup(2) >> cosine(to=0)", seed=5)
-    assert np.array_equal(history.losses, other.losses)
-
-
-@pytest.mark.parametrize("at", [1, 5, 7])
-def test_what_has_begun_anew_goes_on_as_any_other_run(origin, tmp_path, at):
-    def train(path, *observers, **options):
-        folder = RunFolder(path, resume=path.exists(), checkpoint_every=1)
-        return lrkit.run(adam(), LINEAR, observers=[folder, *observers], **{"resume": folder.snapshot, **options})
-
-    anew = {"resume": RunFolder.checkpoint(origin), "policy": "restart"}
-    whole = train(tmp_path / "whole", **anew)
-    with pytest.raises(KilledError):
-        train(tmp_path / "broken", StopAfter(at), **anew)
-    assert train(tmp_path / "broken") == whole  # with no policy
-    assert RunFolder.config(tmp_path / "broken")["origin"] == whole.made["origin"]
-
-
-def test_broken_off_before_its_first_checkpoint_it_does_not_go_on_with_other_weights(origin, tmp_path):
-    with pytest.raises(KilledError):
-        lrkit.run(
-            adam(), LINEAR, resume=RunFolder.checkpoint(origin), policy="restart",
-            observers=[RunFolder(tmp_path, checkpoint_every=None), StopAfter(1)],
-        )  # fmt: skip
-    weights = RunFolder.checkpoint(tmp_path)["model"]
-    assert all(torch.equal(weights[name], value) for name, value in RunFolder.checkpoint(origin)["model"].items())
-    (tmp_path / "last.pt").unlink()
-    with pytest.raises(InputError, match="was broken off before it had the weights that it was to begin with"):
-        RunFolder(tmp_path, resume=True)
-
-
-@pytest.mark.parametrize("options", [{"resume": True}, {"overwrite": True}])
-def test_the_origin_is_not_written_over(origin, options):
-    before, snapshot = digest(origin), RunFolder.checkpoint(origin)
-    folder = RunFolder(origin, **options)
-    with pytest.raises(InputError, match=r"policy 'restart' makes another run, so the one in .* isn't written over"):
-        lrkit.run(adam(), LINEAR, resume=snapshot, policy="restart", observers=[folder])
-    assert digest(origin) == before
 
 
 def test_another_rate_in_python(origin, tmp_path):
