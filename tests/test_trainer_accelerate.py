@@ -253,10 +253,11 @@ def accelerated(updates, *, batch_size=8, epochs=4, load=None, save=None, first=
     used = []
     for _ in range(updates):
         used.append(optimizer.param_groups[0]["lr"])
-        accelerator.backward(model(torch.ones(1, 1)).sum())
-        optimizer.step()
-        scheduler.step()
-        optimizer.zero_grad()
+        with accelerator.accumulate(model):  # or what an accelerator before this one has left holds for this one too
+            accelerator.backward(model(torch.ones(1, 1)).sum())
+            optimizer.step()
+            scheduler.step()
+            optimizer.zero_grad()
     if save is not None:
         accelerator.save_state(save)
     return used
