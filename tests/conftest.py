@@ -19,7 +19,7 @@ def pytest_addoption(parser):
 
 
 # Tests that share what takes seconds to import, to compile, to train or to start, by what their files are called.
-TRAINERS = ("lightning", "transformers", "accelerate", "ignite", "skorch", "distributed", "tensorboard")
+TRAINERS = ("lightning", "fabric", "transformers", "accelerate", "ignite", "skorch", "distributed", "tensorboard")
 COMPILED = ("compiled", "compiled_step", "lanes", "lanes_law", "lanes_parted", "test_data")
 ALONE = ("benchmarks", "best_schedule", "comparison_report", "finder", "kills", "laws", "predict_command", "tournament")
 

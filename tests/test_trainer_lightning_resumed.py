@@ -1,6 +1,4 @@
-"""Trainings of Lightning and Fabric that go on, where nothing has changed, or the length, the rate, or their maker."""
-
-import itertools
+"""Trainings of Lightning that go on, where nothing has changed, or the length, the rate, or their maker."""
 
 import pytest
 import torch
@@ -231,42 +229,3 @@ def test_a_callback_that_finds_a_batch_size_comes_first(made, tmp_path, resumed,
     assert module.batch_size == 8
     assert scheduler.steps == scheduler.horizon.steps == done + left
     assert module.rates[-left:] == falling(done, done + left)
-
-
-# --- Fabric ----------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("raw", [*itertools.product([False, True], repeat=2)])
-@pytest.mark.parametrize("steps", [10, 20])
-def test_fabric_saves_and_loads(tmp_path, raw, steps):
-    from lightning.fabric import Fabric
-
-    def go(updates, raw, *, steps=10, load=None, save=None):
-        fabric = Fabric(accelerator="cpu", devices=1)
-        torch.manual_seed(0)
-        model = nn.Linear(1, 1)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-        if raw:
-            lrkit.linear(to=0).bind(optimizer, steps=steps)
-        model, optimizer = fabric.setup(model, optimizer)
-        if not raw:
-            lrkit.linear(to=0).bind(optimizer, steps=steps)
-        state, used = {"model": model, "optimizer": optimizer}, []
-        if load is not None:
-            fabric.load(load, state)
-        for _ in range(updates):
-            used.append(optimizer.param_groups[0]["lr"])
-            fabric.backward(model(torch.ones(1, 1)).sum())
-            optimizer.step()
-            optimizer.zero_grad()
-        if save is not None:
-            fabric.save(save, state)
-        return used
-
-    before, after = raw
-    go(4, before, save=tmp_path / "a.ckpt")
-    if steps == 10:
-        assert go(6, after, load=tmp_path / "a.ckpt") == falling(4, 10)
-    else:
-        with pytest.raises(InputError, match="name the policy"):
-            go(6, after, steps=steps, load=tmp_path / "a.ckpt")
