@@ -31,14 +31,14 @@ class Endless(IterableDataset):
 class Resumable:
     """The same batches, from where it was: what Lightning needs to go on within an epoch."""
 
-    def __init__(self):
-        self.batches, self.next = list(train_data()), 0
+    def __init__(self, batch_size=16):
+        self.batches, self.begin, self.next = list(train_data(batch_size)), 0, 0
 
     def __len__(self):
         return len(self.batches)
 
     def __iter__(self):
-        self.next %= len(self.batches)
+        self.next, self.begin = self.begin, 0
         while self.next < len(self.batches):
             self.next += 1
             yield self.batches[self.next - 1]
@@ -47,7 +47,7 @@ class Resumable:
         return {"next": self.next % len(self.batches)}
 
     def load_state_dict(self, state):
-        self.next = state["next"]
+        self.begin = state["next"]
 
 
 class BrokenOffError(Exception):

@@ -9,6 +9,7 @@ from lrkit.trainers.extras import extra
 
 with extra("lightning"):
     from lightning.fabric.utilities.data import sized_len
+    from lightning.fabric.utilities.types import _Stateful
     from lightning.pytorch import Callback, LightningModule, Trainer
 
 __all__ = ["AtStart", "Length", "accumulation", "length", "updates"]
@@ -76,6 +77,7 @@ def length(trainer: Any, *, restored: bool = False, begun: bool = False) -> Leng
     fit.setup_data()
     batches = trainer.num_training_batches
     full = _full_length(fit) if trial else None
+    rest = _full_length(fit) if restored and _goes_on(fit) else None
     if resumed and not begun:
         fit._combined_loader = None  # or Lightning wouldn't tell a loader that can go on where it was
     if not batches:
@@ -87,9 +89,7 @@ def length(trainer: Any, *, restored: bool = False, begun: bool = False) -> Leng
     within, module = 0, trainer.lightning_module
     done = _done(trainer) if restored else 0
     if restored:
-        progress, batch = fit.epoch_progress.current, fit.epoch_loop.batch_progress
-        before = progress.ready if batch.is_last_batch else max(progress.ready - 1, 0)
-        within = 0 if batch.is_last_batch else batch.current.ready // accumulation(trainer, before)
+        before, within = _begun(trainer, batches, rest)
     end = math.inf if epochs is None or epochs == -1 else max(epochs, before + (not restored))
     left = math.inf if most == -1 else max(most - (0 if resumed and not restored else trainer.global_step), 1)
     shared = most != -1 and module is not None and not module.automatic_optimization
@@ -109,6 +109,30 @@ def _done(trainer: Any) -> int:
     if trainer.lightning_module.automatic_optimization:
         return int(trainer.global_step)
     return int(trainer.fit_loop.epoch_loop.batch_progress.total.ready)
+
+
+def _begun(trainer: Any, batches: float, held: int | None) -> tuple[int, int]:
+    """The epochs that are over, and the updates that a trainer won't make of the next, by what a checkpoint says.
+
+    Args:
+        trainer: that goes on.
+        batches: that an epoch has now.
+        held: batches that a loader has, where it goes on where it was; None where it begins anew.
+    """
+    batch, begun = trainer.fit_loop.epoch_loop.batch_progress, trainer.fit_loop.epoch_progress.current.ready
+    seen, before = batch.current.ready, begun if batch.is_last_batch else max(begun - 1, 0)
+    within_batch = batch.total.completed < batch.total.processed  # it was saved before its batch was over
+    if batch.is_last_batch and not within_batch:
+        return before, 0
+    each = accumulation(trainer, before)
+    if seen < batches:
+        return before, seen // each
+    size = math.ceil(batches / each)
+    if not within_batch:
+        return before, size
+    if batch.is_last_batch or held is None:  # Lightning goes through the whole epoch again
+        return before, 0
+    return before, size - math.ceil(min(batches, max(held - seen, 0)) / each)
 
 
 def _count(trainer: Trainer, batches: float, first: int, end: float, most: float) -> tuple[float, int | None]:
@@ -132,6 +156,12 @@ def accumulation(trainer: Trainer, epoch: int) -> int:
 
 def _growing(trainer: Any) -> list[Any]:
     return [each for each in trainer.callbacks if hasattr(each, "get_accumulate_grad_batches")]
+
+
+def _goes_on(fit: Any) -> bool:
+    """Whether the data goes on where it was when a checkpoint was saved."""
+    loaders = [] if fit._combined_loader is None else fit._combined_loader.flattened
+    return bool(loaders) and all(isinstance(each, _Stateful) for each in loaders)
 
 
 def _full_length(fit: Any) -> int | None:
