@@ -340,7 +340,7 @@ def test_two_optimizers_by_hand(made, tmp_path, batch_size, policy, change):
             assert used == right.get(policy, falling(done, done + left, base=base))
 
 
-@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("resumed", [False, *POLICIES])
 def test_a_callback_that_finds_a_batch_size_comes_first(made, tmp_path, resumed, monkeypatch):
     from lightning.pytorch.callbacks import BatchSizeFinder
 
@@ -355,8 +355,8 @@ def test_a_callback_that_finds_a_batch_size_comes_first(made, tmp_path, resumed,
         def val_dataloader(self):
             return valid_data()
 
-    path = saved(made, tmp_path) if resumed else None
-    module = Sized(configured(made, policy="stretch" if resumed else None))
+    path = None if resumed is False else saved(made, tmp_path)
+    module = Sized(configured(made, policy=resumed or None))
     finder = BatchSizeFinder(mode="power", init_val=2, max_trials=3, steps_per_trial=2)  # 2, 4, 8
     fit = made.trainer(finder, max_epochs=4, default_root_dir=str(tmp_path))
     fit.fit(module, ckpt_path=path)

@@ -416,7 +416,7 @@ def test_schedule_free_is_trained_by_a_warmup_and_measured_at_its_average(lr, ca
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
-def layerwise(cases):
+def layerwise(cases, rate=0.1):
     """A model with an optimizer for each parameter, stepped in the backward pass, and the Trainer's dummy for them."""
     from transformers.trainer_pt_utils import LayerWiseDummyOptimizer
 
@@ -428,7 +428,7 @@ def layerwise(cases):
             return super().step(closure)
 
     model = cases.Line()
-    optimizers = {each: Seen([each], lr=cases.RATE) for each in model.parameters()}
+    optimizers = {each: Seen([each], lr=rate) for each in model.parameters()}
 
     def step(parameter):
         optimizers[parameter].step()
@@ -436,7 +436,7 @@ def layerwise(cases):
 
     for each in model.parameters():
         each.register_post_accumulate_grad_hook(step)
-    return model, optimizers, LayerWiseDummyOptimizer(optimizers, lr=cases.RATE)
+    return model, optimizers, LayerWiseDummyOptimizer(optimizers, lr=rate)
 
 
 @pytest.mark.parametrize("stop", [None, 7])
@@ -563,3 +563,111 @@ def test_what_has_begun_anew_goes_on_without_a_policy(lr, cases, tmp_path):
 
     assert train(6, stop=9, policy="restart") == rates(plan, 6)[:3]
     assert train(9) == rates(plan, 6, start=3)
+
+
+@pytest.fixture(scope="module")
+def within(lr, cases, tmp_path_factory):
+    """Checkpoints after 5 of 12 updates, 2 of 3 in their epoch: by whether they have no optimizer, and no lrkit."""
+    folder = tmp_path_factory.mktemp("within")
+    for only_model, without in ((False, False), (True, False), (False, True), (True, True)):
+        callbacks = [] if without else [lr.Schedule("linear(to=0)")]
+        path = folder / f"{only_model} {without}"
+        cases.make_trainer(path, *callbacks, stop=5, save_only_model=only_model).train()
+    return lambda only_model=False, without=False: str(folder / f"{only_model} {without}" / "checkpoint-5")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (False, {}, 12),
+        (False, {"per_device_train_batch_size": 4}, 20),
+        (False, {"gradient_accumulation_steps": 1}, 20),
+        (False, {"max_steps": 8}, 8),
+        (True, {}, 12),  # without an optimizer
+        (True, {"per_device_train_batch_size": 4}, 20),
+    ],
+)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_within_an_epoch(lr, cases, within, change, policy):
+    only_model, options, total = change
+    trainer = cases.make_trainer(within(), schedule := lr.Schedule("linear(to=0)", policy=policy), **options)
+    train = partial(trainer.train, resume_from_checkpoint=within(only_model))
+    if policy is None and options:
+        with pytest.raises(InputError, match=f"over 12 steps.* over {total} steps.* name the policy"):
+            train()
+        return
+    train()
+    right = {
+        "keep": (rates("linear(to=0)", start=5) + [0.0] * 8)[: total - 5],
+        "restart": rates("linear(to=0)", total - 5),
+    }
+    assert trainer.look.lr == right.get(policy, rates("linear(to=0)", total, start=5))
+    assert schedule.scheduler.steps == total - 5 * (policy == "restart")
+
+
+@pytest.mark.parametrize("only_model", [False, True])
+@pytest.mark.parametrize("policy", POLICIES)
+def test_within_an_epoch_a_checkpoint_without_lrkit(lr, cases, within, only_model, policy):
+    trainer = cases.make_trainer(within(), lr.Schedule("linear(to=0)", policy=policy), per_device_train_batch_size=4)
+    train = partial(trainer.train, resume_from_checkpoint=within(only_model, without=True))
+    if policy in ("replace", "restart"):
+        train()
+        right = rates("linear(to=0)", 15) if policy == "restart" else rates("linear(to=0)", 20, start=5)
+        assert trainer.look.lr == right
+        return
+    with pytest.raises(InputError, match="this checkpoint, after 5 updates, is of a training without lrkit"):
+        train()
+
+
+@pytest.mark.parametrize("saved", [(False, False), (True, False), (True, True)])
+def test_within_an_epoch_what_has_begun_anew_goes_on_and_begins_anew_once_more(lr, cases, tmp_path, within, saved):
+    plan = "warmup(2) >> linear(to=0)"
+
+    def train(resume, stop=None, epochs=4, **options):
+        schedule = lr.Schedule(plan, **options)
+        trainer = cases.make_trainer(tmp_path, schedule, stop=stop, save_only_model=saved[0], num_train_epochs=epochs)
+        trainer.train(resume_from_checkpoint=resume)
+        return trainer.look.lr
+
+    second, third = (str(tmp_path / f"checkpoint-{step}") for step in (8, 10))
+    assert train(within(*saved), stop=8, policy="restart") == rates(plan, 7)[:3]
+    assert train(second) == rates(plan, 7, start=3)
+    with pytest.raises(InputError, match=r"over 7 steps.* over 13 steps.* name the policy"):
+        train(second, epochs=6)
+    assert train(second, epochs=6, policy="stretch") == rates(plan, 13, start=3)
+    assert train(second, stop=10, policy="restart") == rates(plan, 4)[:2]
+    assert train(third) == rates(plan, 4, start=2)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("change", ["nothing", "batch size", "rate", "without"])
+def test_an_optimizer_for_each_parameter_goes_on(lr, cases, tmp_path, policy, change):
+    plan = "warmup(2) >> linear(to=0)"
+
+    def train(*callbacks, rate=0.1, resume=None, stop=None, **options):
+        model, optimizers, dummy = layerwise(cases, rate)
+        given = {"optimizers": (dummy, None), "gradient_accumulation_steps": 1, "learning_rate": rate, **options}
+        trainer = cases.make_trainer(tmp_path, *callbacks, model=model, stop=stop, **given)
+        trainer.train(resume_from_checkpoint=resume)
+        used = [each.used for each in optimizers.values()]
+        assert used == [used[0]] * 4
+        return list(used[0])
+
+    train(*([] if change == "without" else [lr.Schedule(plan)]), stop=7)
+    options = {"batch size": {"per_device_train_batch_size": 4}, "rate": {"rate": 0.05}}.get(change, {})
+    total = 36 if change == "batch size" else 20
+    resume = partial(train, lr.Schedule(plan, policy=policy), resume=str(tmp_path / "checkpoint-7"), **options)
+    refused = {"batch size": "over 20 steps.* over 36 steps", "rate": "lr 0.1, and lr 0.05 is named now"}
+    if change == "without" and policy not in ("replace", "restart"):
+        with pytest.raises(InputError, match="after 7 updates, is of a training without lrkit"):
+            resume()
+    elif policy is None and change != "nothing":
+        with pytest.raises(InputError, match=refused[change]):
+            resume()
+    else:
+        base = 0.05 if change == "rate" and policy != "keep" else 0.1
+        right = {
+            "keep": rates(plan, 20, start=7) + [0.0] * (total - 20),
+            "restart": rates(plan, total - 7, base=base),
+        }.get(policy, rates(plan, total, base=base, start=7))
+        assert resume() == pytest.approx(right)
