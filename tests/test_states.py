@@ -285,6 +285,30 @@ def test_nothing_is_said_where_the_count_is_known(how):
     assert scheduler.steps == {"restart": 1, "nothing was done": 1}.get(how, 5)
 
 
+@pytest.mark.parametrize("policy", [None, "keep", "stretch", "replace", "restart"])
+@pytest.mark.parametrize("kind", [torch.optim.AdamW, torch.optim.SGD])
+def test_the_state_of_a_scheduler_of_torch_is_that_of_a_training_without_lrkit(policy, kind):
+    one = Part(kind)
+    theirs = torch.optim.lr_scheduler.StepLR(one.optimizer, 1)
+    one.updates(4)
+    theirs.step()  # once an epoch
+    other = Part(kind)
+    scheduler = LINEAR.bind(other.optimizer, steps=10, policy=policy)
+    other.optimizer.load_state_dict(one.optimizer.state_dict())
+    if policy not in ("replace", "restart"):
+        with pytest.raises(InputError, match=r"read by lrkit.torch_names; or name the policy, 'replace' or 'restart'"):
+            scheduler.load_state_dict(theirs.state_dict())
+        return
+    scheduler.load_state_dict(theirs.state_dict())
+    if (policy, kind) == ("replace", torch.optim.SGD):
+        with pytest.warns(ScheduleWarning, match="goes on at update 0; where that is wrong"):
+            other.update()
+    else:
+        assert other.update()[0] == pytest.approx(0.1 if policy == "restart" else 0.06)
+    with pytest.raises(InputError, match="not the state of a schedule"):
+        scheduler.load_state_dict({"step": 3})
+
+
 def test_an_optimizer_that_was_copied_without_its_scheduler_is_said():
     one, _ = trained()
     model, optimizer = copy.deepcopy((one.model, one.optimizer))

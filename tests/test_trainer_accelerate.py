@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import lrkit
-from lrkit import InputError, InputTypeError
+from lrkit import InputError, InputTypeError, ScheduleWarning
 from lrkit.training.scheduler import scheduler_of
 
 PROCESSES = 2
@@ -233,69 +233,183 @@ def test_what_is_wrong_is_said(cases):
 POLICIES = [None, "keep", "stretch", "replace", "restart"]
 
 
-def accelerated(updates, *, batch_size=8, epochs=4, load=None, save=None, first=False, **options):
-    """The rates of so many updates of a training that has 36 samples an epoch."""
+def accelerated(
+    updates,
+    *,
+    plan="linear(to=0)",
+    batch_size=8,
+    accumulate=1,
+    epochs=4,
+    made=0.1,
+    kind="AdamW",
+    load=None,
+    save=None,
+    first=False,
+    prepared=False,
+    **options,
+):
+    """The rates of so many updates of a training that has 36 samples an epoch; without a plan torch's scheduler."""
     from accelerate import Accelerator
 
     from lrkit.trainers.accelerate import bind
 
-    accelerator = Accelerator(cpu=True)
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=accumulate)
     torch.manual_seed(0)
     model = torch.nn.Linear(1, 1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
+    optimizer = getattr(torch.optim, kind)(model.parameters(), lr=made)
     loader = torch.utils.data.DataLoader(torch.ones(36, 1), batch_size=batch_size)
     model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
     if load is not None and first:
         accelerator.load_state(load)
-    scheduler = bind(accelerator, "linear(to=0)", optimizer, loader, epochs=epochs, **options)
+    if plan is None:
+        scheduler = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, 20)
+    else:
+        scheduler = bind(accelerator, plan, optimizer, loader, epochs=epochs, **options)
+    if prepared:
+        scheduler = accelerator.prepare(scheduler)
     if load is not None and not first:
         accelerator.load_state(load)
     used = []
-    for _ in range(updates):
-        used.append(optimizer.param_groups[0]["lr"])
-        with accelerator.accumulate(model):  # or what an accelerator before this one has left holds for this one too
-            accelerator.backward(model(torch.ones(1, 1)).sum())
-            optimizer.step()
-            scheduler.step()
-            optimizer.zero_grad()
+    while len(used) < updates:
+        for x in loader:
+            with accelerator.accumulate(model):
+                accelerator.backward(model(x).sum())
+                if accelerator.sync_gradients:
+                    used.append(optimizer.param_groups[0]["lr"])
+                optimizer.step()
+                scheduler.step()
+                optimizer.zero_grad()
+            if len(used) == updates:
+                break
     if save is not None:
         accelerator.save_state(save)
     return used
 
 
+@pytest.fixture
+def fresh(cases):
+    """Accelerate's states, which all accelerators share, as in a process of its own."""
+    cases.make_accelerator()
+    cases.AcceleratorState._reset_state()
+    cases.GradientState._reset_state()
+
+
 @pytest.fixture(scope="module")
-def half(tmp_path_factory):
-    """The state after 10 of 20 updates."""
-    path = tmp_path_factory.mktemp("half")
-    accelerated(10, save=path)
-    return path
+def half(tmp_path_factory, cases):
+    """States after 10 of 20 updates and within an epoch, prepared or not; and of trainings without lrkit."""
+    folder = tmp_path_factory.mktemp("half")
+    trainings = {
+        "10": {},
+        "10 prepared": {"prepared": True},
+        "7": {},
+        "7 prepared": {"prepared": True},
+        "AdamW": {"plan": None},
+        "AdamW prepared": {"plan": None, "prepared": True},
+        "SGD": {"plan": None, "kind": "SGD"},
+        "SGD prepared": {"plan": None, "kind": "SGD", "prepared": True},
+    }
+    for name, options in trainings.items():
+        cases.AcceleratorState._reset_state()
+        cases.GradientState._reset_state()
+        accelerated(int(name.split()[0]) if name[0].isdigit() else 10, save=folder / name, **options)
+    return lambda name, prepared=False: folder / f"{name}{' prepared' * prepared}"
 
 
-def line(start, end, base=0.1):
-    return pytest.approx([base * max(1 - t / end, 0) for t in range(start, end)], abs=1e-12)
+def line(start, end, length=None, base=0.1):
+    length = end if length is None else length
+    return pytest.approx([base * max(1 - t / length, 0) for t in range(start, end)], abs=1e-12)
 
 
-@pytest.mark.parametrize("first", [False, True])
+# bind before load_state, prepared or not, or after it
+WAYS = [{}, {"prepared": True}, {"first": True}]
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("change", [(8, 4, 10), (4, 4, 18), (18, 4, 4), (8, 6, 20)])
-def test_the_length_is_what_is_done_and_what_is_left(half, change, policy, first):
-    batch_size, epochs, left = change
-    go_on = partial(accelerated, batch_size=batch_size, epochs=epochs, load=half, first=first, policy=policy)
-    if policy is None and left != 10:
-        with pytest.raises(InputError, match=f"over 20 steps.* over {10 + left} steps.* name the policy"):
+@pytest.mark.parametrize(
+    "change",
+    [
+        (10, {}, 10),
+        (10, {"batch_size": 4}, 18),
+        (10, {"batch_size": 18}, 4),
+        (10, {"accumulate": 2}, 6),
+        (10, {"epochs": 6}, 20),
+        (7, {}, 13),
+        (7, {"batch_size": 4}, 23),  # 2.6 epochs of 9
+        (7, {"accumulate": 2}, 8),
+    ],
+)
+def test_the_length_is_what_is_done_and_what_is_left(half, change, policy, way):
+    done, options, left = change
+    go_on = partial(accelerated, load=half(done, "prepared" in way), policy=policy, **way, **options)
+    if policy is None and options:
+        with pytest.raises(InputError, match=f"over 20 steps.* over {done + left} steps.* name the policy"):
             go_on(left)
-    elif policy == "keep":
-        assert go_on(left) == pytest.approx([max(0.1 * (1 - t / 20), 0) for t in range(10, 10 + left)], abs=1e-12)
     elif policy == "restart":  # over the epochs that are given
-        each = -(-36 // batch_size)
-        assert go_on(epochs * each) == line(0, epochs * each)
+        each = -(-36 // (options.get("batch_size", 8) * options.get("accumulate", 1)))
+        steps = each * options.get("epochs", 4)
+        assert go_on(steps) == line(0, steps)
     else:
-        assert go_on(left) == line(10, 10 + left)
+        assert go_on(left) == (line(done, done + left, 20) if policy == "keep" else line(done, done + left))
 
 
-@pytest.mark.parametrize("first", [False, True])
-def test_another_rate_needs_a_policy(half, first):
-    with pytest.raises(InputError, match=r"made with lr 0\.1, and lr 0\.05 is named now; name the policy"):
-        accelerated(10, load=half, first=first, lr=0.05)
-    assert accelerated(10, load=half, first=first, lr=0.05, policy="replace") == line(10, 20, 0.05)
-    assert accelerated(10, load=half, first=first, lr=0.05, policy="keep") == line(10, 20)
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("rate", [{"lr": 0.05}, {"made": 0.05}])
+def test_another_rate(half, way, rate, policy):
+    go_on = partial(accelerated, 10, load=half(10, "prepared" in way), policy=policy, **way, **rate)
+    if "lr" in rate and policy is None:
+        with pytest.raises(InputError, match=r"made with lr 0\.1, and lr 0\.05 is named now; name the policy"):
+            go_on()
+        return
+    base = 0.05 if policy in ("replace", "restart") or ("lr" in rate and policy == "stretch") else 0.1
+    right = line(0, 10, 20, base) if policy == "restart" else line(10, 20, base=base)
+    if "made" in rate and policy in (None, "stretch"):
+        with pytest.warns(ScheduleWarning, match=r"made with lr 0\.05 and its state with lr 0\.1") as said:
+            assert go_on() == right
+        assert len(said) == 1
+    else:
+        assert go_on() == right
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("policy", POLICIES)
+def test_a_state_without_lrkit_is_said_and_goes_on_where_a_policy_says(half, way, policy):
+    go_on = partial(accelerated, 10, load=half("AdamW", "prepared" in way), policy=policy, **way)
+    if policy in ("replace", "restart"):
+        assert go_on() == (line(0, 10, 20) if policy == "restart" else line(10, 20))
+    elif "prepared" in way:  # then torch's scheduler has a state too
+        with pytest.raises(
+            InputError, match=r"not the state of a schedule that lrkit bound.*name the policy, 'replace'"
+        ):
+            go_on()
+    else:
+        with pytest.warns(ScheduleWarning, match="of 10 updates by its own count, says nothing of lrkit") as said:
+            assert go_on() == line(0, 10, 20)
+        assert len(said) == 1
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("prepared", [False, True])
+def test_an_optimizer_that_counts_nothing_is_said_with_replace_too(half, prepared):
+    options = {"load": half("SGD", prepared), "kind": "SGD", "prepared": prepared}
+    with pytest.warns(ScheduleWarning, match=r"says nothing of lrkit, so 'linear\(to=0\)' goes on at update 0"):
+        assert accelerated(10, policy="replace", **options) == line(0, 10, 20)
+    assert accelerated(10, policy="restart", **options) == line(0, 10, 20)
+
+
+@pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize("way", WAYS)
+def test_what_has_begun_anew_goes_on_without_a_policy(half, tmp_path, way):
+    plan, prepared = "warmup(2) >> linear(to=0)", "prepared" in way
+    right = [0.05, 0.1, *(0.1 * (1 - t / 8) for t in range(8))]
+    begun = {"plan": plan, "epochs": 2, "save": tmp_path / "anew", "policy": "restart"}
+    assert accelerated(5, load=half(10, prepared), **begun, **way) == pytest.approx(right[:5])
+    go_on = partial(accelerated, plan=plan, epochs=2, load=tmp_path / "anew", **way)
+    assert go_on(5) == pytest.approx(right[5:])
+    with pytest.raises(InputError, match=r"over 10 steps.* over 14 steps.* name the policy"):
+        go_on(9, batch_size=4)
+    assert go_on(9, batch_size=4, policy="stretch") == pytest.approx([0.1 * (1 - t / 12) for t in range(3, 12)])

@@ -105,7 +105,8 @@ class Resuming:
                 the saved schedule over the horizon that is bound now, "replace" with the schedule and horizon that are
                 bound now, and with the rate that the optimizer was made with. What is saved of a controller is used
                 where its text is the same. "restart" begins what is bound now at its first step; what the optimizer
-                has gathered, such as moments, stays.
+                has gathered, such as moments, stays. With these two a state of torch's schedulers may be given, which
+                says no more than that the training was without lrkit.
 
         Raises:
             InputError: for a state that isn't lrkit's, has another format or other param groups, or that was made
@@ -115,15 +116,27 @@ class Resuming:
         policy = self._policy if policy is None else policy
         try:
             saved = SchedulerState.from_dict(state_dict)
-        except InputError:
-            progress = self._progress(None, policy)
-            if progress is None or not isinstance(state_dict, Mapping) or "format" in state_dict:
+        except InputError as error:
+            if not isinstance(state_dict, Mapping) or "format" in state_dict:
                 raise
+            progress = self._progress(None, policy)
+            if progress is None:
+                self._leave(state_dict, policy, error)
+                return
             self._resume_at(progress, policy)
         else:
             self._resume(saved, policy)
         self._told_at, self._doubt = self._count, None
         self._tell()
+
+    def _leave(self, state_dict: Mapping[str, Any], policy: Policy | None, error: InputError) -> None:
+        """Take the state of a scheduler of torch for one of a training without lrkit, where a policy says so."""
+        if "last_epoch" not in state_dict:
+            raise error
+        if policy not in ("replace", "restart"):
+            raise InputError(f"{error}; or name the policy, 'replace' or 'restart', to leave it") from None
+        self._policy = policy
+        self._resume_unmarked()
 
     def _resume(self, saved: SchedulerState, policy: Policy | None) -> None:
         """Go on from a state, or leave everything as it was."""
