@@ -343,9 +343,6 @@ def test_a_policy_covers_every_hyper_parameter_and_group(policy, saved, named):
         other.load_state_dict(states[1])
     values = held(optimizer)
     found = tuple([values[hyper, i] for i in range(3)] for hyper in ("lr", "momentum", "weight_decay"))
-    if policy == "replace" and saved != "scheduler":  # momentum isn't scheduled now, and is what the checkpoint says
-        assert found[1] == [pytest.approx(0.675)] * 3
-        found = (found[0], POLICIES[policy][1], found[2])
     assert found == tuple(pytest.approx(each) for each in POLICIES[policy])
     assert other.steps == 50
 

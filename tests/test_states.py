@@ -594,7 +594,78 @@ def test_what_does_not_go_on_as_it_was_needs_a_policy(plan, steps):
     state = part.optimizer.state_dict()
     with pytest.raises(InputError, match="name the policy"):
         tokens(plan, 2000, steps, state, epoch_steps=10)
-    tokens(plan, 2000, steps, state, policy="replace", epoch_steps=10)
+    if "*" not in plan:
+        tokens(plan, 2000, steps, state, policy="replace", epoch_steps=10)
+        return
+    for policy in ("stretch", "replace"):
+        with pytest.raises(InputError, match=r"can't go on where it is.*only 'keep' and 'restart' are left"):
+            tokens(plan, 2000, steps, state, policy=policy, epoch_steps=10)
+
+
+@pytest.mark.parametrize("policy", ["stretch", "replace"])
+def test_a_schedule_in_epochs_goes_on_at_its_epoch(policy):
+    """5 of 10 epochs are done, and an epoch has half as many updates now."""
+    one, other = Part(), Part()
+    plan = lrkit.parse("linear(10ep, to=0)")
+    plan.bind(one.optimizer, steps=100, epoch_steps=10)
+    one.updates(50)
+    state = copy.deepcopy(one.optimizer.state_dict())
+    with pytest.raises(InputError, match="name the policy"):
+        plan.bind(Part().optimizer, steps=75, epoch_steps=5).load_state_dict(scheduler_of(one.optimizer).state_dict())
+    plan.bind(other.optimizer, steps=75, epoch_steps=5, policy=policy)
+    other.optimizer.load_state_dict(state)
+    assert other.updates(25) == pytest.approx([0.1 * (1 - t / 50) for t in range(25, 50)])
+
+
+def test_what_was_begun_anew_is_rolled_back_to_where_it_was():
+    one, _ = trained()
+    other = Part()
+    scheduler = LINEAR.bind(other.optimizer, steps=10, policy="restart")
+    other.optimizer.load_state_dict(one.optimizer.state_dict())
+    other.updates(3)
+    state = copy.deepcopy(other.optimizer.state_dict())
+    other.updates(2)
+    other.optimizer.load_state_dict(state)
+    assert scheduler.steps == 3
+    with pytest.raises(InputError, match="name the policy"):  # a policy for one state is none for a later one
+        scheduler.load_state_dict(SINE.bind(Part().optimizer, steps=7).state_dict())
+
+
+@pytest.mark.parametrize("order", ["optimizer, scheduler", "scheduler, optimizer"])
+def test_a_policy_that_is_named_late_has_the_new_rate(order):
+    one, before = trained()
+    other = Part(lr=0.05)
+    scheduler = LINEAR.bind(other.optimizer, steps=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ScheduleWarning)
+        for what in order.split(", "):
+            if what == "optimizer":
+                other.optimizer.load_state_dict(one.optimizer.state_dict())
+            else:
+                scheduler.load_state_dict(before.state_dict(), policy="replace")
+    assert scheduler.base_lrs == [0.05, 0.05]
+
+
+@pytest.mark.parametrize("bound", [False, True])
+def test_what_is_scheduled_no_more_has_its_base_again(bound):
+    one, other = Part(), Part()
+    lrkit.parse("lr: linear(to=0); weight_decay: linear(to=0)").bind(one.optimizer, steps=10)
+    one.updates(5)
+    if bound:
+        LINEAR.bind(other.optimizer, steps=10, policy="replace")
+    other.optimizer.load_state_dict(one.optimizer.state_dict())
+    if not bound:
+        LINEAR.bind(other.optimizer, steps=10, policy="replace")
+    assert [group["weight_decay"] for group in other.optimizer.param_groups] == [0.01, 0.01]
+
+
+def test_a_copy_of_an_optimizer_that_was_never_stepped_is_no_surprise():
+    one = Part()
+    LINEAR.bind(one.optimizer, steps=10)
+    other = Part()
+    other.model, other.optimizer = copy.deepcopy((one.model, one.optimizer))
+    LINEAR.bind(other.optimizer, steps=10)
+    assert other.updates(2) == pytest.approx([0.1, 0.09])
 
 
 def test_another_schedule_in_tokens_goes_on_at_the_tokens_that_are_done():

@@ -20,7 +20,7 @@ __all__ = ["excess", "goes_on", "moved", "offset_of", "resolve", "same_over"]
 _UNMEASURED: tuple[type[Plan], ...] = (constant, plateau, greedy)
 
 _SIZES = {"ep": "epoch_steps", "tok": "step_tokens", "samples": "step_samples"}
-_CONSUMED = {"tok", "samples"}  # what a step takes some of
+_CONSUMED = {"tok", "samples"}  # what a step takes some of, whatever is trained
 
 _MOST = 10**15  # steps
 
@@ -95,6 +95,8 @@ def goes_on(plan: Plan, before: Horizon | None, offset: float, steps: int, after
         return same_over(plan, before, after)
     if _ratio(plan, before, after) == 1:
         return same_over(plan, _seen(before, offset), _seen(after, offset))
+    if not _units(plan) & _CONSUMED:
+        return False  # epochs of another length are another training
     found = _places(plan, before, offset, steps, after)
     if found is None:
         return False
@@ -186,10 +188,10 @@ def offset_of(plan: Plan, done: Mapping[str, float | None], steps: int, horizon:
     -25.0
     """
     units = _units(plan) - {"%"}
-    for unit, name in (("tok", "tokens"), ("samples", "samples")):
+    for unit, name in (("ep", "epochs"), ("tok", "tokens"), ("samples", "samples")):
         size, amount = None if horizon is None else getattr(horizon, _SIZES[unit]), done.get(name)
         if units == {unit} and size is not None and amount is not None:
-            return float(Fraction(amount) / size - steps)
+            return float((Fraction(amount) * size if unit == "ep" else Fraction(amount) / size) - steps)
     return 0.0
 
 
@@ -200,7 +202,7 @@ def _parts(plan: Plan) -> tuple[Plan, ...]:
 
 def _ratio(plan: Plan, before: Horizon, after: Horizon) -> Fraction | None:
     """How many of the new steps one of the old is, in what the plan counts in; None where that isn't one number."""
-    ratios = {_scale(unit, before, after) for unit in _units(plan) & _CONSUMED} or {Fraction(1)}
+    ratios = {_scale(unit, before, after) for unit in _units(plan) & set(_SIZES)} or {Fraction(1)}
     return ratios.pop() if len(ratios) == 1 else None
 
 

@@ -27,12 +27,14 @@ class Rates:
         asked: what a trainer was asked for, and made the optimizer with; groups may have others.
         default: what the optimizer was made with.
         before: what was named when the training began, where nothing is named now.
+        made: what the optimizer was made with then, where the training goes on with that.
     """
 
     lr: float | None = None
     asked: float | None = None
     default: float | None = None
     before: float | None = None
+    made: float | None = None
 
     @property
     def named(self) -> float | None:
@@ -43,6 +45,11 @@ class Rates:
     def recorded(self) -> float | None:
         """The rate that was named at some time."""
         return self.before if self.named is None else self.named
+
+    @property
+    def recorded_default(self) -> float | None:
+        """What the optimizer was made with whose rate it goes on with."""
+        return self.default if self.made is None else self.made
 
     def taken(self, saved: SchedulerState, policy: Policy | None, now: Bases) -> "Taken":
         """What to go on with from a state.
@@ -57,7 +64,7 @@ class Rates:
         """
         before = saved.bases.get("lr", [])
         if policy == "keep":
-            return Taken(Rates(default=saved.default, before=saved.lr), saved.bases)
+            return Taken(Rates(default=self.default, before=saved.lr, made=saved.default), saved.bases)
         if self.named is not None:
             if not self._is_another(saved):
                 return Taken(self, saved.bases)
@@ -71,12 +78,12 @@ class Rates:
             return Taken(self, {**saved.bases, "lr": self._scaled(before, saved.lr)})
         made = self._made(saved, now.get("lr", []))
         if made is None:
-            return Taken(Rates(default=saved.default, before=saved.lr), saved.bases)
+            return Taken(Rates(default=self.default, before=saved.lr, made=saved.default), saved.bases)
         if policy in ("replace", "restart"):
             return Taken(self, {**saved.bases, "lr": made})
         index = next(i for i, (one, other) in enumerate(zip(before, made, strict=True)) if one != other)
         return Taken(
-            Rates(default=saved.default, before=saved.lr),
+            Rates(default=self.default, before=saved.lr, made=saved.default),
             saved.bases,
             f"this optimizer was made with lr {made[index]:g} and its state with lr {before[index]:g}, which it goes "
             "on with; for another rate name it with lr=, and a policy such as 'replace'",
@@ -106,10 +113,12 @@ class Rates:
         before = saved.bases.get("lr", [])
         pairs = [(one, other) for one, other in zip(before, now, strict=False) if one is not None and other is not None]
         if any(not is_close(one, other) for one, other in pairs):
-            return [one if other is None else other for one, other in zip(before, now, strict=True)]
-        if self.default is None or saved.default is None or is_close(self.default, saved.default):
+            known = [*now, *[None] * (len(before) - len(now))]
+            return [one if other is None else other for one, other in zip(before, known, strict=False)]
+        old = saved.default if saved.lr is None else saved.lr
+        if self.default is None or old is None or is_close(self.default, old):
             return None
-        by_default = [self.default if base is not None and is_close(base, saved.default) else base for base in before]
+        by_default = [self.default if base is not None and is_close(base, old) else base for base in before]
         return by_default if by_default != before else None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch.optim import Optimizer
 
 from lrkit.schedules import Horizon, Plan, Plans
-from lrkit.schedules.errors import InputError, InputTypeError, ScheduleWarning, warn_user
+from lrkit.schedules.errors import InputError, ScheduleWarning, warn_user
 from lrkit.training.assignment import Bases, Written
 from lrkit.training.groups import KnownGroups
 from lrkit.training.hyper import Group, is_close, place, put_back_on_error, read, write
@@ -50,6 +50,9 @@ class Resuming:
         self._word: str | None = None  # what is to be said once a state was taken
         self._has_told = False
         self._is_loading = False
+        self._has_restarted = False
+        self._called: Policy | None = None  # what was named for the state that was taken last
+        self._made: Bases = {}  # the bases that the optimizer was made with, where they are known
 
     @property
     @abstractmethod
@@ -89,7 +92,7 @@ class Resuming:
             done=asdict(self._done.after(self._count - self._done_at, self.horizon)),
             bases=self._bases,
             lr=self._rates.recorded,
-            default=self._rates.default,
+            default=self._rates.recorded_default,
             yielded=[(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)],
         ).to_dict()
 
@@ -113,7 +116,7 @@ class Resuming:
                 with another schedule, horizon or rate while no policy is named; then nothing has changed.
         """
         check_policy(policy)
-        policy = self._policy if policy is None else policy
+        policy = self._standing_policy if policy is None else policy
         try:
             saved = SchedulerState.from_dict(state_dict)
         except InputError as error:
@@ -138,18 +141,30 @@ class Resuming:
         self._policy = policy
         self._resume_unmarked()
 
+    @property
+    def _standing_policy(self) -> Policy | None:
+        """The policy that was named: for a state until the next update, else when this was bound.
+
+        To begin anew counts once: what was saved since is gone on from.
+        """
+        if self._called is not None and self._count == self._begun_at:
+            return self._called
+        over = self._policy == "restart" and self._has_restarted and self._count > 0
+        return None if over else self._policy
+
     def _resume(self, saved: SchedulerState, policy: Policy | None) -> None:
         """Go on from a state, or leave everything as it was."""
         before, written = dict(self.__dict__), self._written()
         try:
             taken = self._take(saved, policy)
             self._adopt(taken.bases)
-        except (InputError, InputTypeError):
+        except Exception:
             self.__dict__.update(before)
             raise
-        self._policy = policy  # the optimizer may bring the same state once more
+        self._called = policy  # the optimizer may bring the same state once more
         if not self._released:
             self._let_go(written)
+            self._give_back(saved)
         self._put()
         self._word = taken.word
 
@@ -163,7 +178,7 @@ class Resuming:
     def _take(self, saved: SchedulerState, policy: Policy | None) -> Taken:
         """Take the plans, the count and the controllers' states; what it raises leaves half of them taken."""
         saved.require_groups(len(self._stepped.param_groups))
-        taken = self._rates.taken(saved, policy, self._bases)
+        taken = self._rates.taken(saved, policy, self._made or self._bases)
         progress = self._progress(saved, policy)
         scheduled = self._scheduled
         if progress is not None and progress.horizon != scheduled.horizon:
@@ -173,6 +188,7 @@ class Resuming:
             self._use(scheduled.begun())
             self._begin_at(0, Done())
             self._yielded = set()
+            self._has_restarted = True
         else:
             self._use(scheduled.resumed(saved, policy))
             self._begin_at(saved.steps, Done(**saved.done))
@@ -245,6 +261,13 @@ class Resuming:
         assert doubt is not None
         warn_user(doubt, ScheduleWarning)
 
+    def _give_back(self, saved: SchedulerState) -> None:
+        """Give what was scheduled in a state, and isn't any more, its base back, where the groups came with one."""
+        for group in self._stepped.param_groups:
+            for hyper in saved.bases.keys() - set(self._outlook.hypers_of(group)):
+                if f"initial_{hyper}" in group:
+                    write(group, place(group, hyper), float(group.pop(f"initial_{hyper}")))
+
     def _let_go(self, written: Written) -> None:
         """Give what isn't scheduled any more its base back, where it holds what was written."""
         for group, hyper, value in written:
@@ -281,7 +304,7 @@ class Resuming:
         try:
             saved = read_mark(groups)
             if saved is not None:
-                bases = [self._take(saved, self._policy).bases]
+                bases = [self._take(saved, self._standing_policy).bases]
             else:
                 bases, progress = [], self._progress(None, self._policy)
                 if progress is not None:
@@ -300,5 +323,5 @@ class Resuming:
             if saved is None:
                 self._resume_unmarked(copied=is_blank(groups) and self._stand(groups))
             else:
-                self._resume(saved, self._policy)
+                self._resume(saved, self._standing_policy)
         self._tell()

@@ -250,6 +250,16 @@ class RunState:
             **({"origin": self.setup.made["origin"]} if "origin" in self.setup.made else {}),
         }
 
+    def _require_size(self, state: Mapping[str, Any]) -> None:
+        """Refuse a snapshot of updates with other batches: what is left of an epoch can't be told then."""
+        before = (state["scheduler"].get("horizon") or {}).get("step_samples")
+        now = self.setup.made.get("step_samples")
+        if self.policy != "restart" and before is not None and now is not None and now != before:
+            raise InputError(
+                f"the snapshot's updates took {before} samples each, and those of this task take {now}; "
+                "give the task the batch size and accumulation that it had, or begin anew with policy 'restart'"
+            )
+
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a snapshot; with policy "restart" begin with its weights and the optimizer's and scaler's state.
 
@@ -257,6 +267,7 @@ class RunState:
             InputError: when the weights or the optimizer's state don't fit, or the schedule or horizon differs and no
                 policy was named.
         """
+        self._require_size(state)
         with _fitting():
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch would train with its tensors

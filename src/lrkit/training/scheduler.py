@@ -102,9 +102,10 @@ class Scheduler(Resuming, LRScheduler):
             with put_back_on_error(optimizer):
                 saved, was_bound = read_mark(optimizer.param_groups), is_blank(optimizer.param_groups)
                 self._adopt(standing=standing or ())
+                self._made = dict(self._bases) if saved is None else {}
                 if saved is not None:
-                    self._resume(saved, self._policy)
-                elif standing is None and (was_bound or updates_in(optimizer)):
+                    self._resume(saved, self._standing_policy)
+                elif standing is None and (updates_in(optimizer) or (was_bound and any(optimizer.state.values()))):
                     self._resume_unmarked()
                 else:
                     self._put()
@@ -421,7 +422,7 @@ class Scheduler(Resuming, LRScheduler):
         bases = self._bases.get("lr", [])
         if len(lrs) != len(bases):
             raise InputError(f"{len(lrs)} bases are given, and '{self.plan}' sets lr in {len(bases)} param groups")
-        self._has_told = True
+        self._has_told, self._made = True, {}
         self._adopt({"lr": [None if before is None else lr for before, lr in zip(bases, lrs, strict=True)]})
         self._put()
 

@@ -80,6 +80,8 @@ class SchedulerState:
         for bases in self.bases.values():
             if len(bases) != count:
                 raise InputError(f"this state is of an optimizer with {len(bases)} param groups, this one has {count}")
+        if any(index >= count for _, index in self.yielded):
+            raise InputError(f"the yielded of this state must be of its {count} param groups, not {self.yielded}")
 
     def in_order(self, order: Sequence[int]) -> Self:
         """The state with its groups in another order: that which stood at `order[i]` stands at i."""
@@ -235,7 +237,13 @@ def _offsets(state: SchedulerState, plans: Plans, horizon: Horizon | None) -> di
     for target, plan in plans.parts:
         name = str(target)
         if state.schedules.get(name) == str(plan):
-            found[name] = moved(plan, before, state.offsets.get(name, 0.0), state.steps, horizon) or 0.0
+            offset = moved(plan, before, state.offsets.get(name, 0.0), state.steps, horizon)
+            if offset is None:
+                raise InputError(
+                    f"'{plan}' can't go on where it is: a step or an epoch has another size than it had, and "
+                    "a part of it mixes lengths for which that matters with others; only 'keep' and 'restart' are left"
+                )
+            found[name] = offset
         else:
             found[name] = offset_of(plan, state.done, state.steps, horizon)
     return {name: offset for name, offset in found.items() if offset}
