@@ -425,31 +425,112 @@ def test_torchs_names_in_ignites_handler_begin_at_the_base(kit):
 POLICIES = [None, "keep", "stretch", "replace", "restart"]
 
 
-def line(start, end, base=0.1):
-    return pytest.approx([base * max(1 - t / end, 0) for t in range(start, end)])
+def line(start, end, length=None, base=0.1):
+    length = end if length is None else length
+    return pytest.approx([base * max(1 - t / length, 0) for t in range(start, end)], abs=1e-12)
 
 
 def used(made):
     return list(made.recorder.history().lr)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
-@pytest.mark.parametrize("change", [(1, 6, 20), (5, 4, 2)])
-def test_the_length_is_what_is_done_and_what_is_left(kit, tmp_path, change, policy):
-    accumulate, epochs, left = change
-    Training(kit).save_every(kit.Events.EPOCH_COMPLETED, tmp_path).break_at(11).run_broken()
-    made = Training(kit, accumulate=accumulate, policy=policy).load(tmp_path / "checkpoint_10.pt")
+@pytest.fixture
+def saved(kit, tmp_path):
+    """The checkpoint after each iteration of a training that broke off."""
+    Training(kit).save_every(kit.Events.ITERATION_COMPLETED, tmp_path).break_at(11).run_broken()
+    return lambda iteration: tmp_path / f"checkpoint_{iteration}.pt"
+
+
+def resumed(kit, path, schedule="linear(to=0)", *, without=(), epochs=4, **options):
+    """A training that goes on, without some of what was saved."""
+    made = Training(kit, schedule, **options)
+    for each in without:
+        made.saved.pop(each)
+    made.load(path)
     made.trainer.state.max_epochs = epochs
-    if policy is None:
-        with pytest.raises(InputError, match=f"over 20 steps.* over {10 + left} steps.* name the policy"):
-            made.run(max_epochs=epochs)
+    return made.run(max_epochs=epochs)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("without", [(), ("schedule",), ("optimizer",)])  # either has the schedule's state
+@pytest.mark.parametrize(
+    "change",
+    [
+        (10, {}, 10),
+        (10, {"epochs": 6}, 20),
+        (10, {"accumulate": 2}, 5),
+        (10, {"accumulate": 5}, 2),
+        (7, {}, 13),
+        (7, {"epochs": 6}, 23),
+        (7, {"accumulate": 2}, 7),  # after iterations 8, 10, …, 20
+    ],
+)
+def test_the_length_is_what_is_done_and_what_is_left(kit, saved, change, policy, without):
+    done, options, left = change
+    if policy is None and options:
+        with pytest.raises(InputError, match=f"over 20 steps.* over {done + left} steps.* name the policy"):
+            resumed(kit, saved(done), without=without, **options)
         return
-    made.run(max_epochs=epochs)
-    whole = {
-        "keep": pytest.approx([max(0.1 * (1 - t / 20), 0) for t in range(10, 10 + left)]),
-        "restart": line(0, left),
-    }
-    assert used(made)[10:] == whole.get(policy, line(10, 10 + left))
+    made = resumed(kit, saved(done), without=without, policy=policy, **options)
+    whole = {"keep": line(done, done + left, 20), "restart": line(0, left)}
+    assert used(made)[done:] == whole.get(policy, line(done, done + left))
+
+
+@pytest.mark.parametrize("without", [(), ("schedule",)])
+def test_what_has_begun_anew_goes_on_without_a_policy_and_may_begin_anew_once_more(kit, saved, tmp_path, without):
+    plan = "warmup(2) >> linear(to=0)"
+    made = Training(kit, plan, policy="restart").load(saved(7))
+    made.save_every(kit.Events.ITERATION_COMPLETED, tmp_path / "second").break_at(13).run_broken()
+    right = [0.05, 0.1, *(0.1 * (1 - t / 11) for t in range(11))]
+    assert used(made)[7:] == pytest.approx(right[: len(used(made)) - 7])
+    second = tmp_path / "second" / "checkpoint_12.pt"
+    assert used(resumed(kit, second, plan, without=without))[12:] == pytest.approx(right[5:])
+    with pytest.raises(InputError, match=r"over 13 steps.* over 23 steps.* name the policy"):
+        resumed(kit, second, plan, without=without, epochs=6)
+    longer = used(resumed(kit, second, plan, without=without, epochs=6, policy="stretch"))
+    assert longer[12:] == pytest.approx([0.1 * (1 - t / 21) for t in range(3, 21)])
+    anew = used(resumed(kit, second, plan, without=without, policy="restart"))
+    assert anew[12:] == pytest.approx([0.05, 0.1, *(0.1 * (1 - t / 6) for t in range(6))])
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_optimizer_that_was_made_with_another_rate(kit, saved, policy):
+    def go_on():
+        made = resumed(kit, saved(7), policy=policy, make=lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9))
+        return used(made)[7:]
+
+    if policy in (None, "stretch"):
+        with pytest.warns(lrkit.ScheduleWarning, match=r"made with lr 0\.05 and its state with lr 0\.1") as said:
+            assert go_on() == line(7, 20)
+        assert len(said) == 1
+    else:
+        right = {"keep": line(7, 20), "restart": line(0, 13, base=0.05), "replace": line(7, 20, base=0.05)}
+        assert go_on() == right[policy]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("kind", ["SGD", "AdamW"])
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_checkpoint_without_lrkit(kit, policy, kind, accumulate):
+    def make(parameters):
+        return getattr(torch.optim, kind)(parameters, lr=0.1)
+
+    model = Training(kit).model
+    optimizer = make(model.parameters())
+    trainer = kit.create_supervised_trainer(model, optimizer, nn.functional.mse_loss)
+    trainer.run(BATCHES, max_epochs=2)
+    objects = {"model": model, "optimizer": optimizer, "trainer": trainer}
+    made = Training(kit, policy=policy, make=make, accumulate=accumulate)
+    given = {name: made.saved[name] for name in objects}
+    kit.handlers.Checkpoint.load_objects(given, {name: each.state_dict() for name, each in objects.items()})
+    made.trainer.state.max_epochs = 4
+    done, total = 10 // accumulate, 20 // accumulate
+    if policy in ("replace", "restart"):
+        right = line(0, total - done) if policy == "restart" else line(done, total)
+        assert used(made.run(max_epochs=4)) == right
+    else:
+        with pytest.raises(InputError, match=f"after {done} updates, is of a training without lrkit"):
+            made.run(max_epochs=4)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
@@ -461,8 +542,8 @@ def test_another_rate_needs_a_policy(kit, tmp_path, policy):
             made.load(tmp_path / "checkpoint_10.pt").run()
         return
     made.load(tmp_path / "checkpoint_10.pt").run()
-    right = {"keep": line(10, 20), "restart": line(0, 10, 0.05)}
-    assert used(made)[10:] == right.get(policy, line(10, 20, 0.05))
+    right = {"keep": line(10, 20), "restart": line(0, 10, base=0.05)}
+    assert used(made)[10:] == right.get(policy, line(10, 20, base=0.05))
 
 
 @pytest.mark.parametrize("policy", POLICIES)

@@ -563,12 +563,71 @@ def test_a_net_that_was_trained_without_lrkit_needs_a_policy(kit, tmp_path, poli
             go_on(X, Y)
 
 
-def test_what_has_begun_anew_goes_on_without_a_policy(kit, tmp_path):
+@pytest.mark.parametrize("epochs", [None, 4])  # of the whole training, as before
+def test_what_has_begun_anew_goes_on_without_a_policy(kit, tmp_path, epochs):
     make_net(kit, [kit.Schedule("linear(to=0)", epochs=2), saver(kit, tmp_path / "a")], max_epochs=2).fit(X, Y)
     anew = kit.Schedule("warmup(2) >> linear(to=0)", policy="restart", epochs=4)
     load = kit.callbacks.LoadInitState(kit.callbacks.Checkpoint(dirname=tmp_path / "a"))
     second = saver(kit, tmp_path / "b")
     make_net(kit, [anew, load, second], max_epochs=1).fit(X, Y)
-    net = resumed(kit, tmp_path / "b", kit.Schedule("warmup(2) >> linear(to=0)"), max_epochs=1).fit(X, Y)
+    schedule = kit.Schedule("warmup(2) >> linear(to=0)", epochs=epochs)
+    net = resumed(kit, tmp_path / "b", schedule, max_epochs=1).fit(X, Y)
     right = lrkit.parse("warmup(2) >> linear(to=0)").over(10)(range(10), 0.1)
     assert rates(net)[10:] == pytest.approx(right)
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("way", ["checkpoint", "partial_fit", "pickle", "set, then pickle"])
+@pytest.mark.parametrize("change", [({}, {}, 10), ({"batch_size": 4}, {}, 18), ({"max_epochs": 4}, {"epochs": 6}, 20)])
+def test_a_net_goes_on_with_parameters_that_were_set(kit, tmp_path, way, change, policy):
+    given, mine, left = change
+    mine = {"policy": policy, "epochs": 4, **mine}
+    net = make_net(kit, [kit.Schedule("linear(to=0)", epochs=4), saver(kit, tmp_path)], max_epochs=2).fit(X, Y)
+    if way == "checkpoint":
+        net = resumed(kit, tmp_path, kit.Schedule("linear(to=0)", **mine), **given)
+    else:
+        net = pickle.loads(pickle.dumps(net)) if way == "pickle" else net
+        net.set_params(**given, **{f"callbacks__Schedule__{name}": value for name, value in mine.items()})
+        net = pickle.loads(pickle.dumps(net)) if way == "set, then pickle" else net
+    go_on = net.fit if way == "checkpoint" else net.partial_fit
+    if policy is None and left != 10:
+        with pytest.raises(InputError, match=f"over 20 steps.* over {10 + left} steps.* name the policy"):
+            go_on(X, Y)
+        return
+    right = {"keep": [*falling(20)[10:], *[0.0] * (left - 10)], "restart": falling(left)}
+    assert rates(go_on(X, Y))[10:] == pytest.approx(right.get(policy, falling(10 + left)[10:]))
+
+
+@pytest.mark.parametrize("pickled", [False, True])
+def test_a_net_begins_anew_with_another_schedule_that_was_set(kit, pickled):
+    def go_on(net, **options):
+        net.set_params(**{f"callbacks__Schedule__{name}": value for name, value in options.items()})
+        return (pickle.loads(pickle.dumps(net)) if pickled else net).partial_fit(X, Y)
+
+    net = make_net(kit, [kit.Schedule("linear(to=0)", epochs=2)], max_epochs=2).fit(X, Y)
+    net.set_params(max_epochs=1)
+    net = go_on(net, policy="restart", schedule="warmup(2) >> linear(to=0)", epochs=4)
+    net = go_on(net, policy=None)
+    right = lrkit.parse("warmup(2) >> linear(to=0)").over(10)(range(10), 0.1)
+    assert rates(net)[10:] == pytest.approx(right)
+
+
+def test_a_net_that_is_pickled_and_fitted_begins_with_nothing_of_before(kit):
+    net = pickle.loads(pickle.dumps(make_net(kit, [kit.Schedule("linear(to=0)")]).fit(X, Y)))
+    net.set_params(callbacks__Schedule__schedule="cosine(to=0)")
+    assert rates(net.fit(X, Y)) == pytest.approx(lrkit.cosine(to=0).over(20)(range(20), 0.1))
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_an_optimizer_that_was_made_with_another_rate(kit, tmp_path, policy):
+    """A rate that isn't the net's `lr`, but an argument of the optimizer."""
+    make_net(kit, [kit.Schedule("linear(to=0)", epochs=4), saver(kit, tmp_path)], max_epochs=2).fit(X, Y)
+    net = resumed(kit, tmp_path, kit.Schedule("linear(to=0)", policy=policy), optimizer__lr=0.05)
+    if policy in (None, "stretch"):
+        with pytest.warns(ScheduleWarning, match=r"made with lr 0\.05 and its state with lr 0\.1") as said:
+            net.fit(X, Y)
+        assert len(said) == 1
+    else:
+        net.fit(X, Y)
+    right = {"replace": falling(20)[10:] / 2, "restart": falling(10) / 2}
+    assert rates(net)[10:] == pytest.approx(right.get(policy, falling(20)[10:]))

@@ -149,9 +149,9 @@ class Schedule:
             )
         if iterations < self._accumulate:
             raise InputError(f"accumulate={self._accumulate} leaves no update in {iterations} iterations")
-        total, left = (each // self._accumulate for each in (iterations, iterations - trainer.state.iteration))
+        total, done = (each // self._accumulate for each in (iterations, trainer.state.iteration))
         policy = self.policy if trainer.state.iteration else None
-        return Horizon(whole_length(saved, policy, done=total - left, left=left), epoch_steps)
+        return Horizon(whole_length(saved, policy, done=done, left=total - done), epoch_steps)
 
     def _report(self, evaluator: Engine, metric: str) -> None:
         if self._scheduler is None:  # before the training: nothing is scheduled yet

@@ -14,7 +14,7 @@ from lrkit.trainers.resumption import bind_resumed
 from lrkit.training.averaging import Measurement, begin_training
 from lrkit.training.history import History
 from lrkit.training.hyper import is_close, read
-from lrkit.training.mark import read_mark
+from lrkit.training.mark import is_blank, read_mark
 from lrkit.training.progress import epochs_left
 from lrkit.training.rebasing import default_rate
 from lrkit.training.record_folder import read_record
@@ -96,9 +96,9 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
         return f"{_attribute(self.optimizer)}lr" if named else self.event_name
 
     def initialize(self) -> "Schedule":
-        """Forget what was bound."""
+        """Read the parameters, which may have been set; what was bound is left once the net has another optimizer."""
         self.plan_ = as_plan(self.schedule)
-        self.scheduler_ = self.state_ = None
+        self.scheduler_, self.state_ = getattr(self, "scheduler_", None), getattr(self, "state_", None)
         self.due_ = True
         return self
 
@@ -113,17 +113,16 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
             self.due_ = False
 
     def _bind(self, net: Any, data: Any) -> None:
+        self.plan_ = as_plan(self.schedule)  # skorch sets parameters once it has initialized callbacks
         optimizer = _optimizer(net, self.optimizer)
         bound = scheduler_of(optimizer)
-        state = self.state_ if bound is None else bound.state_dict()
+        state = self.state_ if is_blank(optimizer.param_groups) else None  # of the optimizer that was pickled with it
+        state = state if bound is None else bound.state_dict()
         saved = read_mark(optimizer.param_groups) if state is None else SchedulerState.from_dict(state)
         each = self._batches(net, data) if self.epoch_steps is None else self.epoch_steps
-        before = net.history[:-1] if saved is None else []  # epochs that were trained without lrkit
-        done = len(before) * each if saved is None else saved.steps
-        left = net.max_epochs * each
-        if self.epochs is not None:
-            counted = (self.epochs - len(before)) * each if saved is None else epochs_left(saved, self.epochs, each)
-            left = self.epochs * each - done if counted is None else counted
+        trained = (len(net.history) - 1) * each  # without lrkit too, and before the schedule began anew
+        done = trained if saved is None else saved.steps
+        left = net.max_epochs * each if self.epochs is None else self._left(saved, self.epochs, each, trained)
         self.scheduler_ = bind_resumed(
             self.plan_,
             optimizer,
@@ -135,6 +134,15 @@ class Schedule(Callback):  # type: ignore[misc]  # skorch has no types
             elsewhere=done if saved is None else 0,
         )
         self.state_ = None
+
+    @staticmethod
+    def _left(saved: SchedulerState | None, epochs: int, each: int, trained: int) -> int:
+        """The updates that are left of so many epochs."""
+        counted = None if saved is None else epochs_left(saved, epochs, each)
+        if counted is None:
+            return epochs * each - (trained if saved is None else saved.steps)
+        others = trained - (epochs * each - counted)  # an epoch that was broken off is among them too
+        return max(counted - max(others, 0) // each * each, 0)
 
     @staticmethod
     def _batches(net: Any, data: Any) -> int:
