@@ -267,8 +267,8 @@ class RunState:
             InputError: when the weights or the optimizer's state don't fit, or the schedule or horizon differs and no
                 policy was named.
         """
-        self._require_size(state)
         with _fitting():
+            self._require_size(state)
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch would train with its tensors
             self.scheduler.load_state_dict(dict(state["scheduler"]), policy=self.policy)

@@ -134,7 +134,7 @@ class Scheduler(Resuming, LRScheduler):
     @property
     def policy(self) -> Policy | None:
         """What was named to go on from a state of another schedule or horizon; None without."""
-        return self._policy
+        return self._policy if self._called is None else self._called
 
     def _use(self, scheduled: ScheduledPlans) -> None:
         if self._rates.lr is not None and not scheduled.plans.sets("lr"):
