@@ -268,8 +268,8 @@ class RunState:
                 policy was named.
         """
         with _fitting():
-            self._require_size(state)
             self.model.load_state_dict(state["model"])
+            self._require_size(state)
             self.optimizer.load_state_dict(copy.deepcopy(state["optimizer"]))  # torch would train with its tensors
             self.scheduler.load_state_dict(dict(state["scheduler"]), policy=self.policy)
             self.scaler.load_state_dict(dict(state["scaler"]))
