@@ -451,6 +451,8 @@ PLATEAU = "plateau(factor=0.5, patience=1)"
             ({"done": value}, "the done of this state must be")
             for value in (None, {}, {"epochs": 1.0}, {"tokens": "x"})
         ),
+        ({"anew": 1}, "the anew of this state must be True or False"),
+        ({"yielded": [["lr", 5]]}, "the yielded of this state must be of its 1 param groups"),
         *(({"offsets": value}, "the offsets of this state must be") for value in (None, [1.0], {"lr": "x"})),
         *(
             ({name: value}, f"the {name} of this state must be")

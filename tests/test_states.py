@@ -309,6 +309,36 @@ def test_the_state_of_a_scheduler_of_torch_is_that_of_a_training_without_lrkit(p
         scheduler.load_state_dict({"step": 3})
 
 
+@pytest.mark.parametrize("bound", [False, True])
+def test_a_mark_that_is_older_than_its_state_is_said(bound):
+    """It stays in the groups of an optimizer that is trained on without lrkit."""
+    one, _ = trained()
+    between = Part()
+    between.optimizer.load_state_dict(one.optimizer.state_dict())
+    between.updates(3)
+    other = Part()
+    if bound:
+        LINEAR.bind(other.optimizer, steps=10)
+    other.optimizer.load_state_dict(between.optimizer.state_dict())
+    if not bound:
+        LINEAR.bind(other.optimizer, steps=10)
+    with pytest.warns(ScheduleWarning, match="made 7 updates by its own count, and 4 when lrkit's schedule was saved"):
+        assert other.update()[0] == pytest.approx(0.06)
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_to_begin_anew_is_over_with_the_first_update(loaded):
+    other = Part()
+    scheduler = LINEAR.bind(other.optimizer, steps=10, policy="restart")
+    if loaded:
+        other.optimizer.load_state_dict(without_lrkit().optimizer.state_dict())
+    other.updates(3)
+    state = copy.deepcopy(other.optimizer.state_dict())
+    other.updates(2)
+    other.optimizer.load_state_dict(state)
+    assert scheduler.steps == 3
+
+
 def test_an_optimizer_that_was_copied_without_its_scheduler_is_said():
     one, _ = trained()
     model, optimizer = copy.deepcopy((one.model, one.optimizer))

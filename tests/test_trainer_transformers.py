@@ -554,15 +554,17 @@ def test_a_plateau_goes_on_from_any_checkpoint(lr, cases, tmp_path, only_model):
 
 def test_what_has_begun_anew_goes_on_without_a_policy(lr, cases, tmp_path):
     plan = "warmup(2) >> linear(to=0)"
-    cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)"), stop=6).train()
+    cases.make_trainer(tmp_path, lr.Schedule("linear(to=0)"), stop=2).train()
 
-    def train(resume, stop=None, **options):
-        trainer = cases.make_trainer(tmp_path, lr.Schedule(plan, **options), stop=stop)
+    def train(resume, stop=None, policy=None, **options):
+        trainer = cases.make_trainer(tmp_path, lr.Schedule(plan, policy=policy), stop=stop, **options)
         trainer.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{resume}"))
         return trainer.look.lr
 
-    assert train(6, stop=9, policy="restart") == rates(plan, 6)[:3]
-    assert train(9) == rates(plan, 6, start=3)
+    assert train(2, stop=5, policy="restart") == rates(plan, 10)[:3]
+    assert train(5) == rates(plan, 10, start=3)
+    with pytest.raises(InputError, match=r"over 10 steps.* over 8 steps.* name the policy"):
+        train(5, max_steps=10)  # as many as the schedule that was begun anew has
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ from lrkit.schedules.errors import InputError
 from lrkit.training.hyper import Group
 from lrkit.training.scheduler_state import SchedulerState
 
-__all__ = ["blank", "clear", "fill", "has_mark", "is_blank", "read_mark", "updates_in"]
+__all__ = ["blank", "clear", "fill", "has_mark", "is_blank", "read_made", "read_mark", "updates_in"]
 
 _MARK = "lrkit"
 
@@ -35,10 +35,16 @@ def clear(groups: Sequence[Group]) -> None:
             del group[_MARK]
 
 
-def fill(groups: Sequence[Group], state: Mapping[str, Any]) -> None:
-    """Write a scheduler's state into groups that are saved: whole into the first, and what tells them apart."""
+def fill(groups: Sequence[Group], state: Mapping[str, Any], made: int | None) -> None:
+    """Write a scheduler's state into groups that are saved: whole into the first, and what tells them apart.
+
+    Args:
+        groups: of what is saved.
+        state: the scheduler's.
+        made: the updates by the optimizer's own count, which tells later whether it was trained without lrkit since.
+    """
     for index, group in enumerate(groups):
-        whole = {} if index else {"state": state}
+        whole = {} if index else {"state": state, "made": made}
         group[_MARK] = json.dumps({"group": index, "steps": state["steps"], **whole})
 
 
@@ -89,6 +95,12 @@ def read_mark(groups: Sequence[Mapping[str, Any]]) -> SchedulerState | None:
         )
     state.require_groups(len(groups))
     return state.in_order(order)
+
+
+def read_made(groups: Sequence[Mapping[str, Any]]) -> int | None:
+    """The updates by the optimizer's own count when a mark was filled; None where it had none, or there is no mark."""
+    marks = [_read(text) for group in groups if (text := group.get(_MARK))]
+    return next((each["made"] for each in marks if type(each.get("made")) is int), None)
 
 
 def _read(text: Any) -> dict[str, Any]:

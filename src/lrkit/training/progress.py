@@ -34,8 +34,8 @@ class Progress(NamedTuple):
 def whole_length(saved: SchedulerState | None, policy: Policy | None, *, done: int, left: int) -> int:
     """The length of a schedule, in updates, that a trainer goes on with: what is done and what is left.
 
-    A trainer counts updates that a gradient scaler skipped, and those before a schedule began anew, and a schedule
-    doesn't. So where the trainer's sum is the length that was saved, nothing has changed.
+    A trainer counts updates that a gradient scaler skipped, and a schedule doesn't. So where the trainer's sum is the
+    length that was saved, nothing has changed; but a schedule that was begun anew has its own.
 
     Args:
         saved: the schedule's state.
@@ -45,7 +45,7 @@ def whole_length(saved: SchedulerState | None, policy: Policy | None, *, done: i
     """
     if policy == "restart":
         return max(left, 1)
-    if saved is None or saved.horizon is None or saved.horizon["steps"] == done + left:
+    if saved is None or saved.horizon is None or (saved.horizon["steps"] == done + left and not saved.anew):
         return max(done + left, 1)
     return max(saved.steps + left, 1)
 

@@ -13,7 +13,7 @@ from lrkit.schedules.errors import InputError, ScheduleWarning, warn_user
 from lrkit.training.assignment import Bases, Written
 from lrkit.training.groups import KnownGroups
 from lrkit.training.hyper import Group, is_close, place, put_back_on_error, read, write
-from lrkit.training.mark import fill, has_mark, is_blank, read_mark, updates_in
+from lrkit.training.mark import fill, has_mark, is_blank, read_made, read_mark, updates_in
 from lrkit.training.outlook import Key, Outlook
 from lrkit.training.progress import Measure, Progress
 from lrkit.training.rebasing import Rates, Taken
@@ -50,7 +50,7 @@ class Resuming:
         self._word: str | None = None  # what is to be said once a state was taken
         self._has_told = False
         self._is_loading = False
-        self._has_restarted = False
+        self._anew = False  # whether the schedule was begun anew in a training that had made updates
         self._called: Policy | None = None  # what was named for the state that was taken last
         self._made: Bases = {}  # the bases that the optimizer was made with, where they are known
 
@@ -93,6 +93,7 @@ class Resuming:
             bases=self._bases,
             lr=self._rates.recorded,
             default=self._rates.recorded_default,
+            anew=self._anew,
             yielded=[(hyper, self._known.numbers.index(number)) for hyper, number in sorted(self._yielded)],
         ).to_dict()
 
@@ -138,19 +139,18 @@ class Resuming:
             raise error
         if policy not in ("replace", "restart"):
             raise InputError(f"{error}; or name the policy, 'replace' or 'restart', to leave it") from None
-        self._policy = policy
-        self._resume_unmarked()
+        self._called = policy
+        self._resume_unmarked(policy)
 
     @property
     def _standing_policy(self) -> Policy | None:
         """The policy that was named: for a state until the next update, else when this was bound.
 
-        To begin anew counts once: what was saved since is gone on from.
+        To begin anew is over with the first update: what was saved since is gone on from.
         """
         if self._called is not None and self._count == self._begun_at:
             return self._called
-        over = self._policy == "restart" and self._has_restarted and self._count > 0
-        return None if over else self._policy
+        return None if self._policy == "restart" and self._count > 0 else self._policy
 
     def _resume(self, saved: SchedulerState, policy: Policy | None) -> None:
         """Go on from a state, or leave everything as it was."""
@@ -186,38 +186,38 @@ class Resuming:
         self._rates, self._doubt = taken.rates, None
         if policy == "restart":
             self._use(scheduled.begun())
-            self._begin_at(0, Done())
+            self._begin_at(0, Done(), anew=True)
             self._yielded = set()
-            self._has_restarted = True
         else:
             self._use(scheduled.resumed(saved, policy))
-            self._begin_at(saved.steps, Done(**saved.done))
+            self._begin_at(saved.steps, Done(**saved.done), anew=saved.anew)
             self._yielded = {(hyper, self._known.numbers[index]) for hyper, index in saved.yielded}
         return taken
 
-    def _begin_at(self, steps: int, done: Done) -> None:
+    def _begin_at(self, steps: int, done: Done, *, anew: bool = False) -> None:
         self._count = self._begun_at = self._done_at = steps
-        self._done = done
+        self._done, self._anew = done, anew
 
     def _progress(self, saved: SchedulerState | None, policy: Policy | None) -> Progress | None:
         """What the trainer says when a state is loaded; None where there is none that could."""
         return None if self._measure is None else self._measure(saved, policy)
 
-    def _resume_unmarked(self, *, copied: bool = False) -> None:
+    def _resume_unmarked(self, policy: Policy | None, *, copied: bool = False) -> None:
         """Go on after a state without a word of lrkit was loaded: at what a trainer says, or where this is.
 
         Args:
+            policy: what was named.
             copied: whether the groups are copies of those that were there.
         """
-        progress = self._progress(None, self._policy)
+        progress = self._progress(None, policy)
         if progress is not None:
-            self._resume_at(progress, self._policy)
+            self._resume_at(progress, policy)
             return
         made = updates_in(self._stepped)
         self._adopt()
-        if self._policy == "restart":
-            self._begin_at(0, Done())
-        elif self._policy == "replace" and made is not None:
+        if policy == "restart":
+            self._begin_at(0, Done(), anew=True)
+        elif policy == "replace" and made is not None:
             self._begin_at(made, Done().after(made, self.horizon))
         elif not (copied or isinstance(self._doubt, InputError)) and self._count not in (self._told_at, made):
             count = "" if made is None else f", of {made} updates by its own count,"
@@ -228,6 +228,20 @@ class Resuming:
             )
         self._begun_at = self._count
         self._put()
+
+    def _compare(self, made: int | None) -> None:
+        """See that an optimizer has made no updates since the mark in its state was filled.
+
+        Args:
+            made: the updates by the optimizer's own count, when it was.
+        """
+        now = updates_in(self._stepped)
+        if made is not None and now is not None and now != made:
+            self._doubt = (
+                f"the optimizer's state has made {now} updates by its own count, and {made} when lrkit's schedule was "
+                f"saved in it, so it was trained without '{self.plan}', which goes on at update {self._count}; call "
+                "scheduler.advance(n) for those that count"
+            )
 
     def _stand(self, groups: Sequence[Group]) -> bool:
         """Whether other groups hold what was written into those that are known."""
@@ -240,7 +254,7 @@ class Resuming:
         restart = policy == "restart"
         self._use(ScheduledPlans(self._scheduled.plans, progress.horizon))
         steps = 0 if restart else progress.steps
-        self._begin_at(steps, Done().after(steps, progress.horizon))
+        self._begin_at(steps, Done().after(steps, progress.horizon), anew=restart)
         self._adopt()
         self._put()
 
@@ -279,7 +293,7 @@ class Resuming:
 
     def _on_save(self, optimizer: Optimizer, state_dict: dict[str, Any]) -> None:
         """Let the optimizer's own state carry the clock, for those who save nothing else."""
-        fill(state_dict["param_groups"], self.state_dict())
+        fill(state_dict["param_groups"], self.state_dict(), updates_in(self._stepped))
 
     @contextmanager
     def _loading(self, *args: Any, **kwargs: Any) -> Iterator[None]:
@@ -306,9 +320,9 @@ class Resuming:
             if saved is not None:
                 bases = [self._take(saved, self._standing_policy).bases]
             else:
-                bases, progress = [], self._progress(None, self._policy)
+                bases, progress = [], self._progress(None, self._standing_policy)
                 if progress is not None:
-                    progress.require(self.plan, self._policy)
+                    progress.require(self.plan, self._standing_policy)
             self._bases_of(groups, self._known.after(groups), *bases, self._bases)
         finally:
             self.__dict__.update(before)
@@ -318,10 +332,11 @@ class Resuming:
         self._said.clear()
         groups = next((each.param_groups for each in self._chain if has_mark(each)), self._stepped.param_groups)
         with put_back_on_error(self._stepped):
-            saved = read_mark(groups)
+            saved, made = read_mark(groups), read_made(groups)
             refresh(self._chain)
             if saved is None:
-                self._resume_unmarked(copied=is_blank(groups) and self._stand(groups))
+                self._resume_unmarked(self._standing_policy, copied=is_blank(groups) and self._stand(groups))
             else:
                 self._resume(saved, self._standing_policy)
+                self._compare(made)
         self._tell()

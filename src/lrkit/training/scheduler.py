@@ -18,7 +18,7 @@ from lrkit.training.clock import clock_of, running_clock, running_clocks
 from lrkit.training.groups import KnownGroups
 from lrkit.training.holdings import Conflict, Holdings, check_on_conflict
 from lrkit.training.hyper import Group, put_back_on_error, read, separate
-from lrkit.training.mark import blank, clear, is_blank, read_mark, updates_in
+from lrkit.training.mark import blank, clear, is_blank, read_made, read_mark, updates_in
 from lrkit.training.outlook import Key, Outlook
 from lrkit.training.progress import Measure
 from lrkit.training.rebasing import Rates, default_rate
@@ -100,13 +100,15 @@ class Scheduler(Resuming, LRScheduler):
             previous._detach()
         try:
             with put_back_on_error(optimizer):
-                saved, was_bound = read_mark(optimizer.param_groups), is_blank(optimizer.param_groups)
+                groups = optimizer.param_groups
+                saved, made, was_bound = read_mark(groups), read_made(groups), is_blank(groups)
                 self._adopt(standing=standing or ())
                 self._made = dict(self._bases) if saved is None else {}
                 if saved is not None:
                     self._resume(saved, self._standing_policy)
+                    self._compare(made)
                 elif standing is None and (updates_in(optimizer) or (was_bound and any(optimizer.state.values()))):
-                    self._resume_unmarked()
+                    self._resume_unmarked(self._policy)
                 else:
                     self._put()
                 self._attach()

@@ -59,6 +59,7 @@ class SchedulerState:
         bases: by hyper-parameter, the base of each group; None where the group's is not scheduled.
         lr: the rate that was named, by `lr=` or a trainer's argument.
         default: the rate that the optimizer was made with, for groups that don't name theirs.
+        anew: whether it was begun anew in a training that had made updates, which its trainer counts.
         json: the JSON of the plans whose text isn't the whole of them, by target.
         yielded: hyper-parameters, each with the index of a group, that are left to others.
     """
@@ -72,6 +73,7 @@ class SchedulerState:
     bases: dict[str, list[float | None]]
     lr: float | None
     default: float | None
+    anew: bool
     json: dict[str, str]
     yielded: list[tuple[str, int]]
 
@@ -165,6 +167,7 @@ _SOUND: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "lr": (_is_base_or_none, "a finite number or None"),
     "default": (_is_base_or_none, "a finite number or None"),
+    "anew": (lambda value: isinstance(value, bool), "True or False"),
     "schedules": (lambda value: _is_dict_of(value, str), "texts by hyper-parameter"),
     "horizon": (_is_horizon, "None, or whole numbers above 0 for steps, epoch_steps, step_tokens and step_samples"),
     "controllers": (lambda value: _is_dict_of(value, dict), "the states of controllers by hyper-parameter"),
