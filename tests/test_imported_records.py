@@ -104,10 +104,12 @@ def test_rates_are_drawn_or_held_between(tmp_path):
     assert lrkit.read_history(file, between="hold").lr.tolist() == [0.4] * 4 + [0.2] * 4
 
 
-def test_a_table_of_epochs_needs_to_know_how_long_they_are(tmp_path):
+def test_a_table_of_epochs_is_counted_in_epochs_or_in_updates(tmp_path):
     file = table(tmp_path / "log.csv", "epoch,loss,lr,val_loss,val_acc", "0,3,0.2,2,0.5", "1,2,0.1,1,0.75")
-    with pytest.raises(InputError, match="counts epochs and no updates; say epoch_steps="):
-        lrkit.read_history(file)
+    bare = lrkit.read_history(file)
+    assert (bare.made["imported"]["unit"], bare.losses.tolist()) == ("epochs", [3, 2])
+    with pytest.raises(InputError, match=r"how many updates an epoch has in log; pass epoch_steps="):
+        lrkit.loss_curve(bare)
     found = lrkit.read_history(file, epoch_steps=3)
     assert found.losses.tolist() == [3, 3, 3, 2, 2, 2]
     assert found.lr.tolist() == [0.2] * 3 + [0.1] * 3
@@ -137,7 +139,9 @@ def test_steps_that_begin_anew_with_each_epoch_go_on(tmp_path):
     assert [each.step for each in found.epochs] == [10, 20, 30]
     sparse = [f"{epoch},{step},{epoch},0.1" for epoch in (1, 2) for step in (0, 10, 20)]
     file = table(tmp_path / "sparse.csv", "epoch,iter,loss,lr", *sparse)
-    with pytest.raises(InputError, match=r"iter of .* begins anew with each epoch; say epoch_steps="):
+    with pytest.raises(
+        InputError, match=r"how many updates an epoch has \(iter begins anew with each\) in .*; pass epoch_steps="
+    ):
         lrkit.read_history(file)
     assert lrkit.read_history(file, epoch_steps=25).losses[[0, 20, 25, 45]].tolist() == [1, 1, 2, 2]
 
@@ -206,7 +210,9 @@ def test_the_length_of_epochs_that_validation_counts_is_no_silent_guess(tmp_path
         return [*(f"{step},1,0.1,,{step // 10 if epochs else ''}" for step in range(count)), *by_epoch]
 
     head = "step,loss,lr,val_loss,epoch"
-    with pytest.raises(InputError, match=r"val_loss of .* counts epochs; say epoch_steps="):
+    with pytest.raises(
+        InputError, match=r"how many updates an epoch has, which val_loss counts in .*; pass epoch_steps="
+    ):
         lrkit.read_history(table(tmp_path / "log.csv", head, *rows(28)))
     for more, source, made in (({}, rows(30), "updates by validations"), ({"epoch_steps": 10}, rows(28), "said")):
         found = lrkit.read_history(table(tmp_path / "log.csv", head, *source), **more)
@@ -249,14 +255,18 @@ def test_a_long_table_is_read_quickly(tmp_path):
     [
         ([], {}, "is empty"),
         (["step,loss,lr"], {}, "has a heading and no row"),
-        (["loss,lr", "1,2"], {}, "no column that counts steps or epochs; say step=, one of: loss, lr"),
-        (["step,lr", "1,2"], {}, "no training loss that is known by its name; say loss=, one of: lr"),
-        (["step,loss", "1,2"], {}, "no learning rate .*; say lr=, as a number or one of: loss"),
-        (["step,loss,lr-A,lr-B", "1,2,3,4"], {}, "several learning rates; say lr=, one of: lr-A, lr-B"),
-        (["step,loss,lr", "1,2,3"], {"loss": "los"}, "loss must be something .* not 'los'; one of: loss, lr"),
+        (["loss,lr", "1,2"], {}, r"which column counts steps or epochs in .*; pass step=\.\.\. \(columns: loss, lr\)"),
+        (["step,lr", "1,2"], {}, r"which column is the training loss in .*; pass loss=\.\.\. .*\(columns: lr\)"),
+        (["step,loss", "1,2"], {}, r"which column is the learning rate in .*; pass lr=\.\.\. .*\(columns: loss\)"),
+        (
+            ["step,loss,lr-A,lr-B", "1,2,3,4"],
+            {},
+            r"which of several learning rates is meant in .*; pass lr=.*\(to choose from: lr-A, lr-B\)",
+        ),
+        (["step,loss,lr", "1,2,3"], {"loss": "los"}, r"loss must be something .* not 'los' \(columns: loss, lr\)"),
         (["step,loss,lr", "1,2,3"], {"metrics": {"f1": "f1"}}, "metrics must be something .* not 'f1'"),
         (["step,loss,lr", "1,2,3"], {"step": "t"}, "step must be a column of .* not 't'"),
-        (["step,loss,lr", "1.5,2,3"], {}, r"step must count in whole numbers, and .* has '1\.5' in row 1"),
+        (["step,loss,lr", "1.5,2,3"], {}, r"step must count in whole numbers, and .* has 1\.5 in row 1"),
         (["step,loss,lr", "a,2,3"], {}, "step must count in whole numbers"),
         (["step,loss,lr", "1,2,3,4"], {}, "row 1 of .* has 4 cells below 3 names"),
         (["step,loss,lr", "1,2,nan"], {}, "no finite learning rate"),
@@ -289,9 +299,9 @@ def test_a_rate_before_the_first_that_was_logged_is_said(tmp_path):
     (tmp_path / "trainer_state.json").write_text(json.dumps(state))
     said = lrkit.read_history(tmp_path).made["imported"]
     assert said["lr_before_the_first"] == "the first that was logged, held"
-    assert "lr_ahead=True" in said["lr_note"]
+    assert "lr_ahead" in said["lr_note"]
     assert lrkit.read_history(tmp_path, lr_ahead=True).made["imported"]["lr_note"] is None
-    with pytest.raises(InputError, match="step must be left out"):
+    with pytest.raises(InputError, match="step must be a column of"):
         lrkit.read_history(tmp_path, step="t")
 
 
@@ -301,10 +311,10 @@ def test_what_is_no_record_is_said(tmp_path):
     with pytest.raises(InputError, match="has no record of a run"):
         lrkit.read_history(tmp_path)
     (tmp_path / "model.bin").write_bytes(b"\0\1")
-    with pytest.raises(InputError, match="is nothing that is known"):
+    with pytest.raises(InputError, match="is a binary file, not a record"):
         lrkit.read_history(tmp_path / "model.bin")
     (tmp_path / "trainer_state.json").write_text("{}")
-    with pytest.raises(InputError, match=r"state of transformers' Trainer: it lacks 'log_history'"):
+    with pytest.raises(InputError, match="is an empty JSON object"):
         lrkit.read_history(tmp_path)
     with pytest.raises(InputTypeError, match="path must be a file or a folder, not 3"):
         lrkit.read_history(3)
@@ -448,10 +458,17 @@ def test_runs_that_share_no_seed_are_said_not_to_be_compared(lrkit, tmp_path):
     [
         (
             ("import", "log.csv", "--out", "run"),
-            "no training loss that is known by its name; say --loss, one of: lr, odd",
+            "training loss in log.csv; pass --loss NAME (several are summed, as in --loss a+b) (columns: lr, odd)",
         ),
-        (("report", "log.csv"), "no training loss that is known by its name; say --loss, one of: lr, odd"),
-        (("import", "epochs.csv", "--out", "run"), "no updates; say --epoch-steps, how many an epoch has"),
+        (
+            ("report", "log.csv"),
+            "training loss in log.csv; pass --loss NAME (several are summed, as in --loss a+b) (columns: lr, odd)",
+        ),
+        (
+            ("report", "epochs.csv", "steps.csv"),
+            "how many updates an epoch has (steps.csv counts updates) in epochs.csv; pass --epoch-steps N (the updates "
+            "in an epoch)",
+        ),
         (
             ("import", "epochs.csv", "--out", "run", "--between", "cubic"),
             "error: --between must be 'linear' or 'hold', not 'cubic'",
@@ -461,12 +478,16 @@ def test_runs_that_share_no_seed_are_said_not_to_be_compared(lrkit, tmp_path):
             ("import", "log.csv", "--out", "run", "--loss", "odd", "--lr", "0.1", "--schedule", "warmup(1ep)"),
             "error: the length 1ep is in epochs; say --epoch-steps, how many updates an epoch has",
         ),
-        (("export", "log.csv", "--csv", "new.csv"), "by its name; go through lrkit import, which can be told"),
+        (
+            ("export", "log.csv", "--csv", "new.csv"),
+            "(columns: lr, odd): lrkit import takes these options and writes a run folder",
+        ),
     ],
 )
 def test_commands_name_their_own_options(lrkit, tmp_path, arguments, sentence):
     table(tmp_path / "log.csv", "step,odd,lr", "0,1,0.1", "1,2,0.1")
     table(tmp_path / "epochs.csv", "epoch,loss,lr", "0,1,0.1", "1,2,0.1")
+    table(tmp_path / "steps.csv", "step,loss,lr", "0,1,0.1", "1,2,0.1")
     status, _, err = lrkit(*arguments)
     assert status == 2
     assert err.endswith(f"{sentence}\n")
@@ -476,7 +497,10 @@ def test_one_run_alone_has_a_page(lrkit, tmp_path):
     table(tmp_path / "log.csv", "step,loss,lr", *[f"{step},{1 / (step + 1)},0.1" for step in range(20)])
     status, out, _ = lrkit("report", "log.csv")
     assert status == 0
-    assert out.splitlines()[0] == "log at learning rate 0.1 has a mean training loss of 0.1799."
+    assert out.splitlines()[:2] == [
+        "log.csv: loss loss (20 points), lr lr (20 points)",
+        "log at learning rate 0.1 has a mean training loss of 0.1799.",
+    ]
     assert "One schedule" in (tmp_path / "report.html").read_text()
 
 

@@ -220,7 +220,7 @@ def test_what_a_run_that_went_on_from_before_has_replaced_is_not_used(tmp_path):
     curve = lrkit.loss_curve(lrkit.read_history(write(tmp_path / "run.csv", rows + again)), skip=0)
     assert curve.steps.tolist() == list(range(0, 1000, 50))
     assert (curve.losses == 5).tolist() == [step >= 300 for step in range(0, 1000, 50)]
-    assert curve.notes == ("The record goes back from step 450 to 300: later rows replace the earlier.",)
+    assert curve.notes == ("The record goes back from step 450 to 300: later rows replace earlier ones.",)
     more = [(step, 0.1, 4.0) for step in range(800, 1200, 50)]
     read = lrkit.read_history(write(tmp_path / "run.csv", rows + again + more))
     assert read.made["imported"]["restarts"] == [[450, 300], [950, 800]]
@@ -229,7 +229,9 @@ def test_what_a_run_that_went_on_from_before_has_replaced_is_not_used(tmp_path):
     assert soon.made["imported"]["restarts"] == [[450, 300], [350, 320]]
     lrkit.save_history(read, tmp_path / "folder")
     for each in (lrkit.loss_curve(read, skip=0), read_curve(tmp_path / "folder", skip=0)):
-        assert "The record goes back 2 times, first from step 450 to 300: later rows replace the earlier." in each.notes
+        assert (
+            "The record goes back 2 times, first from step 450 to 300: later rows replace earlier ones." in each.notes
+        )
 
 
 def test_a_row_of_the_first_update_tells_it_though_it_has_no_loss(tmp_path):

@@ -411,7 +411,7 @@ def test_a_record_without_rates_says_which_options_give_them(lrkit, tmp_path):
     (tmp_path / "bare.csv").write_text("step,loss\n" + "".join(f"{step},{2 + 1 / step}\n" for step in range(1, 20)))
     status, _, err = lrkit("predict", tmp_path / "bare.csv")
     assert status == 2
-    assert "say --run-schedule and --run-lr, or --lr, one of: loss" in err
+    assert "pass --run-schedule and --run-lr (or --lr NAME) (columns: loss)" in err
 
 
 def test_without_runs_there_is_nothing_to_predict_from(lrkit):

@@ -105,7 +105,8 @@ from lrkit.training.observer import Setup as Setup
 from lrkit.training.ranks import ProcessLostError as ProcessLostError
 from lrkit.training.record_folder import save_history as save_history
 from lrkit.training.recorder import Recorder as Recorder
-from lrkit.training.records.csv_file import write_csv as write_csv
+from lrkit.training.records.own_csv import write_csv as write_csv
+from lrkit.training.records.reading import read_histories as read_histories
 from lrkit.training.records.reading import read_history as read_history
 from lrkit.training.records.tensorboard_events import write_tensorboard as write_tensorboard
 from lrkit.training.records.tensorboard_observer import TensorBoard as TensorBoard

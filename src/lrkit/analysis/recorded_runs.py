@@ -9,6 +9,7 @@ from lrkit.analysis.comparison import Candidate, Comparison
 from lrkit.analysis.comparisons import compare_histories
 from lrkit.schedules.errors import InputError, unknown
 from lrkit.training.history import History
+from lrkit.training.records.missing import Missing, MissingChoiceError
 
 __all__ = ["RecordedRun", "compare_runs"]
 
@@ -84,7 +85,8 @@ def compare_runs(
     names = [each.name for each in candidates]
     if reference is not None and reference not in names:
         raise unknown("reference", reference, names)
-    by_update = _differ_in_epochs(given) or any("imported" in each.history.made for each in given)
+    in_epochs = _require_one_unit(given)
+    by_update = _differ_in_epochs(given) or (not in_epochs and any("imported" in each.history.made for each in given))
     return compare_histories(
         candidates,
         reference=reference,
@@ -190,6 +192,19 @@ def _differ_in_epochs(runs: Sequence[RecordedRun]) -> bool:
     return len({tuple(epoch.step for epoch in each.history.epochs) for each in runs}) > 1
 
 
+def _require_one_unit(runs: Sequence[RecordedRun]) -> bool:
+    """Whether updates stand for epochs, in all runs or none.
+
+    Raises:
+        InputError: where only some do.
+    """
+    units = {(each.history.made.get("imported") or {}).get("unit", "updates"): each.path for each in runs}
+    if len(units) > 1:
+        question = f"how many updates an epoch has ({units['updates']} counts updates)"
+        raise MissingChoiceError(units["epochs"], [Missing("epoch_steps", question)], [])
+    return "epochs" in units
+
+
 # --- what a reader must know -------------------------------------------------------------------------
 
 
@@ -244,5 +259,6 @@ def _shown(made: Mapping[str, Any]) -> dict[str, Any]:
             "names": {name: each for name, each in imported["names"].items() if each},
             "points": imported["points"],
             "filled in": filled or "nothing",
+            **({"said": "; ".join(said)} if (said := imported.get("said")) else {}),
         }
     return found

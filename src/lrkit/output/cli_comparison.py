@@ -13,6 +13,7 @@ from lrkit.output.cli_records import (
     LrAhead,
     LrName,
     MetricName,
+    RunName,
     StepName,
     ValidLoss,
 )
@@ -218,8 +219,9 @@ def report(
     step: StepName = None,
     epoch_steps: EpochSteps = None,
     first_step: FirstStep = None,
-    between: Between = "linear",
+    between: Between = None,
     lr_ahead: LrAhead = None,
+    run: RunName = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object and nothing else, as lrkit compare does.")
     ] = False,
@@ -256,6 +258,7 @@ def report(
                 first_step=first_step,
                 between=between,
                 lr_ahead=lr_ahead,
+                run=run,
             ),
         )
     )

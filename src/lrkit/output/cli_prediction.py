@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from lrkit.output.cli_records import SOURCE_HELP, Between, EpochSteps, FirstStep, Loss, LrAhead, StepName, ValidLoss
+from lrkit.output.cli_records import (
+    SOURCE_HELP,
+    Between,
+    EpochSteps,
+    FirstStep,
+    Loss,
+    LrAhead,
+    RunName,
+    StepName,
+    ValidLoss,
+)
 from lrkit.output.torchrun import refuse_processes
 
 __all__ = ["LAW_NAMES", "predict"]
@@ -105,8 +115,9 @@ def predict(
     step: StepName = None,
     epoch_steps: EpochSteps = None,
     first_step: FirstStep = None,
-    between: Between = "linear",
+    between: Between = None,
     lr_ahead: LrAhead = None,
+    run: RunName = None,
     out: Annotated[Path | None, typer.Option(help="Draw a picture: a .png, .svg or .pdf file.")] = None,
     json: Annotated[
         bool,
@@ -119,7 +130,7 @@ def predict(
 
     Fits a law of how the loss follows from the learning rate, and prints the final loss of each schedule with its
     interval, ranked, with probabilities, and which can't be told apart. What lies outside of what the runs have shown
-    is marked. The options from --loss to --lr-ahead say how records of others are read, as for lrkit import.
+    is marked. The options from --loss to --run say how records of others are read, as for lrkit import.
     """
     refuse_processes("lrkit predict", "start it without, it trains nothing")
     from lrkit.output.predict_command import PredictOptions, predict_schedules
@@ -153,6 +164,7 @@ def predict(
                 first_step=first_step,
                 between=between,
                 lr_ahead=lr_ahead,
+                run=run,
             ),
         )
     )

@@ -6,21 +6,24 @@ from typing import Annotated
 import typer
 
 __all__ = [
-    "Between", "EpochSteps", "FirstStep", "Loss", "LrAhead", "LrName", "MetricName", "StepName", "ValidLoss",
+    "Between", "EpochSteps", "FirstStep", "Loss", "LrAhead", "LrName", "MetricName", "RunName", "StepName", "ValidLoss",
     "export_run", "import_run",
 ]  # fmt: skip  # more to a line reads better
 
 SOURCE_HELP = (
-    "A run folder of lrkit, a .csv file, a folder or file of TensorBoard events, a folder of Lightning's CSVLogger, "
-    "or transformers' trainer_state.json, its checkpoint, or the folder of checkpoints."
+    "A run folder of lrkit, a table (.csv), JSON or JSON lines, a text log, a folder or file of TensorBoard events, a "
+    "folder of Lightning's CSVLogger, transformers' trainer_state.json, its checkpoint or folder of checkpoints, or "
+    "the local store of MLflow or trackio."
 )
 
 # What is read of records of others, where it can't be guessed.
 Loss = Annotated[
-    str | None, typer.Option(metavar="NAME", help="What the training loss is called; by default known by its name.")
+    str | None,
+    typer.Option(metavar="NAME", help="Name of the training loss, or a sum of several, a+b; by default found by name."),
 ]
 ValidLoss = Annotated[
-    str | None, typer.Option(metavar="NAME", help="What the validation loss is called; by default known by its name.")
+    str | None,
+    typer.Option(metavar="NAME", help="Name of the validation loss, or none to read none; by default found by name."),
 ]
 LrName = Annotated[
     list[str] | None,
@@ -40,16 +43,24 @@ MetricName = Annotated[
         "what is called after validation.",
     ),
 ]
-StepName = Annotated[str | None, typer.Option(metavar="NAME", help="The column that counts steps, in a .csv file.")]
+StepName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Column that counts steps; rows takes each row for an update."),
+]
+RunName = Annotated[
+    str | None,
+    typer.Option("--run", metavar="NAME", help="Which run to read, of a record with several; all reads each of them."),
+]
 EpochSteps = Annotated[int | None, typer.Option(help="How many updates an epoch has, for a record that counts epochs.")]
 FirstStep = Annotated[
     int | None, typer.Option(help="What the first update is called, 0 or 1; by default seen from the steps.")
 ]
 Between = Annotated[
-    str,
+    str | None,
     typer.Option(
-        help="How rates between two that were logged are filled in: linear, or hold for those that stay until the next "
-        "was logged."
+        metavar="linear|hold",
+        help="How rates between two logged ones are filled in: linear, or hold to keep each until the next. By default "
+        "held where they were logged once an epoch, else linear.",
     ),
 ]
 LrAhead = Annotated[
@@ -75,8 +86,9 @@ def import_run(
     step: StepName = None,
     epoch_steps: EpochSteps = None,
     first_step: FirstStep = None,
-    between: Between = "linear",
+    between: Between = None,
     lr_ahead: LrAhead = None,
+    run: RunName = None,
     schedule: Schedule = None,
     seed: Seed = None,
     name: Name = None,
@@ -103,6 +115,7 @@ def import_run(
         first_step=first_step,
         between=between,
         lr_ahead=lr_ahead,
+        run=run,
     )
     said = {"schedule": schedule, "seed": seed, "name": name, "task": task}
     import_record(source, out, options, said, overwrite=overwrite, as_json=json)

@@ -5,9 +5,11 @@ from pathlib import Path
 
 import typer
 
+from lrkit.output.import_command import PASSED
 from lrkit.schedules.errors import InputError
 from lrkit.training.history import History
-from lrkit.training.records.csv_file import write_csv
+from lrkit.training.records.missing import MissingChoiceError
+from lrkit.training.records.own_csv import write_csv
 from lrkit.training.records.reading import read_history
 from lrkit.training.records.tensorboard_events import write_tensorboard
 
@@ -39,9 +41,10 @@ def export_record(run: Path, csv: Path | None, tensorboard: Path | None, *, as_j
 
 
 def _read(run: Path) -> History:
-    """What has to be said of a record is said to `lrkit import`."""
+    """A record that doesn't say enough goes through `lrkit import`, which has the options."""
     try:
         return read_history(run)
-    except InputError as error:
-        reason, sign, _ = str(error).partition("; say ")
-        raise InputError(f"{reason}; go through lrkit import, which can be told" if sign else reason) from error
+    except MissingChoiceError as error:
+        raise InputError(
+            f"{error.sentence(PASSED)}: lrkit import takes these options and writes a run folder"
+        ) from error

@@ -13,13 +13,23 @@ import typer
 from lrkit.schedules.errors import InputError, shown
 from lrkit.training.history import History
 from lrkit.training.record_folder import save_history
-from lrkit.training.records.reading import read_history
+from lrkit.training.records.missing import MissingChoiceError
+from lrkit.training.records.reading import ALL_RUNS, read_histories, read_history
 
-__all__ = ["ReadOptions", "by_options", "import_record", "in_options", "summarise"]
+__all__ = ["PASSED", "ReadOptions", "by_options", "import_record", "in_options", "read_said", "summarise"]
 
 # What can be said of a record, as the options of all commands that read one are called.
-_READING = ("loss", "valid_loss", "lr", "step", "epoch_steps", "first_step", "between", "lr_ahead", "schedule")
+_READING = ("loss", "valid_loss", "lr", "step", "epoch_steps", "first_step", "between", "lr_ahead", "schedule", "run")
 _OPTIONS = {name: f"--{name.replace('_', '-')}" for name in _READING} | {"metrics": "--metric"}
+# How what a record doesn't say is passed.
+PASSED = {
+    "loss": "--loss NAME (several are summed, as in --loss a+b)",
+    "valid_loss": "--valid-loss NAME (or none)",
+    "lr": "--lr NAME (or a number, as the base of --schedule)",
+    "step": "--step NAME",
+    "epoch_steps": "--epoch-steps N (the updates in an epoch)",
+    "run": "--run NAME (or all, which reads each as a run of its own)",
+}
 _AT_FIRST = re.compile(r"(\w+)(?= must (?:be|name|cover) | is for records of others)")
 _TO_SAY = re.compile(r"\b(\w+)=(?=[,. ]|$)")
 
@@ -35,8 +45,9 @@ class ReadOptions:
     step: str | None = None
     epoch_steps: int | None = None
     first_step: int | None = None
-    between: str = "linear"
+    between: str | None = None
     lr_ahead: bool | None = None
+    run: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """As `read_history` takes them.
@@ -67,15 +78,17 @@ def _rates(texts: Sequence[str]) -> float | list[str] | None:
 
 @contextmanager
 def by_options(**others: str) -> Iterator[None]:
-    """Name arguments in errors as `in_options` does.
+    """Name arguments in errors as `in_options` does, and what has to be passed as `PASSED`.
 
     >>> with by_options():
-    ...     raise InputError("log.csv counts epochs and no updates; say epoch_steps=, how many an epoch has")
+    ...     raise InputError("the length 1ep is in epochs; say epoch_steps=, how many updates an epoch has")
     Traceback (most recent call last):
-    lrkit.schedules.errors.InputError: log.csv counts epochs and no updates; say --epoch-steps, how many an epoch has
+    lrkit.schedules.errors.InputError: the length 1ep is in epochs; say --epoch-steps, how many updates an epoch has
     """
     try:
         yield
+    except MissingChoiceError as error:
+        raise InputError(error.sentence(PASSED)) from error
     except InputError as error:
         raise InputError(in_options(str(error), **others)) from error
 
@@ -103,39 +116,70 @@ def in_options(sentence: str, **others: str) -> str:
 def import_record(
     source: Path, out: Path, options: ReadOptions, said: Mapping[str, Any], *, overwrite: bool, as_json: bool
 ) -> None:
-    """Read, write, and say what was read as what."""
+    """Read, write, and say what was read as what; of several runs each into a folder of its own inside."""
+    arguments = {**options.arguments(), **said}
     with by_options():
-        history = read_history(source, **options.arguments(), **said)
-    save_history(history, out, overwrite=overwrite)
+        if options.run == ALL_RUNS:
+            found = read_histories(source, **arguments)
+        else:
+            found = {"": read_history(source, **arguments)}
+    folders = {name: out / _as_folder(name) if name else out for name in found}
+    for name, history in found.items():
+        save_history(history, folders[name], overwrite=overwrite)
     if as_json:
-        written = {**history.to_dict(), "updates": len(history.lrs), "imported": history.made.get("imported")}
-        typer.echo(json.dumps({**written, "run_dir": str(out)}, allow_nan=False))
+        written = [_as_json(history, folders[name]) for name, history in found.items()]
+        typer.echo(json.dumps({"runs": written} if options.run == ALL_RUNS else written[0], allow_nan=False))
         return
-    for line in summarise(history):
-        typer.echo(line)
-    typer.echo(f"run folder {out}")
+    for name, history in found.items():
+        for line in summarise(history):
+            typer.echo(line)
+        typer.echo(f"run folder {folders[name]}")
+
+
+def _as_folder(name: str) -> str:
+    return re.sub(r"[^\w.=-]+", "_", name).strip("._") or "run"
+
+
+def _as_json(history: History, folder: Path) -> dict[str, Any]:
+    imported = history.made.get("imported")
+    return {**history.to_dict(), "updates": len(history.lrs), "imported": imported, "run_dir": str(folder)}
 
 
 def summarise(history: History) -> list[str]:
     """What there is, and how it was read."""
     records = len(history.epochs)
-    lines = [f"{len(history.lrs)} updates in {records} record{'s' if records > 1 else ''}"]
     found = history.made.get("imported")
+    unit = "epoch" if found and found.get("unit") == "epochs" else "update"
+    count = len(history.lrs)
+    lines = [f"{count} {unit}{'s' if count > 1 else ''} in {records} record{'s' if records > 1 else ''}"]
     if found:
         names = found["names"]
         lines[0] += f", read as {found['format']}"
         rates = names["lr"] if isinstance(names["lr"], str) else ", ".join(names["lr"])
         parts = {"loss": names["loss"], "learning rate": rates, "validation loss": names["valid_loss"]}
-        parts |= names["metrics"]
+        parts |= {**names["metrics"], "test loss": names["test_loss"]}
+        parts |= {f"test {metric}": name for metric, name in names["test_metrics"].items()}
         lines += [f"{what}: {name}{_points(found, name)}" for what, name in parts.items() if name]
         lines += [
-            f"{name}: {count} of {history.made['steps']} updates were filled in" for name, count in _filled(found)
+            f"{name}: {count} of {history.made['steps']} {unit}s were filled in" for name, count in _filled(found)
         ]
-        if found["left_out_at_the_end"]:
-            lines.append(f"{found['left_out_at_the_end']} updates after the last record were left out")
+        lines += found.get("said", [])
     if history.diverged is not None:
         lines.append(f"diverged at step {history.diverged.step}, with learning rate {history.diverged.lr:.6g}")
     return lines
+
+
+def read_said(history: History) -> str | None:
+    """One line that says what was taken for what, and what was left out; None for lrkit's own records."""
+    found = history.made.get("imported")
+    if not found:
+        return None
+    names = found["names"]
+    rates = names["lr"] if isinstance(names["lr"], str) else ", ".join(names["lr"])
+    parts = {"loss": names["loss"], "lr": rates, "validation loss": names["valid_loss"]}
+    parts |= {**names["metrics"], "test loss": names["test_loss"]}
+    told = ", ".join(f"{what} {name}{_points(found, name)}" for what, name in parts.items() if name)
+    return "; ".join([f"{found['from']}: {told}", *found.get("said", [])])
 
 
 def _points(found: Mapping[str, Any], name: str) -> str:

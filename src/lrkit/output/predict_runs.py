@@ -10,11 +10,12 @@ from typing import Any, TypeVar
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.laws.recorded_curves import read_curve
 from lrkit.analysis.laws.recorded_points import as_measure
-from lrkit.output.import_command import by_options, in_options
+from lrkit.output.import_command import PASSED, by_options, in_options
 from lrkit.schedules import parse
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_count, as_positive
-from lrkit.training.records.names import NoRateError
+from lrkit.training.records.missing import MissingChoiceError
+from lrkit.training.records.reading import ALL_RUNS, run_names
 from lrkit.training.records.series import Choices
 
 __all__ = ["RunOptions", "read_runs"]
@@ -22,7 +23,8 @@ __all__ = ["RunOptions", "read_runs"]
 T = TypeVar("T")
 
 _HERE = {"warmup": "--warmup", "schedule": "--run-schedule", "steps": "--run-steps"}
-_SAID = ("loss", "valid_loss", "step", "epoch_steps", "first_step", "between", "lr_ahead")
+_SAID = ("loss", "valid_loss", "step", "epoch_steps", "first_step", "between", "lr_ahead", "run")
+_PASSED = {**PASSED, "lr": "--run-schedule and --run-lr (or --lr NAME)"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +44,9 @@ class RunOptions:
     step: str | None = None
     epoch_steps: int | None = None
     first_step: int | None = None
-    between: str = "linear"
+    between: str | None = None
     lr_ahead: bool | None = None
+    run: str | None = None
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -108,34 +111,47 @@ def read_runs(options: RunOptions) -> list[LossCurve]:
         InputError: for what can't be read, or a law couldn't be fitted to.
     """
     options.check()
-    curves: list[LossCurve] = []
-    for number, path in enumerate(options.paths):
-        rate = _own(options.rates, number)
-        with by_options(**_HERE), _where_no_rate_is_known():
-            curve = read_curve(
-                path,
-                reading={**options.reading, "lr": rate if rate is not None else list(options.lr) or None},
-                measure=as_measure(options.measure),
-                warmup=options.warmup,
-                skip=options.skip,
-                schedule=_own(options.schedules, number),
-                steps=_own(options.lengths, number),
-            )
+    found = [(path, run, number) for number, path in enumerate(options.paths) for run in _runs_of(path, options)]
+    curves = []
+    for path, run, number in found:
+        with by_options(**_HERE), _where_choices_are_missing():
+            curve = _read_run(path, run, options, number)
         curves.append(replace(curve, notes=tuple(in_options(note, **_HERE) for note in curve.notes)))
     often = Counter(each.name for each in curves)
     return [
         each if often[each.name] == 1 else replace(each, name=str(path))
-        for each, path in zip(curves, options.paths, strict=True)
+        for each, (path, _, _) in zip(curves, found, strict=True)
     ]
 
 
+def _runs_of(path: Path, options: RunOptions) -> list[str | None]:
+    """Which runs of a record are read."""
+    if options.run != ALL_RUNS:
+        return [options.run]
+    with by_options(**_HERE), _where_choices_are_missing():
+        return [name or None for name in run_names(path, **{**options.reading, "lr": list(options.lr) or None})]
+
+
+def _read_run(path: Path, run: str | None, options: RunOptions, number: int) -> LossCurve:
+    rate = _own(options.rates, number)
+    return read_curve(
+        path,
+        reading={**options.reading, "run": run, "lr": rate if rate is not None else list(options.lr) or None},
+        measure=as_measure(options.measure),
+        warmup=options.warmup,
+        skip=options.skip,
+        schedule=_own(options.schedules, number),
+        steps=_own(options.lengths, number),
+    )
+
+
 @contextmanager
-def _where_no_rate_is_known() -> Iterator[None]:
+def _where_choices_are_missing() -> Iterator[None]:
     """Say what gives the rates here, where `--lr` is no number."""
     try:
         yield
-    except NoRateError as error:
-        raise InputError(f"{error.reason}; say --run-schedule and --run-lr, or --lr, {error.known}") from error
+    except MissingChoiceError as error:
+        raise InputError(error.sentence(_PASSED)) from error
 
 
 def _own(given: Sequence[T], number: int) -> T | None:

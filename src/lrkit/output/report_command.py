@@ -14,9 +14,10 @@ from lrkit.analysis.comparison_folder import is_comparison
 from lrkit.analysis.reading import join, read_tournament
 from lrkit.analysis.recorded_runs import RecordedRun, compare_runs
 from lrkit.output.compare_results import PICTURE, REPORT, RESULT, print_comparison, write_pages
-from lrkit.output.import_command import ReadOptions, by_options
+from lrkit.output.import_command import ReadOptions, by_options, read_said
 from lrkit.schedules.errors import InputError
-from lrkit.training.records.reading import is_own, read_history
+from lrkit.training.history import History
+from lrkit.training.records.reading import ALL_RUNS, is_own, read_histories, read_history
 
 __all__ = ["ReportOptions", "report_comparisons"]
 
@@ -42,19 +43,21 @@ def report_comparisons(options: ReportOptions) -> None:
     """Read what there is, say what it comes to, and write the picture and the page."""
     report = _place(options)
     picture = report.with_name(PICTURE) if options.out is None else report.with_suffix(".png")
-    comparison = _compared(options)
+    comparison, read = _compared(options)
     if options.json:
         paths = {"run_dirs": list(map(str, options.folders)), "report": str(report), "picture": str(picture)}
-        typer.echo(json.dumps({**comparison.to_dict(), **paths}, allow_nan=False))
+        typer.echo(json.dumps({**comparison.to_dict(), "read": read, **paths}, allow_nan=False))
     else:
+        for line in read:
+            typer.echo(line)
         print_comparison(comparison)
     written = write_pages(comparison, picture, report, _commands(options))
     if written and not options.json:
         typer.echo(", ".join(written))
 
 
-def _compared(options: ReportOptions) -> Comparison:
-    """Comparisons joined, or runs compared.
+def _compared(options: ReportOptions) -> tuple[Comparison, list[str]]:
+    """Comparisons joined, or runs compared; and how records of others were read.
 
     Raises:
         InputError: for both at once, and options that are for the other.
@@ -71,28 +74,39 @@ def _compared(options: ReportOptions) -> Comparison:
         if getattr(options, name):
             raise InputError(f"--{name.removesuffix('s')} is for runs, and {comparisons[0]} is a comparison")
     joined = join([read_tournament(folder) for folder in comparisons])
-    return joined.compare(reference=options.reference, target=options.target)
+    return joined.compare(reference=options.reference, target=options.target), []
 
 
-def _compared_runs(options: ReportOptions) -> Comparison:
-    if options.names and len(options.names) != len(options.folders):
-        raise InputError(
-            f"--name must be given for each run or for none: {len(options.names)} names, {len(options.folders)} runs"
-        )
+def _compared_runs(options: ReportOptions) -> tuple[Comparison, list[str]]:
     if options.mode not in (None, "min", "max"):
         raise InputError(f"--mode must be min or max, not {options.mode!r}")
-    arguments = options.read.arguments()
+    found = [each for path in options.folders for each in _histories(path, options.read)]
+    if options.names and len(options.names) != len(found):
+        raise InputError(
+            f"--name must be given for each run or for none: {len(options.names)} names, {len(found)} runs"
+        )
+    names: Sequence[str | None] = options.names or [None] * len(found)
+    runs = zip(found, names, strict=True)
     with by_options():
-        histories = [read_history(path, **({} if is_own(path) else arguments)) for path in options.folders]
-    names: Sequence[str | None] = options.names or [None] * len(histories)
-    runs = zip(map(str, options.folders), histories, names, strict=True)
-    return compare_runs(
-        [RecordedRun(path, history, name) for path, history, name in runs],
-        reference=options.reference,
-        measure=options.measure or "loss",
-        mode=cast("Literal['min', 'max'] | None", options.mode),
-        target=options.target,
-    )
+        comparison = compare_runs(
+            [RecordedRun(path, history, name) for (path, history), name in runs],
+            reference=options.reference,
+            measure=options.measure or "loss",
+            mode=cast("Literal['min', 'max'] | None", options.mode),
+            target=options.target,
+        )
+    return comparison, [said for _, history in found if (said := read_said(history)) is not None]
+
+
+def _histories(path: Path, read: ReadOptions) -> list[tuple[str, History]]:
+    """The runs of a record, by where they are."""
+    if is_own(path):
+        return [(str(path), read_history(path))]
+    with by_options():
+        if read.run != ALL_RUNS:
+            return [(str(path), read_history(path, **read.arguments()))]
+        found = read_histories(path, **read.arguments())
+    return [(f"{path}: {name}" if name else str(path), history) for name, history in found.items()]
 
 
 def _place(options: ReportOptions) -> Path:
@@ -125,7 +139,7 @@ def _said(options: ReportOptions) -> list[str]:
     given = {name.removesuffix("s") if name == "names" else name: getattr(options, name) for name in names}
     said: list[str] = []
     for name, value in {**given, **vars(options.read)}.items():
-        if value in (None, [], (), "linear"):
+        if value in (None, [], ()):
             continue
         option = f"--{name.replace('_', '-')}"
         if isinstance(value, bool):

@@ -18,6 +18,7 @@ from lrkit.schedules import Schedule
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.schedules.shares import as_count
 from lrkit.training.history import History
+from lrkit.training.records.missing import Missing, MissingChoiceError
 from lrkit.training.records.reading import is_own, read_history
 
 __all__ = ["as_curve", "loss_curve", "read_curve"]
@@ -77,6 +78,8 @@ def loss_curve(
     said = RatesSaid(warmup=warmup, schedule=schedule, lr=lr, steps=steps, epoch_steps=epoch_steps)
     if not len(history.losses):
         raise InputError(f"{called} has no update")
+    if (history.made.get("imported") or {}).get("unit") == "epochs":  # laws are of updates
+        raise MissingChoiceError(called, [Missing("epoch_steps", "how many updates an epoch has")], [])
     rates, notes = rates_of(history, said, called)
     points, wrong = measured(history, measure, called)
     points, early = _described(points, rates, said.warmup, skip)

@@ -63,7 +63,7 @@ def rates_of(history: History, said: RatesSaid, name: str) -> tuple[NDArray[np.f
         raise InputError(
             f"warmup must be below {len(history.lrs)}, the updates that {name} recorded, not {said.warmup}"
         )
-    notes = [*_counted(history), *_restarted(history)]
+    notes = [*_read_so(history), *_counted(history)]
     if said.computed:
         rates, found = _by_schedule(history, said, name)
         notes += found
@@ -90,13 +90,12 @@ def _counted(history: History) -> Iterator[str]:
         yield f"The record's step {first} is taken for the first update, which is step 0 here."
 
 
-def _restarted(history: History) -> Iterator[str]:
-    """Where a record goes back, as after a resume."""
-    restarts = (history.made.get("imported") or {}).get("restarts", [])
-    if restarts:
-        [last, again], count = restarts[0], len(restarts)
-        often = "" if count == 1 else f" {count} times, first"
-        yield f"The record goes back{often} from step {last} to {again}: later rows replace the earlier."
+def _read_so(history: History) -> Iterator[str]:
+    """How a record of others was read, where that wasn't certain."""
+    imported = history.made.get("imported") or {}
+    for said in imported.get("said", []):
+        if said != imported["begins_late"]:  # `_before` says what is done about it
+            yield f"{said[0].upper()}{said[1:]}."
 
 
 def _contradicted(rates: NDArray[np.float64], warmup: int | None) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """The points of series among the updates of a run."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lrkit.training.records.series import Series
 
-__all__ = ["clock_of", "epoch_length", "first_step_of", "held", "latest", "restarts_of", "went_back"]
+__all__ = ["clock_of", "epoch_length", "first_step_of", "held", "latest", "restarts_of", "runs_in", "went_back"]
 
 _RARE = 5  # validation by consecutive steps that is this much rarer than updates is by epochs
 
@@ -109,6 +109,34 @@ def _backwards(series: Series) -> list[tuple[float, int]]:
     if 2 * len(back) >= len(steps):  # it isn't in the order of time
         return []
     return [(float(orders[place]), int(steps[place])) for place in back]
+
+
+def runs_in(series: Mapping[str, Series], loss: Series) -> list[dict[str, Series]]:
+    """Several runs one after another, each from the first step of the loss anew, as series by name of each.
+
+    A run that goes back a little has gone on from a checkpoint, and is one.
+
+    >>> steps = np.array([0, 1, 2, 0, 1, 2])
+    >>> loss = Series(steps, steps, np.arange(6.0))
+    >>> [each["loss"].orders.tolist() for each in runs_in({"loss": loss}, loss)]
+    [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
+    """
+    steps, orders = _as_written(loss)
+    anew = [order for order, step in _backwards(loss) if step <= steps[0]]
+    if not anew:
+        return [dict(series)]
+    runs: list[dict[str, Series]] = [{} for _ in range(len(anew) + 1)]
+    before = [float(orders[np.searchsorted(orders, order) - 1]) for order in anew]
+    for name, each in series.items():
+        own = [order for order, _ in _backwards(each)]
+        cuts = [
+            min((at for at in own if low < at <= high), default=high) for low, high in zip(before, anew, strict=True)
+        ]
+        number = np.searchsorted(cuts, each.orders, side="right")
+        for place, run in enumerate(runs):
+            if (number == place).any():
+                run[name] = each.kept(number == place)
+    return runs
 
 
 def latest(series: Series, restarts: Sequence[tuple[float, int]]) -> Series:

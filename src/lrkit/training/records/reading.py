@@ -1,27 +1,42 @@
 """What a run left, whoever trained it, as a history."""
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from lrkit.schedules import parse
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.held_folder import has_key
 from lrkit.training.history import History
 from lrkit.training.record_folder import KEY, read_record
-from lrkit.training.records.csv_file import is_own_csv, read_csv_log, read_own_csv
-from lrkit.training.records.lightning_csv import METRICS, read_lightning_csv
+from lrkit.training.records.after_training import without_what_follows, without_what_lightning_follows
+from lrkit.training.records.configuration import configured_rate, hyper_parameters
+from lrkit.training.records.csv_rows import is_table, read_table
+from lrkit.training.records.json_rows import read_json
+from lrkit.training.records.missing import Missing, MissingChoiceError
+from lrkit.training.records.names import choose_names
+from lrkit.training.records.own_csv import is_own_csv, read_own_csv
+from lrkit.training.records.points import runs_in
 from lrkit.training.records.reconstruction import reconstruct
+from lrkit.training.records.row_logs import logs_of_rows
 from lrkit.training.records.series import Choices, Log
-from lrkit.training.records.tensorboard_events import EVENTS, OWN, read_tensorboard
+from lrkit.training.records.source_text import beginning
+from lrkit.training.records.tensorboard_events import EVENTS, OWN, are_sides, read_tensorboard
 from lrkit.training.records.tensorboard_own import read_own_events
-from lrkit.training.records.trainer_state import STATE, find_trainer_state, read_trainer_state
+from lrkit.training.records.text_rows import read_text
+from lrkit.training.records.trainer_state import STATE, as_transformers, find_trainer_state, is_transformers
+from lrkit.training.records.words import is_rate
 
-__all__ = ["is_own", "read_history"]
+__all__ = ["ALL_RUNS", "is_own", "read_histories", "read_history", "run_names"]
 
+ALL_RUNS = "all"
+METRICS, RESULTS = "metrics.csv", "results.csv"  # of Lightning's CSVLogger, and of ultralytics
 _TABLES = (".csv", ".tsv")
+_JSON = (".json", ".jsonl", ".ndjson")
+_OBJECTS = re.compile(r"\{\s*[\"}]|\[\s*[\[{\]]")  # how JSON begins, and a log's [time] doesn't
 _MOST_LISTED = 8
 UNKNOWN = "unknown"
 
@@ -36,42 +51,45 @@ def read_history(
     step: str | None = None,
     epoch_steps: int | None = None,
     first_step: Literal[0, 1] | None = None,
-    between: Literal["linear", "hold"] = "linear",
+    between: Literal["linear", "hold"] | None = None,
     lr_ahead: bool | None = None,
     schedule: str | None = None,
+    run: str | None = None,
     seed: int | None = None,
     name: str | None = None,
     task: str | None = None,
 ) -> History:
     """The history of a run that has been recorded, by lrkit or by others.
 
-    Reads a run folder of lrkit, a CSV file (lrkit's own or another), a folder or file of TensorBoard's events, a folder
-    of Lightning's CSVLogger, and transformers' trainer_state.json (the file, a checkpoint, or the folder of
-    checkpoints, of which the newest). Records of others are sparse: `made["imported"]` says what was filled in, and
-    docs/records.md how. What is left out here is guessed, by names and by the distance of steps.
+    Reads a run folder of lrkit, a table (lrkit's own, ultralytics' results.csv, anybody's), rows of JSON, text logs, a
+    folder or file of TensorBoard's events, a folder of Lightning's CSVLogger, transformers' trainer_state.json (the
+    file, a checkpoint, or the folder of checkpoints, of which the newest), and the local stores of MLflow and trackio.
+    Records of others are sparse: `made["imported"]` says what was filled in, and docs/records.md how. What is left out
+    here is seen from names, numbers of points and the distance of steps; `made["imported"]["said"]` says how.
 
     Args:
         path: the file or folder.
-        loss: what the training loss is called.
-        valid_loss: what the validation loss is called.
+        loss: what the training loss is called; `a+b` is the sum of two.
+        valid_loss: what the validation loss is called; "none" reads none.
         lr: what the rate is called, or the rates of all param groups; or a number, the base of `schedule` (without one
             a constant), for a record that has no rates.
         metrics: metrics of validation, by the names that they get: `{"accuracy": "val/top1"}`.
-        step: the column that counts steps, in a CSV file.
+        step: the column that counts steps, in rows with names; "rows" takes each row for an update.
         epoch_steps: how many updates an epoch has, for what counts epochs.
         first_step: what the first update is called, 0 or 1.
         between: how rates between two that were logged are filled in: "linear", or "hold" for those that stay until the
-            next was logged.
+            next was logged; by default held where they were logged once an epoch, else linear.
         lr_ahead: whether a logged rate is that of the next update, as where a scheduler steps before it is logged.
         schedule: what the schedule was, for the record.
+        run: which one, of a record with several.
         seed: of the run, for the record.
         name: what the run is called, for the record; by default after the file or folder.
         task: what was trained, for the record.
 
     Raises:
-        InputError: for what isn't there or can't be read, for names that aren't there, and where loss or rate aren't
-            known by their names.
-        ImportError: for events where TensorBoard isn't installed.
+        InputError: for what isn't there or can't be read, and for names that aren't there.
+        MissingChoiceError: an InputError, for all that the record doesn't say and has to be passed.
+        ImportError: for events and stores whose package isn't installed.
 
     >>> import lrkit, tempfile
     >>> file = Path(tempfile.mkdtemp()) / "mine.csv"
@@ -83,34 +101,114 @@ def read_history(
     >>> history.made["imported"]["filled_in"]
     {'loss': 1, 'lr': 1}
     """
+    given: dict[str, Any] = dict(locals())
+    found = _read(**given)
+    if len(found) > 1:
+        raise _several_runs(Path(path), found)
+    [read] = found.values()
+    return read()
+
+
+def read_histories(path: str | Path, **options: Any) -> dict[str, History]:
+    r"""All runs of a record that may have several, by what tells them apart; a single one is called "".
+
+    Args:
+        path: the file or folder.
+        options: those of `read_history`, which says what each means.
+
+    Raises:
+        InputError: as `read_history`.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "folds.csv"
+    >>> size = file.write_text("fold,step,loss,lr\n0,0,2,0.1\n0,1,1,0.1\n1,0,3,0.1\n1,1,2,0.1\n")
+    >>> {name: history.losses.tolist() for name, history in read_histories(file).items()}
+    {'0': [2.0, 1.0], '1': [3.0, 2.0]}
+    """
+    return {name: read() for name, read in _read(path=path, **{"run": ALL_RUNS, **options}).items()}
+
+
+def run_names(path: str | Path, **options: Any) -> list[str]:
+    """The names of the runs in a record; that of a single one is "".
+
+    Args:
+        path: the file or folder.
+        options: those of `read_history`.
+
+    Raises:
+        InputError: as `read_history`.
+    """
+    return list(_read(path=path, **{**options, "run": ALL_RUNS}))
+
+
+def _read(
+    path: str | Path,
+    seed: int | None = None,
+    name: str | None = None,
+    task: str | None = None,
+    **choosing: Any,
+) -> dict[str, "_Run"]:
+    """The runs that are asked for, by name, each to be read."""
     if not isinstance(path, str | Path):
         raise InputTypeError(f"path must be a file or a folder, not {shown(path)}")
     if seed is not None and type(seed) is not int:
         raise InputTypeError(f"seed must be a whole number, not {shown(seed)}")
     if seed is not None and seed < 0:
         raise InputError(f"seed must not be negative, not {seed}")
-    plan = None if schedule is None else str(parse(schedule))
-    choices = Choices(
-        loss=loss,
-        valid_loss=valid_loss,
-        lr=lr,
-        metrics=metrics,
-        step=step,
-        epoch_steps=epoch_steps,
-        first_step=first_step,
-        between=between,
-        lr_ahead=lr_ahead,
-        schedule=plan,
-    )
+    plan = None if choosing.get("schedule") is None else str(parse(choosing["schedule"]))
+    choices = Choices(**{**choosing, "schedule": plan})
     said = {"schedule": plan, "seed": seed, "name": name, "task": task}
+    given = {key: value for key, value in said.items() if value is not None}
     found = _found(Path(path), choices)
     if isinstance(found, History):
-        history = found
         if choices.given:
             raise InputError(f"{choices.given[0]} is for records of others, and {path} is lrkit's own")
-    else:
-        history = _imported(found, choices)
-    return replace(history, made={**history.made, **{key: value for key, value in said.items() if value is not None}})
+        own = replace(found, made={**found.made, **given})
+        return {"": _Run("", lambda: own)}
+    runs = {run: log for label, log in found.items() for run, log in _runs_in(label, log, choices).items()}
+    if choices.run not in (None, ALL_RUNS):
+        runs = {choices.run: _run_named(choices.run, runs, Path(path))}
+    return {run: _Run(log.apart, partial(_imported, log, choices, run, given)) for run, log in runs.items()}
+
+
+def _run_named(run: str, runs: Mapping[str, Log], path: Path) -> Log:
+    if run in runs:
+        return runs[run]
+    if len(runs) == 1:
+        raise InputError(f"run must be left out for {path}, which has a single run, not {shown(run)}")
+    raise InputError(f"run must be one of those in {path}, not {shown(run)} (runs: {_some(list(runs))})")
+
+
+def _runs_in(label: str, log: Log, choices: Choices) -> dict[str, Log]:
+    """The runs of a log that goes back to its first step, numbered from 1."""
+    if log.format == OWN:
+        return {label: log}
+    loss = choose_names(log, choices).loss
+    parts = [log.series] if loss is None else runs_in(log.series, log.named(loss))
+    if len(parts) == 1:
+        return {label: log}
+    found = {}
+    for number, series in enumerate(parts, start=1):
+        apart = "it goes back to its first step"
+        part = replace(
+            log, series=series, apart=apart, said=(*log.said, f"{apart}: this is run {number} of {len(parts)}")
+        )
+        found[f"{label}, {number}" if label else str(number)] = part
+    return found
+
+
+def _several_runs(path: Path, found: Mapping[str, "_Run"]) -> InputError:
+    """That a run must be chosen, and what else has to be passed for the first."""
+    first = next(iter(found.values()))
+    question = f"which of {len(found)} runs is meant{f' ({first.apart})' if first.apart else ''}"
+    missing, columns = [Missing("run", question, list(found))], []
+    try:
+        first()
+    except MissingChoiceError as error:
+        missing, columns = [*missing, *error.missing], error.columns
+    except InputError as error:
+        return error
+    return MissingChoiceError(str(path), missing, columns)
 
 
 def is_own(path: Path) -> bool:
@@ -118,22 +216,39 @@ def is_own(path: Path) -> bool:
     return has_key(path, KEY) or (path.is_file() and is_own_csv(path))
 
 
-def _imported(log: Log, choices: Choices) -> History:
-    if choices.step is not None and not log.format.endswith("CSV"):
+@dataclass(frozen=True)
+class _Run:
+    """A run that can be read, and how it is known that there are others."""
+
+    apart: str
+    read: Callable[[], History]
+
+    def __call__(self) -> History:
+        return self.read()
+
+
+def _imported(log: Log, choices: Choices, run: str, given: Mapping[str, Any]) -> History:
+    if choices.step is not None and log.clock is None:
         raise InputError(f"step must be left out for {log.path}, which is no table and has no column {choices.step}")
     if log.format == OWN and not choices.given:
-        return read_own_events(log)
+        history = read_own_events(log)
+        return replace(history, made={**history.made, **given})
+    place = Path(log.path)
+    if choices.lr is None and not any(map(is_rate, log.series)):
+        constant, hint = configured_rate(place if place.is_dir() else place.parent)
+        log = replace(log, constant=constant, hint=hint)
     history = reconstruct(log, choices)
     if log.format == OWN:
-        return replace(history, made={**history.made, **log.made})
+        return replace(history, made={**history.made, **log.made, **given})
     unknown = {"task": UNKNOWN, "source": None, "schedule": UNKNOWN, "policy": None, "seed": None}
-    return replace(history, made={"name": _name_of(Path(log.path)), **unknown, **history.made})
+    name = _name_of(place) if not run else f"{_name_of(place)}-{run}"
+    return replace(history, made={"name": name, **unknown, **history.made, **given})
 
 
 def _name_of(path: Path) -> str:
     """What a run is called after: the file or the folder, but for names that every run has."""
     place = path.resolve()
-    if place.name in (METRICS, STATE) or "tfevents" in place.name:
+    if place.name in (METRICS, RESULTS, STATE) or "tfevents" in place.name:
         place = place.parent
     if re.fullmatch(r"checkpoint-\d+", place.name):
         place = place.parent
@@ -145,53 +260,86 @@ def _name_of(path: Path) -> str:
 # --- what there is -----------------------------------------------------------------------------------
 
 
-def _found(path: Path, choices: Choices) -> History | Log:
+def _found(path: Path, choices: Choices) -> History | dict[str, Log]:
+    """A record of lrkit's own, or the logs of the runs that others left there, by their names."""
     if path.is_dir():
-        return _read_folder(path, choices)
+        return _in_folder(path, choices)
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
-    if path.name == STATE or path.suffix == ".json":
-        return read_trainer_state(path)
     if "tfevents" in path.name:
-        return read_tensorboard(path)
-    if path.name == METRICS and choices.step is None and not is_own_csv(path):
-        return read_lightning_csv(path)
-    if path.suffix.lower() in _TABLES:
-        return read_own_csv(path) if is_own_csv(path) else read_csv_log(path, choices.step, choices.epoch_steps)
-    raise InputError(
-        f"{path} is nothing that is known: a .csv or .tsv table, events of TensorBoard, a {STATE}, or a folder of these"
-    )
+        return {"": read_tensorboard(path)}
+    if is_own_csv(path):
+        return read_own_csv(path)
+    return _in_rows(path, choices)
 
 
-def _read_folder(path: Path, choices: Choices) -> History | Log:
-    kind = _in_folder(path)
-    if kind is not None:
-        return read_record(path) if kind == path else _one(kind, choices)
-    inside = sorted(each for each in path.glob("*") if each.is_dir() and _in_folder(each) is not None)
-    inside = inside or sorted(each for each in path.glob("*/*") if each.is_dir() and _in_folder(each) is not None)
+def _in_rows(path: Path, choices: Choices) -> dict[str, Log]:
+    """Rows of whatever text they are in, by what it begins with."""
+    begin = beginning(path)
+    state: Mapping[str, Any] = {}
+    named = path.suffix.lower()
+    if _OBJECTS.match(begin) or (named in _JSON and begin.startswith(("{", "["))):
+        rows, state = read_json(path)
+    elif named in _TABLES or (named not in _JSON and is_table(begin)):
+        rows = read_table(path)
+    elif named in _JSON:
+        raise InputError(f"{path} is no JSON: it begins with {shown(begin[:20])}")
+    else:
+        rows = read_text(path)
+    logs = logs_of_rows(rows, choices)
+    return {name: _as_its_tool_means(log, path, state) for name, log in logs.items()}
+
+
+def _as_its_tool_means(log: Log, path: Path, state: Mapping[str, Any]) -> Log:
+    log = without_what_follows(log)
+    if state or is_transformers(log):
+        return as_transformers(log, state, path.parent)
+    if (
+        path.name == METRICS
+        and log.clock == "step"
+        and any(each == "epoch" or each[:3] == "lr-" for each in log.series)
+    ):
+        log = replace(log, format="Lightning CSVLogger", first_step=0, made=hyper_parameters(path.parent))
+        return without_what_lightning_follows(log)
+    return log
+
+
+def _in_folder(path: Path, choices: Choices) -> History | dict[str, Log]:
+    record = _record_in(path)
+    if record is not None and "tfevents" in record.name:
+        return {"": read_tensorboard(path)}
+    if record is not None:
+        return read_record(path) if record == path else _found(record, choices)
+    inside = sorted(each for each in path.glob("*") if each.is_dir() and _record_in(each) is not None)
+    inside = inside or sorted(each for each in path.glob("*/*") if each.is_dir() and _record_in(each) is not None)
+    if are_sides(inside) and all(next(each.glob(EVENTS), None) for each in inside):
+        return {"": read_tensorboard(path)}
     if len(inside) == 1:
-        return _read_folder(inside[0], choices)
+        return _in_folder(inside[0], choices)
     if inside:
-        more = f" and {len(inside) - _MOST_LISTED} more" if len(inside) > _MOST_LISTED else ""
-        raise InputError(
-            f"{path} has several runs, so name one of them: {', '.join(map(str, inside[:_MOST_LISTED]))}{more}"
-        )
-    tables = sorted(each for each in path.glob("*") if each.suffix.lower() in _TABLES)
-    if len(tables) == 1:
-        return _found(tables[0], choices)
+        raise InputError(f"{path} has several runs, so name one of them: {_some(inside)}")
+    files = sorted(each for each in path.glob("*") if each.suffix.lower() in (*_TABLES, ".jsonl") and each.is_file())
+    if len(files) == 1:
+        return _found(files[0], choices)
+    if files:
+        raise InputError(f"{path} has several files that may be the record, so name one of them: {_some(files)}")
+    local = next((each for each in path.glob("*.wandb")), None)
+    if local is not None:
+        return _in_rows(local, choices)  # which says how to export it
     raise InputError(
-        f"{path} has no record of a run: neither one of lrkit, nor {METRICS}, {STATE}, or events of TensorBoard"
+        f"{path} has no record of a run: neither one of lrkit, nor {METRICS}, {RESULTS}, {STATE}, a table, or events "
+        "of TensorBoard"
     )
 
 
-def _one(kind: Path, choices: Choices) -> History | Log:
-    return read_tensorboard(kind.parent) if "tfevents" in kind.name else _found(kind, choices)
+def _some(paths: Sequence[object]) -> str:
+    more = f" and {len(paths) - _MOST_LISTED} more" if len(paths) > _MOST_LISTED else ""
+    return f"{', '.join(map(str, paths[:_MOST_LISTED]))}{more}"
 
 
-def _in_folder(path: Path) -> Path | None:
+def _record_in(path: Path) -> Path | None:
     """The file that a folder's record is in; the folder itself for one of lrkit; None where there is none."""
     if has_key(path, KEY):
         return path
-    if (path / METRICS).is_file():
-        return path / METRICS
-    return find_trainer_state(path) or next(iter(sorted(path.glob(EVENTS))), None)
+    named = next((path / name for name in (METRICS, RESULTS) if (path / name).is_file()), None)
+    return named or find_trainer_state(path) or next(iter(sorted(path.glob(EVENTS))), None)

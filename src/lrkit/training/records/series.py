@@ -1,14 +1,16 @@
 """What all formats of others come down to: numbers by name, each at a step; and what a caller says of them."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
+from lrkit.training.records.missing import Missing
 
 __all__ = ["Choices", "Log", "Series"]
 
@@ -37,6 +39,29 @@ class Series:
         times = None if self.times is None else self.times[where]
         return Series(self.steps[where], self.values[where], self.orders[where], times)
 
+    def agrees_with(self, other: "Series") -> bool:
+        """Whether values at the same steps are the same, up to single precision; there must be some."""
+        _, mine, theirs = np.intersect1d(self.steps, other.steps, return_indices=True)
+        return len(mine) > 0 and bool(np.allclose(self.values[mine], other.values[theirs], rtol=1e-5, equal_nan=True))
+
+    def __add__(self, other: "Series") -> "Series":
+        """The sum where both have a point: of the same step, and the same place among those of this step."""
+        mine, theirs = (_numbered(each.steps) for each in (self, other))
+        common = sorted(mine.keys() & theirs.keys(), key=lambda each: mine[each])
+        here, there = (np.array([each[key] for key in common], dtype=np.int64) for each in (mine, theirs))
+        kept = self.kept(here)
+        return Series(kept.steps, kept.values + other.values[there], kept.orders, kept.times)
+
+
+def _numbered(steps: NDArray[np.int64]) -> dict[tuple[int, int], int]:
+    """Places by step and by how often it was there before."""
+    seen: Counter[int] = Counter()
+    found = {}
+    for place, step in enumerate(steps.tolist()):
+        found[step, seen[step]] = place
+        seen[step] += 1
+    return found
+
 
 @dataclass(frozen=True, eq=False)
 class Log:
@@ -47,6 +72,7 @@ class Log:
         format: in words.
         series: by name.
         first_step: the step of the first update, 0 or 1, where the format fixes that.
+        clock: the name of what counts its steps; None where they have none, as in events.
         in_epochs: whether all steps count epochs.
         epoch_steps: how many updates an epoch has, where the record says so.
         updates: in all, where the format says so.
@@ -55,12 +81,19 @@ class Log:
         lr_note: what can't be known of the rates, in words.
         made: what else is known of how the run was made.
         text: names of what isn't all numbers, with what it has instead.
+        after: what was written after training, by name.
+        constant: a rate that a configuration beside the record says for all of it, and how.
+        hint: what such a configuration says of rates that can't be known from it.
+        apart: how it is known that the record has several runs, of which this is one.
+        missing: what must be passed for the steps to be known.
+        said: what was left out or changed, in sentences.
     """
 
     path: str
     format: str
     series: Mapping[str, Series]
     first_step: Literal[0, 1] | None = None
+    clock: str | None = None
     in_epochs: bool = False
     epoch_steps: int | None = None
     updates: int | None = None
@@ -69,6 +102,24 @@ class Log:
     lr_note: str | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
     text: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, Series] = field(default_factory=dict)
+    constant: tuple[float, str] | None = None
+    hint: str | None = None
+    apart: str = ""
+    missing: tuple[Missing, ...] = ()
+    said: tuple[str, ...] = ()
+
+    def named(self, name: str) -> Series:
+        """The series of a name, or of a sum, `a+b`."""
+        if name in self.series:
+            return self.series[name]
+        first, *others = (self.series[part.strip()] for part in name.split("+"))
+        return sum(others, first)
+
+    def cut(self, keep: Mapping[str, NDArray[np.bool_]]) -> "Log":
+        """With the points alone where this is true, of the series that are named."""
+        series = {name: each.kept(keep[name]) if name in keep else each for name, each in self.series.items()}
+        return replace(self, series={name: each for name, each in series.items() if len(each)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +133,10 @@ class Choices:
     step: str | None = None
     epoch_steps: int | None = None
     first_step: int | None = None
-    between: str = "linear"
+    between: str | None = None
     lr_ahead: bool | None = None
     schedule: str | None = None
+    run: str | None = None
 
     def __post_init__(self) -> None:
         if self.epoch_steps is not None and type(self.epoch_steps) is not int:
@@ -94,7 +146,7 @@ class Choices:
             raise InputError(f"epoch_steps must be at least 1, not {self.epoch_steps}")
         if self.first_step not in (None, 0, 1):
             raise InputError(f"first_step must be 0 or 1, not {shown(self.first_step)}")
-        if self.between not in ("linear", "hold"):
+        if self.between not in (None, "linear", "hold"):
             raise InputError(f"between must be 'linear' or 'hold', not {shown(self.between)}")
         if self.metrics is not None and not isinstance(self.metrics, Mapping):
             raise InputTypeError(f"metrics must be a mapping of names to recorded names, not {shown(self.metrics)}")

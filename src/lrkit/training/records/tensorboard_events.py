@@ -1,8 +1,8 @@
-"""TensorBoard's events: read by its own reader, written by its own writer."""
+"""TensorBoard's events of a run: read from its files, written by its own writer."""
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -12,9 +12,12 @@ import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.history import History
-from lrkit.training.records.lightning_csv import hyper_parameters
+from lrkit.training.records.after_training import without_what_lightning_follows
+from lrkit.training.records.configuration import HYPER, hyper_parameters
+from lrkit.training.records.event_file import Scalars, read_events
 from lrkit.training.records.series import Log, Series
 from lrkit.training.records.tensorboard_own import LOSS, rate_tag, tags_of_epoch
+from lrkit.training.records.words import side_in, words_of
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = [
     "EVENTS",
     "OWN",
+    "are_sides",
+    "folders_with_events",
     "open_writer",
     "read_tensorboard",
     "require_tensorboard",
@@ -62,48 +67,78 @@ def require_tensorboard() -> None:
 def read_tensorboard(path: Path) -> Log:
     """The scalars in a file of events, or in all of a folder, as TensorBoard itself shows them.
 
+    Folders inside are sides of the run where they are called so (`train`, `validation`), as by Keras, or after a tag,
+    as by `add_scalars`; their names are then put before or after those of the tags.
+
     Raises:
         InputError: for files without scalars.
         ImportError: where TensorBoard isn't installed.
     """
-    with _extra():
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-        from tensorboard.util import tensor_util
-
-    events: Any = EventAccumulator(str(path), size_guidance={"scalars": 0, "tensors": 0})  # all of them
-    try:
-        events.Reload()
-    except Exception as error:  # noqa: BLE001 (its reader raises whatever a damaged file leads to)
-        raise InputError(f"{path} can't be read as events of TensorBoard: {' '.join(str(error).split())}") from None
-    tags = events.Tags()
-    series = {tag: _series([(e.step, e.value, e.wall_time) for e in events.Scalars(tag)]) for tag in tags["scalars"]}
-    made: dict[str, Any] | None = None
-    for tag in tags["tensors"]:
-        found = [(e.step, tensor_util.make_ndarray(e.tensor_proto), e.wall_time) for e in events.Tensors(tag)]
-        if tag.startswith(f"{_TEXT}/") and found:
-            made = _own_made(path, found[-1][1])
-        elif found and all(value.size == 1 and value.dtype.kind in "fiu" for _, value, _ in found):
-            series[tag] = _series([(step, float(value.reshape(())), when) for step, value, when in found])
+    scalars, texts, said = _scalars_of(path)
+    if path.is_dir():
+        for folder in folders_with_events(path):
+            inside, _, wrong = _scalars_of(folder)
+            named = _named_after(folder.name, inside)
+            scalars |= named
+            said += wrong if named else [f"{folder.name} has events of its own, and is not read"]
+    series = {tag: _series(each) for tag, each in scalars.items() if each.steps}
     if not series:
         raise InputError(f"{path} has events of TensorBoard and no scalars among them")
+    made = next(
+        (own for tag, text in texts.items() if tag.startswith(f"{_TEXT}/") and (own := _own_made(path, text))), None
+    )
     if made is not None:
         return Log(str(path), OWN, series, first_step=0, made=made)
     folder = path if path.is_dir() else path.parent
     more = hyper_parameters(folder)
-    lightning = bool(more) or (folder / "hparams.yaml").is_file()
-    return Log(str(path), "TensorBoard events", series, first_step=0 if lightning else None, made=more)
+    lightning = bool(more) or (folder / HYPER).is_file() or "hp_metric" in series
+    series.pop("hp_metric", None)
+    log = Log(str(path), "TensorBoard events", series, first_step=0 if lightning else None, made=more, said=tuple(said))
+    return without_what_lightning_follows(log) if lightning else log
 
 
-def _series(points: list[tuple[int, float, float]]) -> Series:
-    steps, values, times = zip(*points, strict=True)
-    when = np.array(times, dtype=np.float64)
-    return Series(np.array(steps, dtype=np.int64), np.array(values, dtype=np.float64), when, when)
+def folders_with_events(path: Path) -> list[Path]:
+    """The folders right inside that have events."""
+    return sorted(each for each in path.iterdir() if each.is_dir() and next(each.glob(EVENTS), None) is not None)
 
 
-def _own_made(path: Path, text: Any) -> dict[str, Any] | None:
+def are_sides(folders: Sequence[Path]) -> bool:
+    """Whether folders are sides of one run, by their names."""
+    return bool(folders) and all(side_in(each.name) and len(words_of(each.name)) == 1 for each in folders)
+
+
+def _scalars_of(path: Path) -> tuple[dict[str, Scalars], dict[str, bytes], list[str]]:
+    """What is in a file, or in those of a folder in the order of their names; and what is wrong with them."""
+    with _extra():
+        import tensorboard.compat.proto.event_pb2  # noqa: F401 (here, to name the extra where it's missing)
+    scalars: dict[str, Scalars] = {}
+    texts: dict[str, bytes] = {}
+    files = sorted(each for each in path.glob(EVENTS) if each.is_file()) if path.is_dir() else [path]
+    wrong = [what for each in files if (what := read_events(each, scalars, texts)) is not None]
+    return scalars, texts, wrong
+
+
+def _named_after(folder: str, scalars: Mapping[str, Scalars]) -> dict[str, Scalars]:
+    """Scalars of a folder inside by tags with its name; none where it is no side of the run."""
+    if side_in(folder) and len(words_of(folder)) == 1:
+        return {f"{folder}/{tag}": each for tag, each in scalars.items()}
+    begins = {tag: f"{tag.replace('/', '_')}_" for tag in scalars}
+    return {
+        f"{tag}/{folder.removeprefix(begins[tag])}": each
+        for tag, each in scalars.items()
+        if folder.startswith(begins[tag])
+    }
+
+
+def _series(points: Scalars) -> Series:
+    when = np.array(points.times, dtype=np.float64)
+    return Series(np.array(points.steps, dtype=np.int64), np.array(points.values, dtype=np.float64), when, when)
+
+
+def _own_made(path: Path, text: bytes) -> dict[str, Any] | None:
     try:
-        head = json.loads(text.reshape(-1)[0])
-    except (ValueError, TypeError, AttributeError):  # a text of somebody else
+        head = json.loads(text)
+    except (ValueError, TypeError, RecursionError):  # a text of somebody else
         return None
     if not isinstance(head, dict) or _KEY not in head:
         return None

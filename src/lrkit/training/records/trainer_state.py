@@ -1,23 +1,29 @@
-"""trainer_state.json, in which transformers' Trainer keeps what it logged."""
+"""What transformers' Trainer logs: in trainer_state.json, or its `log_history` saved as a table or as lines."""
 
+import dataclasses
 import json
 import re
-from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lrkit.schedules.errors import InputError
 from lrkit.training.records.series import Log, Series
 
-__all__ = ["STATE", "find_trainer_state", "read_trainer_state"]
+__all__ = ["STATE", "as_transformers", "find_trainer_state", "is_transformers"]
 
 STATE = "trainer_state.json"
 _NOTE = (
-    "the rates of a plan that was bound to the optimizer (optimizers=) are one update late; lr_ahead=True moves them"
+    "the record doesn't show whether rates are those that were used or the next update's, as transformers before 4.51 "
+    "and schedulers given as optimizers= log them (lr_ahead moves those)"
 )
-_TOTAL = ("train_loss", "train_runtime", "total_flos", "train_samples_per_second", "train_steps_per_second")
+_TOTAL = {"train_loss", "train_runtime", "total_flos", "train_samples_per_second", "train_steps_per_second"}
+_OWN = {*_TOTAL, "grad_norm", "eval_runtime", "eval_loss", "eval_samples_per_second", "num_input_tokens_seen"}
+_RATE, _BEFORE = "learning_rate", (4, 51)  # since that version the rate that was used is logged
+_NEAR = 0.25  # updates: a line that meets zero so near to one is meant to
 
 
 def find_trainer_state(folder: Path) -> Path | None:
@@ -27,61 +33,119 @@ def find_trainer_state(folder: Path) -> Path | None:
     found = [
         (int(number[1]), path)
         for path in folder.glob(f"checkpoint-*/{STATE}")
-        if (number := re.fullmatch(r"checkpoint-(\d+)", path.parent.name))
+        if (number := re.fullmatch(r"checkpoint-(\d{1,18})", path.parent.name))
     ]
     return max(found)[1] if found else None
 
 
-def read_trainer_state(path: Path) -> Log:
-    """What was logged: a `step` is the number of updates done, a loss the mean over those since the one before.
+def is_transformers(log: Log) -> bool:
+    """Whether rows are those of a `log_history`, by their names and fractions of epochs."""
+    if log.clock != "step" or not {"loss", _RATE, "epoch"} <= log.series.keys():
+        return False
+    own = _OWN & log.series.keys() or (log.series["epoch"].values % 1).any()
+    return bool(own) and all(int(each.steps.min()) >= 1 for each in log.series.values())
+
+
+def as_transformers(log: Log, state: Mapping[str, Any], folder: Path) -> Log:
+    """With what is known of them: a `step` is the number of updates done, a loss the mean since the one before.
+
+    Args:
+        log: of the rows.
+        state: what stands beside them in trainer_state.json; empty for a table.
+        folder: where the record is; a config.json there has the version.
 
     Raises:
-        InputError: for what isn't such a file.
+        InputError: for a state that isn't one.
     """
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-        entries, done = state["log_history"], int(state["global_step"])
-        columns: dict[str, list[tuple[int, float, int]]] = defaultdict(list)
-        for order, entry in enumerate(entries):
-            step = int(entry["step"])
-            for name, value in entry.items():
-                if name != "step" and name not in _TOTAL and (number := _number(value)) is not None:
-                    columns[name].append((step, number, order))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = f"it lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise InputError(f"{path} can't be read as the state of transformers' Trainer: {why}") from None
-    series = {name: _series(points) for name, points in columns.items()}
-    return Log(
-        str(path),
-        "transformers trainer_state.json",
-        series,
+    done = _count(log, state, "global_step")
+    planned = _count(log, state, "max_steps")
+    total = next((log.series[name] for name in ("train_runtime", "train_loss") if name in log.series), None)
+    end = planned or (int(total.steps[-1]) if total is not None else None)
+    rates = log.series.get(_RATE)
+    ahead = None if rates is None else _ahead(rates, end)
+    if ahead is None and (version := _version(folder)) is not None:
+        ahead = version < _BEFORE
+    made = {**log.made, "trainer": "transformers"}
+    said = () if not ahead else ("rates are those of the next update, as the record shows: they are moved to it",)
+    return dataclasses.replace(
+        log,
+        series={name: each for name, each in log.series.items() if name not in _TOTAL},
         first_step=1,
         updates=done,
-        lr_ahead=_is_ahead(state, series),
         windows=True,
-        lr_note=_NOTE,
-        made={"trainer": "transformers"},
+        lr_ahead=bool(ahead),
+        lr_note=None if ahead is not None or rates is None or _constant(rates) else _NOTE,
+        made=made,
+        said=(*log.said, *said),
     )
 
 
-def _series(points: list[tuple[int, float, int]]) -> Series:
-    steps, values, orders = (np.array(part) for part in zip(*points, strict=True))
-    return Series(steps.astype(np.int64), values.astype(np.float64), orders.astype(np.float64))
-
-
-def _number(value: Any) -> float | None:
-    """A number, also where it is written as text; None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+def _count(log: Log, state: Mapping[str, Any], name: str) -> int | None:
+    if name not in state:
         return None
+    found = state[name]
+    if isinstance(found, bool) or not isinstance(found, int) or found < 0:
+        raise InputError(f"{log.path} can't be read as the state of transformers' Trainer: {name} is no whole number")
+    return found or None
+
+
+def _version(folder: Path) -> tuple[int, int] | None:
+    """Of transformers, as a checkpoint's configuration has it."""
     try:
-        return float(value)
-    except ValueError:  # words
+        text = json.loads((folder / "config.json").read_text(encoding="utf-8"))["transformers_version"]
+        found = re.match(r"(\d{1,6})\.(\d{1,6})", text)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    return (int(found[1]), int(found[2])) if found else None
 
 
-def _is_ahead(state: dict[str, Any], series: dict[str, Series]) -> bool:
-    """Whether the rates are those of the update after: the last update has none, a schedule's end has."""
-    rates = series.get("learning_rate")
-    if rates is None or int(rates.steps[-1]) != state.get("max_steps"):
-        return False
-    return float(rates.values[-1]) == 0.0
+# --- whose rates they are ----------------------------------------------------------------------------
+
+
+def _constant(rates: Series) -> bool:
+    return len(rates) > 1 and bool((rates.values == rates.values[0]).all())
+
+
+def _ahead(rates: Series, end: int | None) -> bool | None:
+    """Whether rates are those of the update after; None where they don't show it.
+
+    Trainer's schedules rise from 0 at the first update and end at 0 after the last: a line through rates of the
+    warmup, or of a linear decay, or the last row says how far off they are.
+    """
+    place = np.argsort(rates.orders, kind="stable")
+    steps, values = rates.steps[place].astype(np.float64), rates.values[place]
+    finite = np.isfinite(values)
+    steps, values = steps[finite], values[finite]
+    if len(steps) < 2 or (np.diff(steps) <= 0).any():
+        return None
+    last = int(steps[-1])
+    if values[-1] == 0 and last == (last if end is None else end) and values.any():
+        return True
+    for rising, expected in ((True, 0), (False, end)):
+        found = _zero_of_line(steps, values, rising=rising)
+        if found is not None and expected is not None:
+            for by in (0, 1):
+                if abs(found - expected - by) < _NEAR:
+                    return by == 0
+    return None
+
+
+def _zero_of_line(steps: NDArray[np.float64], values: NDArray[np.float64], *, rising: bool) -> float | None:
+    """Where the line through the first rising rates, or through all that fall, is zero; None where they are on none."""
+    if rising:
+        until = int(np.argmax(np.append(np.diff(values) <= 0, True))) + 1
+        steps, values = steps[:until], values[:until]
+        if len(values) > 2 and not _on_line(steps, values):
+            steps, values = steps[:-1], values[:-1]  # the last may be past the peak
+    else:
+        begin = int(np.argmax(values)) + 1
+        steps, values = steps[begin:], values[begin:]
+    if len(values) < (2 if rising else 3) or not _on_line(steps, values):
+        return None
+    slope = (values[-1] - values[0]) / (steps[-1] - steps[0])
+    return None if slope == 0 else float(steps[0] - values[0] / slope)
+
+
+def _on_line(steps: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+    line = np.interp(steps, [steps[0], steps[-1]], [values[0], values[-1]])
+    return bool(np.allclose(values, line, rtol=1e-4, atol=1e-6 * np.abs(values).max()))
