@@ -11,7 +11,7 @@ from lrkit.training.records.words import LossName, as_loss, as_rate, is_clock, i
 __all__ = ["NOTHING", "Names", "choose_names", "likely_loss", "series_names", "unread"]
 
 NOTHING = "none"  # what says that there is no validation loss to read
-_DENSE = 0.5  # of the points that the densest of two candidates has
+_DENSE = 0.8  # of the points that the densest of two candidates has
 _FEW, _MANY = 1, 3  # points of what is a mean of all, beside a curve
 
 

@@ -53,8 +53,10 @@ def clock_of(
     later = different[different > 0]  # one before training has no distance
     if not len(later):
         return "updates", first
-    if len(later) == 1:  # alone it has none either, so it is held against training
-        return "updates", 1 if int(later[0]) > int(training.max()) else first
+    if len(later) == 1:  # alone it has none either, so it is held against training, as the one before it is
+        apart = int(np.gcd.reduce(np.diff(np.unique(training)))) if len(training) > 1 else 1
+        counted = len(different) > 1 and apart > 1 and int(later[0]) % apart == 0
+        return "updates", 1 if counted or int(later[0]) > int(training.max()) else first
     distance = int(np.gcd.reduce(np.diff(later)))
     return "updates", first if distance == 1 else int(later[0] % distance == 0)
 

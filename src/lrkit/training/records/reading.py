@@ -12,7 +12,7 @@ from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.held_folder import has_key
 from lrkit.training.history import History
 from lrkit.training.record_folder import KEY, read_record
-from lrkit.training.records.after_training import without_what_follows, without_what_lightning_follows
+from lrkit.training.records.after_training import without_what_follows, without_what_lightning_adds
 from lrkit.training.records.configuration import configured_rate, hyper_parameters
 from lrkit.training.records.csv_rows import is_table, read_table
 from lrkit.training.records.json_rows import read_json
@@ -300,7 +300,7 @@ def _as_its_tool_means(log: Log, path: Path, state: Mapping[str, Any]) -> Log:
         and any(each == "epoch" or each[:3] == "lr-" for each in log.series)
     ):
         log = replace(log, format="Lightning CSVLogger", first_step=0, made=hyper_parameters(path.parent))
-        return without_what_lightning_follows(log)
+        return without_what_lightning_adds(log)
     return log
 
 
@@ -323,7 +323,7 @@ def _in_folder(path: Path, choices: Choices) -> History | dict[str, Log]:
         return _found(files[0], choices)
     if files:
         raise InputError(f"{path} has several files that may be the record, so name one of them: {_some(files)}")
-    local = next((each for each in path.glob("*.wandb")), None)
+    local = next(iter(sorted([*path.glob("*.wandb"), *path.glob("*/*.wandb")])), None)
     if local is not None:
         return _in_rows(local, choices)  # which says how to export it
     raise InputError(

@@ -30,11 +30,11 @@ from lrkit.training.records.words import (
 __all__ = ["logs_of_rows"]
 
 _FIRST = {"train/global_step": 1, "trainer/global_step": 0}  # transformers' and Lightning's, in tables of wandb
-_RUNS = (  # columns that tell runs apart
+_RUNS = {  # columns that tell runs apart
     "fold", "cv", "run", "run id", "run name", "trial", "trial id", "seed", "experiment", "experiment id",
     "experiment name", "exp", "exp name", "repeat", "repetition", "replica", "job", "job id", "model", "config", "name",
     "id", "method", "variant", "setting", "group",
-)  # fmt: skip  # the first that fits
+}  # fmt: skip  # more to a line reads better
 _ALWAYS_APART = ("fold", "trial", "seed", "cv")  # also where the count goes on
 _METRICS = ("metric", "metrics", "metric name", "tag", "key", "variable", "series", "name", "measure", "quantity")
 _MOST_RUNS = 1000
@@ -354,31 +354,35 @@ def _by_labels(rows: Rows, clock: _Clock, choices: Choices) -> dict[str, tuple[R
     told = _telling(rows, clock, trained)
     if told is None:
         return {"": (rows, clock)}
-    name, labels = told
+    names, labels = told
+    by = " and ".join(names)
+    rest = dataclasses.replace(
+        rows,
+        numbers={name: each for name, each in rows.numbers.items() if name not in names},
+        words={name: each for name, each in rows.words.items() if name not in names},
+    )
     found = {}
     for label in dict.fromkeys(labels[trained].tolist()):
         keep = labels == label
-        part = rows.at(keep).saying(f"the rows are those where {name} is {label}")
-        own = dataclasses.replace(
-            clock, steps=clock.steps[keep], order=clock.order[keep], apart=f"{name} tells them apart"
-        )
+        part = rest.at(keep).saying(f"the rows are those where {by} is {label}")
+        own = dataclasses.replace(clock, steps=clock.steps[keep], order=clock.order[keep], apart=f"told apart by {by}")
         found[label] = (part, own)
     return found
 
 
-def _telling(rows: Rows, clock: _Clock, trained: NDArray[np.int64]) -> tuple[str, NDArray[np.str_]] | None:
-    """The column that tells runs apart and its labels by row: within each the count rises, over all it doesn't."""
+def _telling(rows: Rows, clock: _Clock, trained: NDArray[np.int64]) -> tuple[tuple[str, ...], NDArray[np.str_]] | None:
+    """The columns that tell runs apart and labels by row: within each the count rises, over all it doesn't."""
     order = clock.order[trained]
     rises = bool((np.diff(order) > 0).all())
-    for name, labels in _candidates(rows, clock, always=rises):
+    for names, labels in _candidates(rows, clock, always=rises):
         own = labels[trained]
         different = np.unique(own)
         if not 1 < len(different) <= min(_MOST_RUNS, len(trained) // 2):
             continue
         if rises:
-            return name, labels
+            return names, labels
         if all((np.diff(order[own == label]) > 0).all() for label in different) and _begin_alike(order, own, different):
-            return name, labels
+            return names, labels
     return None
 
 
@@ -389,24 +393,24 @@ def _begin_alike(order: NDArray[np.float64], own: NDArray[np.str_], different: N
     return bool((begins - begins.min() <= 0.1 * reach).all())
 
 
-def _candidates(rows: Rows, clock: _Clock, *, always: bool) -> Iterator[tuple[str, NDArray[np.str_]]]:
+def _candidates(rows: Rows, clock: _Clock, *, always: bool) -> Iterator[tuple[tuple[str, ...], NDArray[np.str_]]]:
     """Labels by column: first those known to tell runs apart, or `always` them alone; last these together."""
     other = {name for name in rows.numbers if is_clock(name) or is_time(name) or as_loss(name) or as_rate(name)}
     names = [name for name in (*rows.words, *rows.numbers) if name not in other and name != clock.name]
     words = {name: " ".join(words_of(name)) for name in names}
     if always:
         names = [name for name in names if words[name] in _ALWAYS_APART]
-    known = sorted((name for name in names if words[name] in _RUNS), key=lambda name: _RUNS.index(words[name]))
-    together: list[NDArray[np.str_]] = []
+    known = [name for name in names if words[name] in _RUNS]
+    together: dict[str, NDArray[np.str_]] = {}
     for name in [*known, *(name for name in names if name not in known)]:
         labels = _labels(rows, name)
         if labels is None:
             continue
-        yield name, labels
+        yield (name,), labels
         if name in known:
-            together.append(labels)
+            together[name] = labels
     if len(together) > 1:
-        yield " and ".join(known), np.array([", ".join(parts) for parts in zip(*together, strict=True)])
+        yield tuple(together), np.array(["/".join(parts) for parts in zip(*together.values(), strict=True)])
 
 
 def _labels(rows: Rows, name: str) -> NDArray[np.str_] | None:
