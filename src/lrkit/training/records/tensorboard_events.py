@@ -12,7 +12,7 @@ import numpy as np
 
 from lrkit.schedules.errors import InputError, InputTypeError, shown
 from lrkit.training.history import History
-from lrkit.training.records.after_training import without_what_lightning_adds
+from lrkit.training.records.after_training import without_what_follows, without_what_lightning_adds
 from lrkit.training.records.configuration import HYPER, hyper_parameters
 from lrkit.training.records.event_file import Scalars, read_events
 from lrkit.training.records.series import Log, Series
@@ -94,7 +94,7 @@ def read_tensorboard(path: Path) -> Log:
     lightning = bool(more) or (folder / HYPER).is_file() or "hp_metric" in series
     series.pop("hp_metric", None)
     log = Log(str(path), "TensorBoard events", series, first_step=0 if lightning else None, made=more, said=tuple(said))
-    return without_what_lightning_adds(log) if lightning else log
+    return without_what_lightning_adds(log) if lightning else without_what_follows(log)
 
 
 def folders_with_events(path: Path) -> list[Path]:
