@@ -56,7 +56,7 @@ def read_table(path: Path) -> Rows:
             raise InputError(f"the table {path} is empty")
         mark = _delimiter(head)
         reader = csv.reader(itertools.chain([head], source), delimiter=mark, skipinitialspace=True)
-        names = [cell.strip() for cell in next(reader)]
+        names = [" ".join(cell.split()) for cell in next(reader)]
         if mark == " " and len(names) > 1 and names[-1] == "":
             names.pop()
         _check_names(path, names)

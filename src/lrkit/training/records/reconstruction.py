@@ -42,6 +42,9 @@ def reconstruct(log: Log, choices: Choices) -> History:
     missing += [] if placed is None else [each for each in placed.missing if each.argument not in _arguments(missing)]
     if missing or placed is None or names.loss is None:
         raise MissingChoiceError(log.path, missing, log.series)
+    for name in names.training:
+        if not len(placed.series[name]):
+            raise InputError(f"{log.path} has no value of {name} at an update")
     return _Reconstruction(log, choices, names, placed).history()
 
 
@@ -214,7 +217,7 @@ class _Reconstruction:
         return EpochRecord(
             epoch=number + 1,
             step=end,
-            train_loss=float(losses[begin:end].astype(np.float64).mean()),
+            train_loss=_mean(losses[begin:end]),
             valid_loss=valid[0],
             metrics=_named(self.names.metrics, valid[1:]),
             lr=float(rates[end - 1, 0]),
@@ -331,6 +334,11 @@ class _Reconstruction:
         """Updates without a value of their own."""
         steps = self.series[name].steps
         return self.updates - int((steps < self.updates).sum())
+
+
+def _mean(losses: NDArray[np.float32]) -> float:
+    with np.errstate(invalid="ignore"):  # of infinities of both signs there is none
+        return float(losses.astype(np.float64).mean())
 
 
 def _last_of(series: Mapping[str, Series]) -> dict[str, dict[str, Any]]:

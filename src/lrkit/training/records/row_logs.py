@@ -211,8 +211,8 @@ def _clock_name(rows: Rows, choices: Choices) -> str | None:
     def rank(name: str) -> tuple[bool, bool, bool, int, int]:
         steps = rows.numbers[name].values[trained & rows.numbers[name].there]
         rare = 2 * len(steps) < trained.sum()
-        counts = bool((steps % 1 == 0).all()) and (len(steps) < 2 or len(np.unique(steps)) > 1)
-        return name.lower() == "_step", rare, not counts, int((np.diff(steps) < 0).sum()), known[name]
+        counts = bool((steps == np.floor(steps)).all()) and (len(steps) < 2 or len(np.unique(steps)) > 1)
+        return name.lower() == "_step", rare, not counts, int((steps[1:] < steps[:-1]).sum()), known[name]
 
     return min(known, key=rank)
 
@@ -249,7 +249,8 @@ def _whole(rows: Rows, name: str) -> NDArray[np.float64]:
         InputError: for steps that are no whole numbers.
     """
     column = rows.numbers[name]
-    wrong = column.there & ~((column.values >= 0) & (column.values < _MOST_STEP) & (column.values % 1 == 0))
+    wrong = column.there & ~((column.values >= 0) & (column.values < _MOST_STEP))
+    wrong |= column.there & (column.values != np.floor(column.values))
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
         raise InputError(
@@ -273,7 +274,7 @@ def _epoch_clock(rows: Rows, name: str | None, choices: Choices) -> _Clock:
         steps = np.arange(rows.count, dtype=np.float64)
         return _Clock(None, steps, steps, in_epochs=True, said=("each row is taken for an epoch",))
     column = rows.numbers[name]
-    if (column.known % 1).any() and np.isfinite(column.known).all() and column.known.min() >= 0:
+    if not column.is_whole and np.isfinite(column.known).all() and column.known.min() >= 0:
         length = choices.epoch_steps or 1000
         missing = () if choices.epoch_steps else (Missing("epoch_steps", "how many updates an epoch has"),)
         steps = _carried(np.where(column.there, np.rint(column.values * length), np.nan))
@@ -418,7 +419,7 @@ def _labels(rows: Rows, name: str) -> NDArray[np.str_] | None:
     if name in rows.words:
         return np.array([cell or "" for cell in rows.words[name]])
     column = rows.numbers[name]
-    if side_in(name) or not (column.known % 1 == 0).all():
+    if side_in(name) or not column.is_whole:
         return None
     return np.array(
         [str(int(value)) if there else "" for value, there in zip(column.values, column.there, strict=True)]
@@ -430,6 +431,8 @@ def _labels(rows: Rows, name: str) -> NDArray[np.str_] | None:
 
 def _log(rows: Rows, clock: _Clock) -> Log:
     counted = ~np.isnan(clock.steps)
+    if (np.abs(clock.steps[counted]) >= _MOST_STEP).any():
+        raise InputError(f"{rows.path} has epochs that can't be: with their steps they come to more than any run has")
     lost = int((~counted).sum())
     said = (f"{lost} row{'s' if lost > 1 else ''} before the first step {'are' if lost > 1 else 'is'} left out",)
     times = _times(rows, counted)

@@ -39,6 +39,11 @@ class Column:
         return int(self.there.sum())
 
     @property
+    def is_whole(self) -> bool:
+        """Whether all numbers that there are are whole."""
+        return bool((np.isfinite(self.known) & (self.known == np.floor(self.known))).all())
+
+    @property
     def known(self) -> NDArray[np.float64]:
         """The numbers that there are."""
         return self.values[self.there]
@@ -72,12 +77,16 @@ class Rows:
         """The rows where this is true."""
         places = np.flatnonzero(keep).tolist()
         numbers = {name: each.at(keep) for name, each in self.numbers.items()}
-        return dataclasses.replace(
-            self,
-            count=len(places),
-            numbers={name: each for name, each in numbers.items() if len(each)},
-            words={name: [each[place] for place in places] for name, each in self.words.items()},
-        )
+        words: dict[str, Sequence[str | None]] = {}
+        for name, cells in self.words.items():
+            kept = [cells[place] for place in places]
+            column = numbers_of([cell or "" for cell in kept])
+            if column is None:
+                words[name] = kept
+            else:
+                numbers[name] = column
+        numbers = {name: each for name, each in numbers.items() if len(each)}
+        return dataclasses.replace(self, count=len(places), numbers=numbers, words=words)
 
     def with_columns(self, numbers: Mapping[str, Column], *said: str) -> "Rows":
         """With these columns of numbers instead."""
@@ -179,7 +188,7 @@ def rows_of_dicts(path: str, kind: str, rows: Sequence[Mapping[str, Any]], **mor
 
 def _flat(row: Mapping[str, Any], before: str = "", depth: int = 0) -> Iterable[tuple[str, Any]]:
     for name, value in row.items():
-        called = f"{before}{name}".strip()
+        called = " ".join(f"{before}{name}".split())
         if isinstance(value, Mapping):
             if depth < 4:
                 yield from _flat(value, f"{called}/", depth + 1)

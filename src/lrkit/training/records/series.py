@@ -50,7 +50,8 @@ class Series:
         common = sorted(mine.keys() & theirs.keys(), key=lambda each: mine[each])
         here, there = (np.array([each[key] for key in common], dtype=np.int64) for each in (mine, theirs))
         kept = self.kept(here)
-        return Series(kept.steps, kept.values + other.values[there], kept.orders, kept.times)
+        with np.errstate(invalid="ignore"):  # of infinities of both signs there is no sum
+            return Series(kept.steps, kept.values + other.values[there], kept.orders, kept.times)
 
 
 def _numbered(steps: NDArray[np.int64]) -> dict[tuple[int, int], int]:
