@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint format types tests report-check docs soak bench clean
+.PHONY: help install demo test lint format types tests report-check docs stores soak bench clean
 
 help:  ## Show the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,6 +41,11 @@ docs: install  ## Write docs/schedules.md, its pictures, and those of lanes and 
 	$(BIN)/python tools/lanes_figure.py
 	$(BIN)/python tools/predict_figure.py
 
+stores:  ## Read what the real MLflow and trackio write, in an environment of its own
+	$(PYTHON) -m venv .venv-stores
+	.venv-stores/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[stores]' pytest pytest-randomly hypothesis
+	OMP_NUM_THREADS=1 .venv-stores/bin/python -m pytest -q tests/test_tracker_stores.py
+
 soak: install  ## Kill a run 200 times at random moments; takes about ten minutes
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -s tests/test_kills.py -k random_moments --kills 200
 
@@ -63,4 +68,4 @@ format: install  ## Mend what the linter and the formatter can mend
 	$(BIN)/ruff format .
 
 clean:  ## Remove the environment and what was built
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-stores build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,6 +1,7 @@
 """Small records in the forms that tools write them in, made up; each says what is in it, by whoever's names."""
 
 import json
+import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +51,47 @@ def by_keras(folder):
         rates = [("epoch_learning_rate", 0.1 / 2**epoch, epoch) for epoch in range(3)] if side == "train" else []
         losses = [("epoch_loss", 2 - epoch / 2 + shift, epoch) for epoch in range(3)]
         events(Path(folder) / "logs" / side, [*losses, *rates])
+
+
+def by_mlflow(folder):
+    """As MLflow 3 writes its database, without what isn't read."""
+    file = Path(folder) / "mlflow.db"
+    database = sqlite3.connect(file)
+    database.executescript(
+        """
+        CREATE TABLE experiments (experiment_id INTEGER, name TEXT);
+        CREATE TABLE runs (run_uuid TEXT, name TEXT, start_time BIGINT, lifecycle_stage TEXT);
+        CREATE TABLE params (key TEXT, value TEXT, run_uuid TEXT);
+        CREATE TABLE metrics (key TEXT, value FLOAT, timestamp BIGINT, run_uuid TEXT, step BIGINT, is_nan BOOLEAN);
+        INSERT INTO runs VALUES ('c0ffee', 'owl', 1, 'active'), ('dead', 'gone', 0, 'deleted');
+        INSERT INTO params VALUES ('seed', '3', 'c0ffee');
+        """
+    )
+    for step, loss, rate in every_ten(lambda *row: row):
+        for name, value in (("train_loss", loss), ("lr", rate)):
+            database.execute("INSERT INTO metrics VALUES (?, ?, ?, 'c0ffee', ?, 0)", (name, value, 10**12 + step, step))
+    database.commit()
+    database.close()
+
+
+def by_trackio(folder):
+    """As trackio 0.43 writes the database of a project, without what isn't read."""
+    file = Path(folder) / "trackio" / "project.db"
+    file.parent.mkdir()
+    database = sqlite3.connect(file)
+    database.executescript(
+        """
+        CREATE TABLE configs (id INTEGER PRIMARY KEY, run_id TEXT, run_name TEXT, config TEXT, created_at TEXT);
+        CREATE TABLE metrics (id INTEGER PRIMARY KEY, run_id TEXT, timestamp TEXT, run_name TEXT, step INTEGER,
+                              metrics TEXT);
+        INSERT INTO configs VALUES (1, 'owl', 'owl', '{"seed": 3}', '2026-01-01T00:00:00+00:00');
+        """
+    )
+    for step, loss, rate in every_ten(lambda *row: row):
+        row = ("owl", f"2026-01-01T00:00:{step:02d}+00:00", "owl", step, json.dumps({"train/loss": loss, "lr": rate}))
+        database.execute("INSERT INTO metrics (run_id, timestamp, run_name, step, metrics) VALUES (?, ?, ?, ?, ?)", row)
+    database.commit()
+    database.close()
 
 
 def by_writer(folder):
@@ -417,6 +459,8 @@ FORMS = {
         ),
         **BARE,
     ),
+    "MLflow's store": Form("mlflow.db", by_mlflow, **SPARSE),
+    "trackio": Form("trackio/project.db", by_trackio, **SPARSE),
     "MLflow: an exported chart": Form(
         "metrics.csv",
         text(

@@ -13,7 +13,6 @@ from log_forms import FORMS
 
 RECORDS = Path(__file__).parents[1] / "docs" / "records.md"
 ROWS = re.findall(r"^\| ([^|]+) \| [^|]+ \| `(lrkit [^`]+)` \|$", RECORDS.read_text(encoding="utf-8"), re.MULTILINE)
-NEED_PACKAGES = {"MLflow's store", "trackio"}  # tests/test_tracker_stores.py has them
 
 
 @pytest.mark.parametrize("tool", FORMS)
@@ -31,10 +30,10 @@ def test_what_a_tool_wrote_is_read(tool, tmp_path):
 
 
 def test_the_documented_table_has_every_form():
-    assert {tool for tool, _ in ROWS} == {"lrkit", *FORMS} | NEED_PACKAGES & {tool for tool, _ in ROWS}
+    assert {tool for tool, _ in ROWS} == {"lrkit", *FORMS}
 
 
-@pytest.mark.parametrize(("tool", "command"), [row for row in ROWS if row[0] not in NEED_PACKAGES])
+@pytest.mark.parametrize(("tool", "command"), ROWS)
 def test_every_documented_command_works(lrkit, tmp_path, tool, command):
     if tool == "lrkit":
         package.save_history(history("constant()", 0.1, 0, 0.5), tmp_path / "runs" / "mine")

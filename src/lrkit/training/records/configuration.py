@@ -8,7 +8,7 @@ from typing import Any
 
 from lrkit.training.records.words import as_rate, words_of
 
-__all__ = ["HYPER", "configured_rate", "hyper_parameters"]
+__all__ = ["HYPER", "configured_rate", "hyper_parameters", "rate_said"]
 
 HYPER = "hparams.yaml"  # of Lightning's loggers
 _FILES = (
@@ -32,25 +32,30 @@ def hyper_parameters(folder: Path) -> dict[str, Any]:
 
 
 def configured_rate(folder: Path) -> tuple[tuple[float, str] | None, str | None]:
-    """A constant rate that a configuration beside a record says, and how; else what it says of rates, in words.
-
-    Without a rate there both are None. A rate that a scheduler changed isn't one that every update had.
-    """
+    """What the first configuration in a folder that has a rate says of it, as `rate_said`."""
     for name in _FILES:
-        values = dict(_flat(_read(folder / name)))
-        rates = {key: float(value) for key, value in values.items() if _is_rate(key, value)}
-        if not rates:
-            continue
-        changing = [key for key, value in values.items() if _changes(key) and value not in _NOTHING]
-        if len(set(rates.values())) == 1 and not changing:
-            rate = next(iter(rates.values()))
-            return (
-                rate,
-                f"no rate was logged, and {name} beside has {next(iter(rates))} {rate:g}: held throughout",
-            ), None
-        told = ", ".join(f"{key} {values[key]}" for key in [*rates, *changing][:8])
-        return None, f"{name} beside has {told}"
+        found = rate_said(dict(_flat(_read(folder / name))), f"{name} beside")
+        if found != (None, None):
+            return found
     return None, None
+
+
+def rate_said(values: Mapping[str, Any], where: str) -> tuple[tuple[float, str] | None, str | None]:
+    """A constant rate that hyper-parameters say, and how; else what they say of rates, in words; else neither.
+
+    A rate that a scheduler changed isn't one that every update had.
+
+    >>> rate_said({"lr": 0.1, "scheduler": "cosine"}, "config.json")
+    (None, 'config.json has lr 0.1, scheduler cosine')
+    """
+    rates = {key: float(value) for key, value in values.items() if _is_rate(key, value)}
+    if not rates:
+        return None, None
+    changing = [key for key, value in values.items() if _changes(key) and value not in _NOTHING]
+    if len(set(rates.values())) == 1 and not changing:
+        name, rate = next(iter(rates.items()))
+        return (rate, f"no rate was logged, and {where} has {name} {rate:g}: held throughout"), None
+    return None, f"{where} has {', '.join(f'{key} {values[key]}' for key in [*rates, *changing][:8])}"
 
 
 def _is_rate(key: str, value: Any) -> bool:

@@ -27,6 +27,7 @@ from lrkit.training.records.source_text import beginning
 from lrkit.training.records.tensorboard_events import EVENTS, OWN, are_sides, read_tensorboard
 from lrkit.training.records.tensorboard_own import read_own_events
 from lrkit.training.records.text_rows import read_text
+from lrkit.training.records.tracker_stores import Readers, runs_in_store
 from lrkit.training.records.trainer_state import STATE, as_transformers, find_trainer_state, is_transformers
 from lrkit.training.records.words import is_rate
 
@@ -159,6 +160,9 @@ def _read(
     choices = Choices(**{**choosing, "schedule": plan})
     said = {"schedule": plan, "seed": seed, "name": name, "task": task}
     given = {key: value for key, value in said.items() if value is not None}
+    store = runs_in_store(Path(path)) if Path(path).exists() and not _has_record(Path(path)) else None
+    if store is not None:
+        return _stored(store, Path(path), choices, given)
     found = _found(Path(path), choices)
     if isinstance(found, History):
         if choices.given:
@@ -169,6 +173,26 @@ def _read(
     if choices.run not in (None, ALL_RUNS):
         runs = {choices.run: _run_named(choices.run, runs, Path(path))}
     return {run: _Run(log.apart, partial(_imported, log, choices, run, given)) for run, log in runs.items()}
+
+
+def _has_record(path: Path) -> bool:
+    return path.is_dir() and _record_in(path) is not None
+
+
+def _stored(store: Readers, path: Path, choices: Choices, given: Mapping[str, Any]) -> dict[str, "_Run"]:
+    """The runs of a tracker's store; none is read before it is needed."""
+    names = list(store)
+    if choices.run not in (None, ALL_RUNS):
+        names = [choices.run] if choices.run in store else []
+    if not names:
+        raise InputError(f"run must be one of those in {path}, not {shown(choices.run)} (runs: {_some(list(store))})")
+
+    def read(name: str) -> History:
+        log = without_what_follows(store[name](choices))
+        log = as_transformers(log, {}, path) if is_transformers(log) else log
+        return _imported(log, choices, name, given)
+
+    return {name: _Run("each has its name there", partial(read, name)) for name in names}
 
 
 def _run_named(run: str, runs: Mapping[str, Log], path: Path) -> Log:
@@ -234,7 +258,7 @@ def _imported(log: Log, choices: Choices, run: str, given: Mapping[str, Any]) ->
         history = read_own_events(log)
         return replace(history, made={**history.made, **given})
     place = Path(log.path)
-    if choices.lr is None and not any(map(is_rate, log.series)):
+    if choices.lr is None and log.constant is None and log.hint is None and not any(map(is_rate, log.series)):
         constant, hint = configured_rate(place if place.is_dir() else place.parent)
         log = replace(log, constant=constant, hint=hint)
     history = reconstruct(log, choices)

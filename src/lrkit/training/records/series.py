@@ -117,6 +117,10 @@ class Log:
         first, *others = (self.series[part.strip()] for part in name.split("+"))
         return sum(others, first)
 
+    def with_made(self, made: Mapping[str, Any], constant: tuple[float, str] | None, hint: str | None) -> "Log":
+        """With what is known of how the run was made, and of a rate that wasn't logged."""
+        return replace(self, made=made, constant=constant, hint=hint)
+
     def cut(self, keep: Mapping[str, NDArray[np.bool_]]) -> "Log":
         """With the points alone where this is true, of the series that are named."""
         series = {name: each.kept(keep[name]) if name in keep else each for name, each in self.series.items()}

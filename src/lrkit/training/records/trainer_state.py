@@ -40,7 +40,7 @@ def find_trainer_state(folder: Path) -> Path | None:
 
 def is_transformers(log: Log) -> bool:
     """Whether rows are those of a `log_history`, by their names and fractions of epochs."""
-    if log.clock != "step" or not {"loss", _RATE, "epoch"} <= log.series.keys():
+    if log.clock not in ("step", None) or not {"loss", _RATE, "epoch"} <= log.series.keys():
         return False
     own = _OWN & log.series.keys() or (log.series["epoch"].values % 1).any()
     return bool(own) and all(int(each.steps.min()) >= 1 for each in log.series.values())
