@@ -3,12 +3,13 @@
 import shutil
 import time
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from lrkit.analysis.kept_lanes import STAGES
-from lrkit.analysis.terms import Terms
 from lrkit.schedules.errors import InputError
 from lrkit.training.held_folder import CONFIG, HeldFolder, has_key, read_config, write_json
+
+if TYPE_CHECKING:
+    from lrkit.analysis.terms import Terms  # with torch, which whoever only looks at folders does without
 
 __all__ = ["ComparisonFolder", "is_comparison", "read_terms"]
 
@@ -54,18 +55,20 @@ class ComparisonFolder:
         """How long it has been trained, in all."""
         return self._seconds + time.perf_counter() - self._began
 
-    def clear(self, terms: Terms) -> None:
+    def clear(self, terms: "Terms") -> None:
         """Take away what was trained, since other terms replace those that it was trained under.
 
         Raises:
             InputError: for terms that can't be written; what was trained is still there.
         """
+        from lrkit.analysis.kept_lanes import STAGES
+
         terms.to_dict()
         for stage in STAGES:
             for folder in self.path.glob(f"{stage}-*"):
                 shutil.rmtree(folder)
 
-    def keep(self, terms: Terms) -> None:
+    def keep(self, terms: "Terms") -> None:
         """Write the terms."""
         write_json(self.path / CONFIG, {_KEY: FORMAT, **terms.to_dict(), "seconds": self.seconds})
         self._terms = terms
@@ -84,12 +87,14 @@ def is_comparison(path: Path) -> bool:
     return has_key(path, _KEY)
 
 
-def read_terms(path: Path) -> tuple[Terms, float]:
+def read_terms(path: Path) -> tuple["Terms", float]:
     """The terms of the tournament in a folder, and how many seconds it was trained.
 
     Raises:
         InputError: where there is none, or it can't be read.
     """
+    from lrkit.analysis.terms import Terms
+
     config = read_config(path, "comparison", _KEY, FORMAT)
     try:
         return Terms.from_dict(config), float(config["seconds"])

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from lrkit.analysis.best_schedule import BestSchedule
 from lrkit.analysis.budgets import Budget, CooldownLengths
 from lrkit.analysis.ending import Ending
+from lrkit.output.cells import column, percent, show_loss
 from lrkit.output.predict_table import WIDTH, wrapped
-from lrkit.output.sweep_table import column, percent, show_loss
 from lrkit.schedules.shares import show_number
 
 __all__ = ["best_lines", "budget_lines", "cooldown_lines"]

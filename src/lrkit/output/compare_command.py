@@ -14,7 +14,8 @@ from lrkit.output.compare_options import CompareOptions, compare_origin, wanted_
 from lrkit.output.compare_progress import CompareProgress
 from lrkit.output.compare_results import PICTURE, REPORT, RESULT, print_comparison, write_pages
 from lrkit.output.signals import stop_on_signals
-from lrkit.output.task_command import loaded, new_folder, say
+from lrkit.output.task_command import loaded, new_folder
+from lrkit.output.torchrun import say
 from lrkit.training.files import clear_folder
 from lrkit.training.held_folder import CONFIG, write_json
 from lrkit.training.loop import StoppedError

@@ -11,8 +11,7 @@ from lrkit.analysis.comparison import Comparison
 from lrkit.output.comparison_curves import Band, Curves, axis_of, curves_of
 from lrkit.output.comparison_numbers import scale_of
 from lrkit.output.difference_plot import LABEL_WIDTH, draw_differences, head_panel
-from lrkit.output.plots import cut, distinct_style, scale_rates
-from lrkit.output.sweep_plot import plain_ticks
+from lrkit.output.plots import cut, distinct_style, plain_ticks, scale_rates
 from lrkit.schedules.evaluation import Array
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from lrkit.output.compare_plot import compare_figure
 from lrkit.output.compare_table import compare_table
 from lrkit.output.comparison_report import write_report
 from lrkit.output.plots import save
-from lrkit.output.task_command import say
+from lrkit.output.torchrun import say
 
 __all__ = ["PICTURE", "REPORT", "RESULT", "print_comparison", "write_pages"]
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from lrkit.analysis.comparison import Comparison, Difference, Mean, Standing
 from lrkit.analysis.verdicts import say_p
+from lrkit.output.cells import column, fitted
 from lrkit.output.comparison_numbers import Said, say_values, scale_of, signed, unit_of
-from lrkit.output.sweep_table import column, fitted
 from lrkit.schedules.shares import show_number
 
 __all__ = ["compare_table"]

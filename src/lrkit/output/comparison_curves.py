@@ -118,7 +118,7 @@ def _curves(candidate: Candidate, number: int, diverged: int, *, by_update: bool
 
 def _band(histories: Sequence[History], values: Sequence[Sequence[float | None]], by_update: bool) -> Band | None:
     """Of values by seed and epoch; None where there is no epoch that all runs have a finite value of."""
-    from scipy.stats import t
+    from scipy import special
 
     shared = min((len(each) for each in values), default=0)
     table = np.array([each[:shared] for each in values], dtype=np.float64).reshape(len(values), shared)
@@ -128,7 +128,7 @@ def _band(histories: Sequence[History], values: Sequence[Sequence[float | None]]
         return None
     table, records, n = table[:, :end], histories[0].epochs[:end], len(values)
     mean = table.mean(axis=0)
-    half = t.ppf(0.975, n - 1) * table.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.zeros(end)
+    half = special.stdtrit(n - 1, 0.975) * table.std(axis=0, ddof=1) / np.sqrt(n) if n > 1 else np.zeros(end)
     epochs, steps = (
         np.array([getattr(each, what) for each in records], dtype=np.float64) for what in ("epoch", "step")
     )

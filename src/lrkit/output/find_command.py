@@ -12,7 +12,8 @@ from lrkit.output.find_plot import find_figure
 from lrkit.output.find_report import FindProgress, report, sentence
 from lrkit.output.plots import save
 from lrkit.output.signals import stop_on_signals
-from lrkit.output.task_command import loaded, say
+from lrkit.output.task_command import loaded
+from lrkit.output.torchrun import say
 from lrkit.training.loop import StoppedError
 from lrkit.training.task import Task
 

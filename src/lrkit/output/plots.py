@@ -18,6 +18,7 @@ from lrkit.training.history import History
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
     from lrkit.output.picture import Picture
@@ -31,6 +32,7 @@ __all__ = [
     "in_epochs",
     "legend_above",
     "legend_columns",
+    "plain_ticks",
     "plot",
     "preview_figure",
     "save",
@@ -258,6 +260,15 @@ def _panel(axes: "Axes", position: Array, panel: Panel, styles: Mapping[str, tup
         )
     scale_rates(axes, [curve.values for curve in curves], from_zero=panel.hyper == "lr")
     axes.grid(alpha=0.3)
+
+
+def plain_ticks(axis: "Axis", digits: Sequence[float] = (1, 2, 5)) -> None:
+    """0.1, 0.2 and 0.5, not powers of ten; or with other first digits."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axis.set_major_locator(LogLocator(subs=digits))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def scale_rates(axes: "Axes", curves: Sequence[Array], *, from_zero: bool = True) -> None:

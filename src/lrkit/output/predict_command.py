@@ -22,7 +22,7 @@ from lrkit.output.predict_plot import predict_figure
 from lrkit.output.predict_proposals import MOST_STEPS, propose
 from lrkit.output.predict_runs import RunOptions, read_runs
 from lrkit.output.predict_table import WIDTH, predict_table
-from lrkit.output.task_command import say
+from lrkit.output.torchrun import say
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import as_count, as_positive
 

@@ -8,7 +8,7 @@ from lrkit.analysis.forecast_verdicts import say_odds
 from lrkit.analysis.laws.curve import LossCurve
 from lrkit.analysis.prediction import Prediction
 from lrkit.analysis.verdicts import show_digits
-from lrkit.output.sweep_table import column, percent
+from lrkit.output.cells import column, percent
 
 __all__ = ["WIDTH", "predict_table", "wrapped"]
 

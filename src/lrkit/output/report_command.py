@@ -11,7 +11,6 @@ import typer
 
 from lrkit.analysis.comparison import Comparison
 from lrkit.analysis.comparison_folder import is_comparison
-from lrkit.analysis.reading import join, read_tournament
 from lrkit.analysis.recorded_runs import RecordedRun, compare_runs
 from lrkit.output.compare_results import PICTURE, REPORT, RESULT, print_comparison, write_pages
 from lrkit.output.import_command import ReadOptions, by_options, read_said
@@ -65,6 +64,8 @@ def _compared(options: ReportOptions) -> tuple[Comparison, list[str]]:
     comparisons = [folder for folder in options.folders if is_comparison(folder)]
     if not comparisons:
         return _compared_runs(options)
+    from lrkit.analysis.reading import join, read_tournament  # with torch, which records of runs do without
+
     others = [folder for folder in options.folders if folder not in comparisons]
     if others:
         raise InputError(

@@ -18,7 +18,8 @@ from lrkit.output.sweep_options import SweepOptions, SweepOrder, sweep_order
 from lrkit.output.sweep_plot import sweep_figure
 from lrkit.output.sweep_progress import SweepProgress
 from lrkit.output.sweep_table import as_dict, best_sentence, table
-from lrkit.output.task_command import loaded, new_folder, say
+from lrkit.output.task_command import loaded, new_folder
+from lrkit.output.torchrun import say
 from lrkit.training.held_folder import write_json
 from lrkit.training.history import History
 from lrkit.training.lanes.folder import LanesFolder

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from lrkit.analysis.sweep import Row, Sweep
-from lrkit.output.plots import COLOURS, cut, legend_above, legend_columns, style
+from lrkit.output.plots import COLOURS, cut, legend_above, legend_columns, plain_ticks, style
 from lrkit.schedules.errors import InputError
 from lrkit.schedules.shares import show_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-__all__ = ["plain_ticks", "sweep_figure"]
+__all__ = ["sweep_figure"]
 
 _MOST_LINES = 2 * len(COLOURS)
 _MOST_NAMES = 20
@@ -162,15 +161,6 @@ def _loss_scale(axes: "Axes", sweep: Sweep, top: float | None, *, across: bool =
     elif high > low:
         room = _MARGIN * (high - low)
         limit(low - room, high + room)
-
-
-def plain_ticks(axis: "Axis", digits: Sequence[float] = (1, 2, 5)) -> None:
-    """0.1, 0.2 and 0.5, not powers of ten; or with other first digits."""
-    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
-
-    axis.set_major_locator(LogLocator(subs=digits))
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _remark(drawn: Lines, lines: Lines) -> str:

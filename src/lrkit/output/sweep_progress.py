@@ -7,7 +7,7 @@ import typer
 
 from lrkit.analysis.standings import is_dropped
 from lrkit.analysis.sweep import loss_of
-from lrkit.output.sweep_table import show_loss
+from lrkit.output.cells import show_loss
 from lrkit.schedules.shares import show_number
 from lrkit.training.history import History
 from lrkit.training.lanes.lane import Lane, told

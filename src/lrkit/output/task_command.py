@@ -15,7 +15,7 @@ import torch
 import typer
 
 from lrkit.output.failures import explain
-from lrkit.output.torchrun import rank
+from lrkit.output.torchrun import say
 from lrkit.schedules.errors import InputError, shown
 from lrkit.training import tasks
 from lrkit.training.ranks import ProcessLostError
@@ -35,7 +35,6 @@ __all__ = [
     "new_folder",
     "other_versions",
     "recorded_source",
-    "say",
     "wanted_source",
 ]
 
@@ -205,12 +204,6 @@ def new_folder(name: str) -> Path:
         for path in (Path(stem + end) for end in itertools.chain([""], map("-{}".format, itertools.count(2))))
         if not path.exists()
     )
-
-
-def say(sentence: str) -> None:
-    """Tell a person, beside the output; of several processes the first does."""
-    if rank() == 0:
-        typer.echo(f"lrkit: {sentence}", err=True)
 
 
 def _say_what_changed(origin: Origin, task: Task) -> None:

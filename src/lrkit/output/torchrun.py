@@ -25,6 +25,7 @@ __all__ = [
     "processes",
     "rank",
     "refuse_processes",
+    "say",
     "say_lost",
 ]
 
@@ -138,3 +139,9 @@ def _claim() -> bool:
         return store.add(f"lrkit/said/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", 1) == 1
     except (RuntimeError, ValueError):  # nobody can be asked: rather said twice than not at all
         return True
+
+
+def say(sentence: str) -> None:
+    """Tell a person, beside the output; of several processes the first does."""
+    if rank() == 0:
+        typer.echo(f"lrkit: {sentence}", err=True)

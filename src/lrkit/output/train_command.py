@@ -16,8 +16,8 @@ from lrkit.analysis.summary import reductions
 from lrkit.output.plots import curves_figure, save
 from lrkit.output.progress import Progress
 from lrkit.output.signals import StopRequest, stop_on_signals
-from lrkit.output.task_command import loaded, new_folder, say
-from lrkit.output.torchrun import LOST, launcher, process_group, say_lost
+from lrkit.output.task_command import loaded, new_folder
+from lrkit.output.torchrun import LOST, launcher, process_group, say, say_lost
 from lrkit.output.train_options import Order, TrainOptions, order
 from lrkit.training.history import History, best_epoch
 from lrkit.training.loop import DivergedError, StoppedError, run

@@ -11,7 +11,7 @@ from lrkit.output.find_plot import find_figure
 from lrkit.output.find_report import FindProgress, sentence
 from lrkit.output.plots import save
 from lrkit.output.signals import stop_on_signals
-from lrkit.output.task_command import say
+from lrkit.output.torchrun import say
 from lrkit.output.train_options import Order, TrainOptions
 from lrkit.schedules.errors import InputError
 from lrkit.training.held_folder import write_json
