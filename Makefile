@@ -62,6 +62,7 @@ bench: install  ## Compare with other libraries, and what is found with what is 
 	$(BIN)/python benchmarks/predict_speed.py
 	$(BIN)/python benchmarks/predict_own.py
 	$(BIN)/python benchmarks/predict_optimised.py
+	$(BIN)/python benchmarks/records.py
 
 format: install  ## Mend what the linter and the formatter can mend
 	$(BIN)/ruff check --fix .

@@ -29,6 +29,7 @@ import predict_runs
 import predict_speed
 import pulse
 import races
+import records
 import schedules
 import timing
 from lrkit.analysis.laws.catalogue import LAWS
@@ -333,3 +334,13 @@ def test_predictions_are_timed_and_reported(law):
     assert "| final loss | 2.0 |" in text
     assert "takes 2.0 s (multi_power), to all nine 5.0 s" in text
     assert "most 400 MB in use, of which 200 MB" in text
+
+
+def test_readings_of_records_are_timed_and_reported(tmp_path):
+    records.write(tmp_path, 200, 50, 1)
+    taken = {name: [records.measure(name, tmp_path)] for name in records.READERS}
+    assert [each["updates"] for (each,) in taken.values()] == [100, 100, 50]
+    taken["report"] = [{"seconds": 1.0}]
+    text = records.report(taken, {name: name for name in taken})
+    assert "| report | 1.00 |" in text
+    assert "times as fast as by TensorBoard's reader" in text
