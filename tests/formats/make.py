@@ -32,7 +32,7 @@ from lrkit.analysis.entrant import Entrant
 from lrkit.schedules import Plans, Target, json_form
 from lrkit.training import checkpoint, history, record_folder, recorder_state, scheduler_state
 from lrkit.training.lanes import folder as lanes_folder
-from lrkit.training.records import csv_file, tensorboard_events
+from lrkit.training.records import own_csv, tensorboard_events
 
 HERE = Path(__file__).parent
 
@@ -46,7 +46,7 @@ CURRENT = {
     "lrkit_recorder": recorder_state.FORMAT,
     "lrkit_lanes": lanes_folder.FORMAT,
     "lrkit_comparison_folder": comparison_folder.FORMAT,
-    "lrkit_csv": csv_file.FORMAT,
+    "lrkit_csv": own_csv.FORMAT,
     "lrkit_tensorboard": tensorboard_events.FORMAT,
 }
 # What the folders of a kind are named by.
