@@ -35,6 +35,8 @@ _ALWAYS_APART = ("fold", "trial", "seed", "cv")  # also where the count goes on
 _METRICS = ("metric", "metrics", "metric name", "tag", "key", "variable", "series", "name", "measure", "quantity")
 _MOST_RUNS = 1000
 
+Labels = tuple[tuple[str, ...], NDArray[np.str_]]  # columns, and what they have by row together
+
 
 def logs_of_rows(rows: Rows, choices: Choices) -> dict[str, Log]:
     """The logs of the runs in these rows, by what tells them apart; a single one has the name "".
@@ -159,9 +161,7 @@ def _by_labels(rows: Rows, clock: RowClock, choices: Choices) -> dict[str, tuple
     return found
 
 
-def _telling(
-    rows: Rows, clock: RowClock, trained: NDArray[np.int64]
-) -> tuple[tuple[str, ...], NDArray[np.str_]] | None:
+def _telling(rows: Rows, clock: RowClock, trained: NDArray[np.int64]) -> Labels | None:
     """The columns that tell runs apart and labels by row: within each the count rises, over all it doesn't."""
     order = clock.order[trained]
     rises = bool((np.diff(order) > 0).all())
@@ -184,7 +184,7 @@ def _begin_alike(order: NDArray[np.float64], own: NDArray[np.str_], different: N
     return bool((begins - begins.min() <= 0.1 * reach).all())
 
 
-def _candidates(rows: Rows, clock: RowClock, *, always: bool) -> Iterator[tuple[tuple[str, ...], NDArray[np.str_]]]:
+def _candidates(rows: Rows, clock: RowClock, *, always: bool) -> Iterator[Labels]:
     """Labels by column: first those known to tell runs apart, or `always` them alone; last these together."""
     other = {name for name in rows.numbers if is_clock(name) or is_time(name) or as_loss(name) or as_rate(name)}
     names = [name for name in (*rows.words, *rows.numbers) if name not in other and name != clock.name]
