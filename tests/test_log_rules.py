@@ -467,3 +467,63 @@ def test_damaged_events_are_read_up_to_the_damage(tmp_path):
     found = package.read_history(tmp_path / "run")
     assert len(found.lr) < whole
     assert "is damaged after" in said(found)
+
+
+# --- forms that are easily taken for another ---------------------------------------------------------
+
+
+def test_nothing_in_a_row_of_validation_is_no_divergence(tmp_path):
+    rows = [f"{step},{2 - step / 10},nan,0.1" for step in range(4)]
+    rows[2:2] = ["1,nan,1.5,nan"]
+    found = read(tmp_path, "a.csv", "step,loss,val_loss,lr", *rows, "3,nan,1.25,nan")
+    assert found.losses.tolist() == pytest.approx([2, 1.9, 1.8, 1.7])
+    assert [each.valid_loss for each in found.epochs] == [1.5, 1.25]
+    diverged = read(tmp_path, "b.csv", "step,loss,val_loss,lr", *rows[:3], "2,nan,nan,0.1", "3,nan,nan,0.1")
+    assert diverged.diverged.step == 2
+
+
+def test_rows_of_one_epoch_without_a_step_may_be_updates(tmp_path):
+    rows = ["0.5,0,", "0.4,0,", ",0,0.45", "0.3,1,", "0.2,1,", ",1,0.25"]
+    file = put(tmp_path, "metrics.csv", lines("loss,epoch,val_loss", *rows))
+    with pytest.raises(InputError, match="step='rows' takes each row for an update"):
+        package.read_history(file)
+    found = package.read_history(file, step="rows", lr=0.1)
+    assert found.losses.tolist() == pytest.approx([0.5, 0.4, 0.3, 0.2])
+    assert [(each.step, each.valid_loss) for each in found.epochs] == [(2, 0.45), (4, 0.25)]
+
+
+def test_tables_as_pandas_writes_them_into_json_are_read(tmp_path):
+    columns = {"step": {"0": 0, "1": 1}, "loss": {"0": 2.0, "1": 1.0}, "lr": {"0": 0.1, "1": 0.1}}
+    rows = {str(step): {"step": step, "loss": 2.0 - step, "lr": 0.1} for step in range(2)}
+    for number, document in enumerate((columns, rows)):
+        assert package.read_history(put(tmp_path, f"{number}.json", json.dumps(document))).losses.tolist() == [2, 1]
+
+
+def test_the_time_of_each_row_isnt_the_time_since_the_begin(tmp_path):
+    rows = [f"{epoch},1,0.1,{10.5 + epoch / 100}" for epoch in range(3)]
+    assert [each.seconds for each in read(tmp_path, "a.csv", "epoch,loss,lr,time", *rows).epochs] == [0, 0, 0]
+    rows = [f"{epoch},1,0.1,{10 * (epoch + 1)}" for epoch in range(3)]
+    assert [each.seconds for each in read(tmp_path, "b.csv", "epoch,loss,lr,time", *rows).epochs][1:] == [10, 10]
+
+
+def test_lines_of_a_text_log_belong_to_the_heading_before(tmp_path):
+    rows = []
+    for epoch in range(3):
+        rows += [
+            f"Epoch {epoch}:",
+            f"  train: loss={2 - epoch / 4} acc=0.5",
+            f"  val: loss={2.5 - epoch / 4} acc=0.5",
+            "  lr: 0.1",
+        ]
+    found = read(tmp_path, "a.log", *rows)
+    assert found.losses.tolist() == [2, 1.75, 1.5]
+    assert [each.valid_loss for each in found.epochs] == [2.5, 2.25, 2]
+
+
+def test_the_console_of_a_trainer_has_its_totals_too(tmp_path):
+    rows = [{k: v for k, v in row.items() if k != "step"} for row in hf(TOTAL, LAST_EVALUATE)]
+    found = read(tmp_path, "a.log", *map(str, rows), epoch_steps=20)
+    assert [(each.step, each.valid_loss) for each in found.epochs] == [(20, 2.1), (40, 1.8)]
+    assert "what was measured after training is left out: eval_loss 1.7" in said(found)
+    assert "steps follow from fractions of epochs" in said(found)
+    assert "doesn't show whether rates" in said(found)

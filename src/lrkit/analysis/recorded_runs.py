@@ -93,7 +93,7 @@ def compare_runs(
         measure=measure,
         mode=mode,
         target=target,
-        notes=tuple(_notes(runs)),
+        notes=(*(["Records count epochs alone, so each step here is an epoch."] if in_epochs else []), *_notes(runs)),
         made={
             "task": _task(given),
             "axis": "update" if by_update else None,
@@ -215,8 +215,6 @@ def _task(runs: Sequence[RecordedRun]) -> str | None:
 
 def _notes(runs: Sequence[RecordedRun]) -> Iterator[str]:
     made = [each.history.made for each in runs]
-    if any((each.get("imported") or {}).get("unit") == "epochs" for each in made):
-        yield "Records count epochs alone, so each step here is an epoch."
     lengths = sorted({len(each.history.lrs) for each in runs})
     if len(lengths) > 1:
         yield (

@@ -70,13 +70,16 @@ class _Clocks:
             there = np.isfinite(self.raw[name].values)
             if 0 < 2 * there.sum() < len(there):
                 self.raw[name] = self.raw[name].kept(there)
-        measured = [self.raw[name].orders for name in self.names.validation]
+        valid = [self.raw[name] for name in self.names.validation if self.log.clock is not None]
+        measured = [each.orders[np.isfinite(each.values)] for each in valid]
+        if not measured:
+            return
+        rated = [self.raw[name].orders[np.isfinite(self.raw[name].values)] for name in self.names.lr]
+        rows = np.setdiff1d(np.concatenate(measured), np.concatenate(rated)) if rated else np.concatenate(measured)
         for name in self.names.training:
-            there = np.isfinite(self.raw[name].values)
-            if measured and 0 < there.sum() < len(there):
-                missing = self.raw[name].orders[~there]
-                if np.isin(missing, np.concatenate(measured)).all() and self.log.clock is not None and there[-1:].any():
-                    self.raw[name] = self.raw[name].kept(there)
+            nothing = ~np.isfinite(self.raw[name].values) & np.isin(self.raw[name].orders, rows)
+            if not nothing.all():
+                self.raw[name] = self.raw[name].kept(~nothing)
 
     # --- which clock ------------------------------------------------------------------------------
 

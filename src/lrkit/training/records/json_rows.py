@@ -92,6 +92,8 @@ def _of_document(path: Path, document: Any) -> tuple[Rows, Mapping[str, Any]]:
         return rows_of_dicts(str(path), "JSON rows", _rows_in(path, document)), {}
     if not isinstance(document, dict):
         raise InputError(f"{path} is JSON of {_kind_of(document)}, not rows with names and numbers")
+    if (numbered := _rows_by_number(document)) is not None:
+        return rows_of_dicts(str(path), "JSON rows", numbered), {}
     lists = dict(_lists_in(document))
     if lists:
         return _of_lists(path, lists), {}
@@ -105,6 +107,19 @@ def _of_document(path: Path, document: Any) -> tuple[Rows, Mapping[str, Any]]:
         raise InputError(f"{path} is an empty JSON object")
     names = ", ".join(list(map(str, document))[:8])
     raise InputError(f"{path} is a single JSON object ({names}): one value for each name is a summary, not a record")
+
+
+def _rows_by_number(document: Mapping[str, Any]) -> list[Mapping[str, Any]] | None:
+    """The rows of a table by columns or by rows, each with numbered entries, as pandas writes it; None for another."""
+    inside = list(document.values())
+    if not inside or not all(isinstance(each, dict) and each for each in inside):
+        return None
+    if all(name.isdecimal() for name in document):
+        return inside
+    if not all(name.isdecimal() for each in inside for name in each):
+        return None
+    numbers = sorted({number for each in inside for number in each}, key=int)
+    return [{name: each[number] for name, each in document.items() if number in each} for number in numbers]
 
 
 def _rows_in(path: Path, found: Sequence[Any]) -> list[Mapping[str, Any]]:

@@ -169,13 +169,14 @@ def _epoch_clock(rows: Rows, name: str | None, choices: Choices) -> RowClock:
         length = choices.epoch_steps or 1000
         missing = () if choices.epoch_steps else (Missing("epoch_steps", "how many updates an epoch has"),)
         steps = _carried(np.where(column.there, np.rint(column.values * length), np.nan))
-        return RowClock(name, steps, steps, epoch_steps=choices.epoch_steps, first=1, missing=missing)
+        said = ("its steps follow from fractions of epochs, and are as exact as these",)
+        return RowClock(name, steps, steps, epoch_steps=choices.epoch_steps, first=1, missing=missing, said=said)
     if PROGRESS in rows.numbers and rows.totals.get(PROGRESS):
         return _progress_clock(rows, column, choices)
     steps = _carried(_whole(rows, name))
     trained = steps[trained_rows(rows, choices) & ~np.isnan(steps)]
     repeated = int((np.diff(trained) == 0).sum())
-    if repeated > len(trained) / 2:
+    if repeated >= len(trained) / 3:
         raise MissingChoiceError(
             rows.path,
             [

@@ -34,6 +34,7 @@ _RUNS = {  # columns that tell runs apart
 _ALWAYS_APART = ("fold", "trial", "seed", "cv")  # also where the count goes on
 _METRICS = ("metric", "metrics", "metric name", "tag", "key", "variable", "series", "name", "measure", "quantity")
 _MOST_RUNS = 1000
+_LATE = 5  # times from row to row: a time that begins later is one of each row, not since the begin
 
 Labels = tuple[tuple[str, ...], NDArray[np.str_]]  # columns, and what they have by row together
 
@@ -254,6 +255,8 @@ def _times(rows: Rows, counted: NDArray[np.bool_]) -> NDArray[np.float64] | None
         known = column.values[column.there & counted]
         if not is_time(name) or len(known) < 2 or not np.isfinite(known).all():
             continue
-        if (np.diff(known) >= 0).all() and known[-1] > known[0]:
+        rising = (np.diff(known) >= 0).all() and known[-1] > known[0]
+        moment = {"timestamp", "wall", "created"} & set(words_of(name))
+        if rising and (moment or known[0] <= _LATE * (known[-1] - known[0]) / (len(known) - 1)):
             return np.where(column.there, column.values, np.nan)
     return None

@@ -40,10 +40,16 @@ def find_trainer_state(folder: Path) -> Path | None:
 
 def is_transformers(log: Log) -> bool:
     """Whether rows are those of a `log_history`, by their names and fractions of epochs."""
-    if log.clock not in ("step", None) or not {"loss", _RATE, "epoch"} <= log.series.keys():
+    names = {"loss", _RATE, "epoch"} - ({"epoch"} if _by_progress(log) else set())
+    if (log.clock not in ("step", None) and not _by_progress(log)) or not names <= log.series.keys():
         return False
-    own = _OWN & log.series.keys() or (log.series["epoch"].values % 1).any()
+    own = _OWN & log.series.keys() or _by_progress(log) or (log.series["epoch"].values % 1).any()
     return bool(own) and all(int(each.steps.min()) >= 1 for each in log.series.values())
+
+
+def _by_progress(log: Log) -> bool:
+    """Whether steps were made of fractions of epochs, as the console has them: they are rounded."""
+    return log.clock == "epoch" and not log.in_epochs
 
 
 def as_transformers(log: Log, state: Mapping[str, Any], folder: Path) -> Log:
@@ -62,7 +68,7 @@ def as_transformers(log: Log, state: Mapping[str, Any], folder: Path) -> Log:
     total = next((log.series[name] for name in ("train_runtime", "train_loss") if name in log.series), None)
     end = planned or (int(total.steps[-1]) if total is not None else None)
     rates = log.series.get(_RATE)
-    ahead = None if rates is None else _ahead(rates, end)
+    ahead = None if rates is None else _ahead(rates, end, exact=not _by_progress(log))
     if ahead is None and (version := _version(folder)) is not None:
         ahead = version < _BEFORE
     made = {**log.made, "trainer": "transformers"}
@@ -106,7 +112,7 @@ def _constant(rates: Series) -> bool:
     return len(rates) > 1 and bool((rates.values == rates.values[0]).all())
 
 
-def _ahead(rates: Series, end: int | None) -> bool | None:
+def _ahead(rates: Series, end: int | None, *, exact: bool) -> bool | None:
     """Whether rates are those of the update after; None where they don't show it.
 
     Trainer's schedules rise from 0 at the first update and end at 0 after the last: a line through rates of the
@@ -121,7 +127,7 @@ def _ahead(rates: Series, end: int | None) -> bool | None:
     last = int(steps[-1])
     if values[-1] == 0 and last == (last if end is None else end) and values.any():
         return True
-    for rising, expected in ((True, 0), (False, end)):
+    for rising, expected in ((True, 0), (False, end)) if exact else ():
         found = _zero_of_line(steps, values, rising=rising)
         if found is not None and expected is not None:
             for by in (0, 1):
