@@ -527,3 +527,11 @@ def test_the_console_of_a_trainer_has_its_totals_too(tmp_path):
     assert "what was measured after training is left out: eval_loss 1.7" in said(found)
     assert "steps follow from fractions of epochs" in said(found)
     assert "doesn't show whether rates" in said(found)
+
+
+def test_settings_at_the_begin_of_a_log_are_no_rows(tmp_path):
+    settings = ["INFO:__main__:  epochs: 2", "INFO:__main__:  learning_rate: 0.5", "INFO:__main__:  max_steps: None"]
+    rows = [f"INFO:__main__:Epoch 1, Step {step}: loss={2 - step / 10:.2f}, lr={0.1:.2e}" for step in range(4)]
+    found = read(tmp_path, "a.log", *settings, *rows)
+    assert found.losses.tolist() == pytest.approx([2, 1.9, 1.8, 1.7])
+    assert found.made["imported"]["names"]["lr"] == ["lr"]

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -53,7 +54,14 @@ def read_text(path: Path) -> Rows:
             ".csv, with a column for each"
         )
     totals = {name: next(iter(each)) for name, each in found.totals.items() if len(each) == 1}
-    return rows_of_dicts(str(path), "text log", found.rows, totals=totals)
+    return rows_of_dicts(str(path), "text log", _after_the_settings(found.rows), totals=totals)
+
+
+def _after_the_settings(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows from the first on whose names come again, or with a loss: before it a log lists its settings, each once."""
+    often = Counter(frozenset(row) for row in rows)
+    firsts = (place for place, row in enumerate(rows) if often[frozenset(row)] > 1 or any(map(is_loss, row)))
+    return rows[next(firsts, 0) :]
 
 
 def rows_of_text(lines: Iterable[str]) -> _Found:
