@@ -535,3 +535,21 @@ def test_settings_at_the_begin_of_a_log_are_no_rows(tmp_path):
     found = read(tmp_path, "a.log", *settings, *rows)
     assert found.losses.tolist() == pytest.approx([2, 1.9, 1.8, 1.7])
     assert found.made["imported"]["names"]["lr"] == ["lr"]
+
+
+def test_steps_of_a_trainers_console_are_those_of_its_progress_bar(tmp_path):
+    out = ["Map: 100%|####| 5200/5200 [00:01<00:00, 9.9it/s]\n"]
+    rows = hf(TOTAL)
+    for step in range(1, 41):
+        out.append(f"\r {step}%|#   | {step}/40 [00:01<00:10,  1.2it/s]")
+        for row in (row for row in rows if row["step"] == step):
+            if "eval_loss" in row:
+                out += [f"\r 20%|#  | {count}/5 [00:00<00:01]" for count in range(1, 6)]
+            printed = {
+                name: round(value, 2) if name == "epoch" else value for name, value in row.items() if name != "step"
+            }
+            out.append(f"      {printed}\n\r {step}%|#   | {step}/40 [00:01<00:10,  1.2it/s]")
+    found = package.read_history(put(tmp_path, "train.log", "".join(out)))
+    assert found.losses[HF["at"]].tolist() == HF["losses"]
+    assert [(each.step, each.valid_loss) for each in found.epochs] == [(20, 2.1), (40, 1.8)]
+    assert len(found.lr) == 40

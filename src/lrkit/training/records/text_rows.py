@@ -31,6 +31,7 @@ _WORD = re.compile(r"(?<![\w./-])[A-Za-z]+(?![\w./])")
 _OBJECT = re.compile(r"\{.*\}")
 _AT = ("at", "after", "@", "for", "in")
 PROGRESS = "progress"  # what is counted up to a total without a name
+_BAR = re.compile(r"\|\s*(\d{1,15})/(\d{1,15}) \[\d")  # of tqdm
 _MOST_LINE = 5000  # characters of a line that are looked at
 _MOST_WORDS = 4
 
@@ -73,7 +74,9 @@ def rows_of_text(lines: Iterable[str]) -> _Found:
     """
     found = _Found()
     counting = False
+    bars = _Bars()
     for line in lines:
+        bars.see(line[:_MOST_LINE], len(found.rows))
         row, totals = _row_of(line[:_MOST_LINE])
         names = [name for name in row if name]
         clocked = any(map(is_clock, names))
@@ -84,7 +87,45 @@ def rows_of_text(lines: Iterable[str]) -> _Found:
         for name, total in totals.items():
             found.totals.setdefault(name, set()).add(total)
         found.rows.append(row)
+    for row, step in zip(found.rows, bars.steps(found.rows), strict=False):
+        row["step"] = step
     return found
+
+
+class _Bars:
+    """The progress bars of tqdm between rows: they have the steps that transformers' console doesn't print."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, dict[int, int]] = {}  # by total: what a bar showed first after so many rows
+        self.last: dict[int, int] = {}
+
+    def see(self, line: str, rows: int) -> None:
+        """Take notice of a bar in a line."""
+        for match in _BAR.finditer(line):
+            count, total = int(match[1]), int(match[2])
+            self.seen.setdefault(total, {}).setdefault(rows, count)
+            self.last[total] = max(count, self.last.get(total, 0))
+
+    def steps(self, rows: list[dict[str, Any]]) -> list[int]:
+        """The step of every row, by the bar that goes with their epochs; nothing where there is none.
+
+        What a bar shows right after a row is its step: the bar is drawn anew then.
+        """
+        known = (number_of(row.get("epoch")) for row in rows)
+        epochs = [each for each in known if each is not None]
+        if not rows or len(epochs) < len(rows) or any(counts_steps(name) is not None for row in rows for name in row):
+            return []
+        for total, shown in self.seen.items():
+            steps = [shown.get(place + 1, 0) for place in range(len(rows))]
+            steps[-1] = steps[-1] or self.last[total]
+            for place in range(len(rows) - 2, -1, -1):  # of rows without a bar between them the later one's counts
+                steps[place] = steps[place] or steps[place + 1]
+            length = steps[-1] / epochs[-1] if epochs[-1] else 0
+            if len(set(steps)) > 1 and all(
+                abs(step - epoch * length) <= max(0.02 * length, 1) for step, epoch in zip(steps, epochs, strict=True)
+            ):
+                return steps
+        return []
 
 
 def _row_of(line: str) -> tuple[dict[str, Any], dict[str, int]]:
