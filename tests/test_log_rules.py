@@ -216,6 +216,27 @@ def test_the_next_updates_rate_is_told_by_the_record_itself(tmp_path, shape, ahe
     assert [found.lr[step if ahead else step - 1] for step, _ in logged[:-1]] == [lr for _, lr in logged[:-1]]
 
 
+def test_events_and_tables_of_wandb_tell_it_too(tmp_path):
+    logged = [(step, 1e-3 * min(step / 60, 1), step / 50) for step in range(20, 161, 20)]
+    names = ("train/learning_rate", "train/epoch", "train/loss")
+    events(
+        tmp_path / "run",
+        [(name, value, step) for step, *row in logged for name, value in zip(names, [*row, 1], strict=True)],
+    )
+    table = put(
+        tmp_path,
+        "wandb.csv",
+        lines(
+            f"_step,train/global_step,{','.join(names)}",
+            *(f"{place},{step},{lr},{epoch},1" for place, (step, lr, epoch) in enumerate(logged)),
+        ),
+    )
+    for record in (tmp_path / "run", table):
+        found = package.read_history(record)
+        assert found.lr[20] == pytest.approx(logged[0][1])
+        assert "rates are those of the next update" in said(found)
+
+
 def test_where_rates_dont_show_whose_they_are_it_is_said(tmp_path):
     logged = [(step, 1e-3 * (1 + np.cos(np.pi * step / 200)) / 2) for step in range(20, 161, 20)]
     found = package.read_history(state(tmp_path, logged, 200))

@@ -291,10 +291,16 @@ def _found(path: Path, choices: Choices) -> History | dict[str, Log]:
     if not path.exists():
         raise InputError(f"there is no file or folder {path}")
     if "tfevents" in path.name:
-        return {"": read_tensorboard(path)}
+        return _events(path)
     if is_own_csv(path):
         return read_own_csv(path)
     return _in_rows(path, choices)
+
+
+def _events(path: Path) -> dict[str, Log]:
+    log = read_tensorboard(path)
+    folder = path if path.is_dir() else path.parent
+    return {"": as_transformers(log, {}, folder) if is_transformers(log) else log}
 
 
 def _in_rows(path: Path, choices: Choices) -> dict[str, Log]:
@@ -331,13 +337,13 @@ def _as_its_tool_means(log: Log, path: Path, state: Mapping[str, Any]) -> Log:
 def _in_folder(path: Path, choices: Choices) -> History | dict[str, Log]:
     record = _record_in(path)
     if record is not None and "tfevents" in record.name:
-        return {"": read_tensorboard(path)}
+        return _events(path)
     if record is not None:
         return read_record(path) if record == path else _found(record, choices)
     inside = sorted(each for each in path.glob("*") if each.is_dir() and _record_in(each) is not None)
     inside = inside or sorted(each for each in path.glob("*/*") if each.is_dir() and _record_in(each) is not None)
     if are_sides(inside) and all(next(each.glob(EVENTS), None) for each in inside):
-        return {"": read_tensorboard(path)}
+        return _events(path)
     if len(inside) == 1:
         return _in_folder(inside[0], choices)
     if inside:

@@ -23,6 +23,7 @@ _NOTE = (
 _TOTAL = {"train_loss", "train_runtime", "total_flos", "train_samples_per_second", "train_steps_per_second"}
 _OWN = {*_TOTAL, "grad_norm", "eval_runtime", "eval_loss", "eval_samples_per_second", "num_input_tokens_seen"}
 _RATE, _BEFORE = "learning_rate", (4, 51)  # since that version the rate that was used is logged
+_CLOCKS = ("step", "train/global_step", None)
 _NEAR = 0.25  # updates: a line that meets zero so near to one is meant to
 
 
@@ -39,12 +40,25 @@ def find_trainer_state(folder: Path) -> Path | None:
 
 
 def is_transformers(log: Log) -> bool:
-    """Whether rows are those of a `log_history`, by their names and fractions of epochs."""
-    names = {"loss", _RATE, "epoch"} - ({"epoch"} if _by_progress(log) else set())
-    if (log.clock not in ("step", None) and not _by_progress(log)) or not names <= log.series.keys():
+    """Whether rows are those of a `log_history`, or events or a table of wandb made of one, by their names."""
+    prefix = _prefix(log)
+    if prefix is None or log.clock not in (*_CLOCKS, "epoch") or (log.clock == "epoch" and log.in_epochs):
         return False
-    own = _OWN & log.series.keys() or _by_progress(log) or (log.series["epoch"].values % 1).any()
-    return bool(own) and all(int(each.steps.min()) >= 1 for each in log.series.values())
+    own = {prefix + name for name in _OWN} | {"eval/runtime"}
+    epochs = log.series.get(f"{prefix}epoch")
+    fractions = _by_progress(log) or (epochs is not None and bool((epochs.values % 1).any()))
+    return (bool(own & log.series.keys()) or fractions) and all(
+        int(each.steps.min()) >= 1 for each in log.series.values()
+    )
+
+
+def _prefix(log: Log) -> str | None:
+    """What stands before the names of training, "train/" in events and wandb's tables; None for other names."""
+    for prefix in ("", "train/"):
+        names = {f"{prefix}loss", prefix + _RATE, *([] if _by_progress(log) else [f"{prefix}epoch"])}
+        if names <= log.series.keys():
+            return prefix
+    return None
 
 
 def _by_progress(log: Log) -> bool:
@@ -63,25 +77,25 @@ def as_transformers(log: Log, state: Mapping[str, Any], folder: Path) -> Log:
     Raises:
         InputError: for a state that isn't one.
     """
+    prefix = _prefix(log) or ""
     done = _count(log, state, "global_step")
     planned = _count(log, state, "max_steps")
-    total = next((log.series[name] for name in ("train_runtime", "train_loss") if name in log.series), None)
-    end = planned or (int(total.steps[-1]) if total is not None else None)
-    rates = log.series.get(_RATE)
+    totals = [log.series[prefix + name] for name in ("train_runtime", "train_loss") if prefix + name in log.series]
+    end = planned or (int(totals[0].steps[-1]) if totals else None)
+    rates = log.series.get(prefix + _RATE)
     ahead = None if rates is None else _ahead(rates, end, exact=not _by_progress(log))
     if ahead is None and (version := _version(folder)) is not None:
         ahead = version < _BEFORE
-    made = {**log.made, "trainer": "transformers"}
     said = () if not ahead else ("rates are those of the next update, as the record shows: they are moved to it",)
     return dataclasses.replace(
         log,
-        series={name: each for name, each in log.series.items() if name not in _TOTAL},
+        series={name: each for name, each in log.series.items() if name.removeprefix(prefix) not in _TOTAL},
         first_step=1,
         updates=done,
         windows=True,
         lr_ahead=bool(ahead),
         lr_note=None if ahead is not None or rates is None or _constant(rates) else _NOTE,
-        made=made,
+        made={**log.made, "trainer": "transformers"},
         said=(*log.said, *said),
     )
 
