@@ -186,6 +186,8 @@ class _Clocks:
                 self._know_epoch(name, series, reference, first)
                 return "epochs", int(series.steps.min())
             return "updates", self._first_of(series)
+        if name in self.log.carried:
+            return "updates", first
         counted = latest(series, restarts_of(series, self.training))  # what a resume replaced would spoil the distance
         kind, own = clock_of(counted.steps, reference.steps, first=first, epoch_steps=self.epoch_steps)
         if kind == "epochs":
@@ -200,9 +202,14 @@ class _Clocks:
         self.epoch_steps, self.epoch_from = (None if epochs is None else epoch_length(epochs)), "column of epochs"
         if self.epoch_steps is None:
             total = max(int(reference.steps.max()) - first + 1, self.log.updates or 0)
-            self.epoch_steps, rest = divmod(total, len(np.unique(series.steps)))
+            count = len(np.unique(series.steps))
+            apart = int(np.diff(np.unique(reference.steps)).min()) if len(np.unique(reference.steps)) > 1 else 1
+            lengths = range(
+                -(-total // count), (total + apart - 1) // count + 1
+            )  # updates after the last row count too
+            self.epoch_steps = max(lengths, default=total // count)
             self.epoch_from = "updates by validations" if name in self.names.validation else "updates by epochs"
-            if rest:
+            if len(lengths) != 1:
                 self.missing.append(Missing("epoch_steps", f"how many updates an epoch has, which {name} counts"))
             else:
                 self.said.append(f"{name} counts epochs, of {self.epoch_steps} updates each")

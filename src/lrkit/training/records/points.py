@@ -16,14 +16,16 @@ _RARE = 5  # validation by consecutive steps that is this much rarer than update
 def first_step_of(steps: NDArray[np.int64]) -> int:
     """Whether a step of training counts the updates before its own (0) or its own too (1), by the steps' distance.
 
-    >>> [first_step_of(np.array(each)) for each in ([0, 50, 100], [49, 99, 149], [50, 100], [1, 2, 3])]
-    [0, 0, 1, 1]
+    Rows at 1, 11, 21 count from 1, at every tenth update from the first on.
+
+    >>> [first_step_of(np.array(each)) for each in ([0, 50, 100], [49, 99, 149], [50, 100], [1, 2, 3], [1, 11, 21])]
+    [0, 0, 1, 1, 1]
     """
     different = np.unique(steps)
     if different[0] <= 0:
         return 0
     distance = int(np.gcd.reduce(np.diff(different))) if len(different) > 1 else int(different[0])
-    return 1 if int(different[0]) % distance == 0 else 0
+    return 1 if int(different[0]) % distance == 0 or (different[0] == 1 and distance > 2) else 0
 
 
 def clock_of(
@@ -45,7 +47,9 @@ def clock_of(
     different, total = np.unique(steps), int(training.max()) - first + 1
     if len(different) > 1 and (np.diff(different) == 1).all() and different[0] <= 1:
         if epoch_steps is not None:
-            by_epoch = abs(len(different) * epoch_steps - total) <= epoch_steps
+            gaps = np.diff(np.unique(training))
+            after = int(gaps.max()) - 1 if len(gaps) else 0  # updates that may follow the last that was logged
+            by_epoch = total - epoch_steps <= len(different) * epoch_steps <= total + after + epoch_steps
         else:
             by_epoch = _RARE * len(different) <= total
         if by_epoch:

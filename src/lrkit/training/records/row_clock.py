@@ -1,5 +1,6 @@
 """Which column of rows counts, and the step of every row."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +35,7 @@ class RowClock:
         name: of the column; None where rows count.
         steps: NaN where a row has none, shape (rows,).
         order: what rises as long as it is one run, shape (rows,).
+        own: the rows that have a step of their own, not that of a row before, shape (rows,).
         in_epochs: whether steps are epochs.
         epoch_steps: how many updates an epoch has, where it shows.
         first: the first step, where the column's name says it.
@@ -45,12 +47,18 @@ class RowClock:
     name: str | None
     steps: NDArray[np.float64]
     order: NDArray[np.float64]
+    own: NDArray[np.bool_] | bool = True
     in_epochs: bool = False
     epoch_steps: int | None = None
     first: int | None = None
     apart: str = ""
     missing: tuple[Missing, ...] = ()
     said: tuple[str, ...] = ()
+
+    def at(self, rows: NDArray[np.bool_], apart: str) -> "RowClock":
+        """Of these rows, which are a run of their own."""
+        own = self.own if isinstance(self.own, bool) else self.own[rows]
+        return dataclasses.replace(self, steps=self.steps[rows], order=self.order[rows], own=own, apart=apart)
 
 
 def clock_of_rows(rows: Rows, choices: Choices) -> RowClock:
@@ -60,6 +68,13 @@ def clock_of_rows(rows: Rows, choices: Choices) -> RowClock:
         InputError: for steps that are no whole numbers.
         MissingChoiceError: where nothing counts.
     """
+    clock = _counted(rows, choices)
+    counting = [name for name in rows.numbers if counts_steps(name) is not None] if clock.name != ROWS else []
+    there = [rows.numbers[name].there for name in counting or [clock.name or ""] if name in rows.numbers]
+    return dataclasses.replace(clock, own=np.any(there, axis=0)) if there else clock
+
+
+def _counted(rows: Rows, choices: Choices) -> RowClock:
     name = _clock_name(rows, choices)
     epochs = next((each for each in rows.numbers if counts_epochs(each) and each != name), None)
     if name is None:
@@ -67,9 +82,8 @@ def clock_of_rows(rows: Rows, choices: Choices) -> RowClock:
             raise MissingChoiceError(rows.path, [Missing("step", "which column counts steps or epochs")], rows.numbers)
         return _epoch_clock(rows, epochs, choices)
     if name == ROWS:
-        steps = (
-            np.cumsum(trained_rows(rows, choices), dtype=np.float64) - 1
-        )  # a row of validation belongs to that of training before
+        # a row of validation belongs to that of training before
+        steps = np.cumsum(trained_rows(rows, choices), dtype=np.float64) - 1
         return RowClock(ROWS, np.where(steps < 0, np.nan, steps), steps, first=0)
     steps = _with_others(rows, name, _whole(rows, name))
     if counts_epochs(name):
@@ -212,7 +226,7 @@ def _within_epochs(
     number = _carried(np.where(epochs.there & np.isfinite(epochs.values), np.floor(epochs.values), np.nan))
     both = np.flatnonzero(~np.isnan(steps) & ~np.isnan(number) & trained_rows(rows, choices))
     count, epoch = steps[both], number[both]
-    if not ((np.diff(count) < 0) & (np.diff(epoch) > 0)).any():
+    if not ((np.diff(count) <= 0) & (np.diff(epoch) > 0)).any():
         return None
     different = np.unique(count)
     span = int(different[-1] - different[0]) + 1
@@ -221,7 +235,7 @@ def _within_epochs(
     length = choices.epoch_steps or (total if total and total >= different[-1] else None)
     if length is None:
         length = span
-        if (np.diff(different) != 1).any():
+        if len(different) == 1 or (np.diff(different) != 1).any():
             missing = (Missing("epoch_steps", f"how many updates an epoch has ({name} begins anew with each)"),)
     if span > length:
         raise InputError(f"epoch_steps must cover {name} of {rows.path}, up to {int(different[-1])}, not {length}")

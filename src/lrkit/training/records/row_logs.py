@@ -157,7 +157,7 @@ def _by_labels(rows: Rows, clock: RowClock, choices: Choices) -> dict[str, tuple
     for label in dict.fromkeys(labels[trained].tolist()):
         keep = labels == label
         part = rest.at(keep).saying(f"the rows are those where {by} is {label}")
-        own = dataclasses.replace(clock, steps=clock.steps[keep], order=clock.order[keep], apart=f"told apart by {by}")
+        own = clock.at(keep, f"told apart by {by}")
         found[label] = (part, own)
     return found
 
@@ -244,6 +244,7 @@ def _log(rows: Rows, clock: RowClock) -> Log:
         epoch_steps=clock.epoch_steps,
         text=rows.wrong,
         apart=clock.apart,
+        carried=frozenset(name for name in series if not (rows.numbers[name].there & clock.own).any()),
         missing=clock.missing,
         said=(*rows.said, *clock.said, *(said if lost else ())),
     )

@@ -86,6 +86,7 @@ class Log:
         constant: a rate that a configuration beside the record says for all of it, and how.
         hint: what such a configuration says of rates that can't be known from it.
         apart: how it is known that the record has several runs, of which this is one.
+        carried: names of what has no steps of its own, but those of the rows before.
         missing: what must be passed for the steps to be known.
         said: what was left out or changed, in sentences.
     """
@@ -107,6 +108,7 @@ class Log:
     constant: tuple[float, str] | None = None
     hint: str | None = None
     apart: str = ""
+    carried: frozenset[str] = frozenset()
     missing: tuple[Missing, ...] = ()
     said: tuple[str, ...] = ()
 
