@@ -141,8 +141,9 @@ def test_rates_that_were_logged_once_an_epoch_are_held_within_it(tmp_path, place
     assert not np.array_equal(drawn.lr, found.lr)
 
 
-def test_steps_that_may_be_epochs_are_asked_about(tmp_path):
-    scalars = [(tag, 2 - epoch / 10, epoch) for tag in ("Loss/train", "Loss/val") for epoch in range(8)]
+@pytest.mark.parametrize("measured", ["Loss/val", "Loss/test", "Accuracy/val"])
+def test_steps_that_may_be_epochs_are_asked_about(tmp_path, measured):
+    scalars = [(tag, 2 - epoch / 10, epoch) for tag in ("Loss/train", measured) for epoch in range(8)]
     events(tmp_path / "run", [*scalars, *(("LR", 0.1 - epoch / 100, epoch) for epoch in range(8))])
     with pytest.raises(InputError, match="whether its steps count epochs") as error:
         package.read_history(tmp_path / "run")
@@ -151,6 +152,18 @@ def test_steps_that_may_be_epochs_are_asked_about(tmp_path):
     assert [each.step for each in found.epochs] == [5 * count for count in range(1, 9)]
     assert found.lr[[0, 4, 5, 39]] == pytest.approx([0.1, 0.1, 0.09, 0.03])
     assert len(package.read_history(tmp_path / "run", epoch_steps=1).lr) == 8
+
+
+def test_kerass_batches_are_the_updates_of_its_epochs(tmp_path):
+    batches = [("batch_loss", 2 - batch / 40, batch) for batch in range(40)]
+    epochs = [("epoch_loss", 9.0, epoch) for epoch in range(4)]
+    epochs += [("epoch_learning_rate", 0.1 / 2**epoch, epoch) for epoch in range(4)]
+    events(tmp_path / "logs" / "train", [*batches, *epochs])
+    events(tmp_path / "logs" / "validation", [("epoch_loss", 2 - epoch / 4, epoch) for epoch in range(4)])
+    found = package.read_history(tmp_path / "logs")
+    assert found.losses.tolist() == pytest.approx([2 - batch / 40 for batch in range(40)])
+    assert found.lr.tolist() == pytest.approx(np.repeat([0.1, 0.05, 0.025, 0.0125], 10).tolist())
+    assert [(each.step, each.valid_loss) for each in found.epochs] == [(10, 2), (20, 1.75), (30, 1.5), (40, 1.25)]
 
 
 def test_a_table_that_begins_late_keeps_its_place(tmp_path):
@@ -374,6 +387,25 @@ def test_what_lightning_measures_outside_of_fit_is_no_epoch(tmp_path):
     assert "what was measured after training is left out: val_loss 0.9, test_loss 1.1" in said(found)
 
 
+def test_lightnings_events_leave_out_the_same(tmp_path):
+    put(tmp_path / "run", "hparams.yaml", "lr: 0.1\n")
+    rows = [(step, step // 4, 2 - step / 8) for step in range(8)]
+    events(tmp_path / "run", [("val_loss", 2.9, 0), ("epoch", 0, 0)])
+    fitted = [
+        (tag, value, step) for step, epoch, loss in rows for tag, value in (("train_loss", loss), ("epoch", epoch))
+    ]
+    fitted[8:8] = [("val_loss", 1.7, 3), ("epoch", 0, 3)]
+    events(
+        tmp_path / "run", [*fitted, ("val_loss", 1.3, 7), ("epoch", 1, 7), ("val_loss", 0.9, 8), ("test_loss", 1.1, 8)]
+    )
+    found = package.read_history(tmp_path / "run")
+    assert [(each.step, each.valid_loss, each.test_loss) for each in found.epochs] == [
+        (4, pytest.approx(1.7), None),
+        (8, pytest.approx(1.3), None),
+    ]
+    assert set(found.lr.tolist()) == {0.1}
+
+
 def test_what_was_measured_before_the_first_update_is_said(tmp_path):
     rows = ["0,,,3.0", *(f"{step},{3 - step / 10},0.1,{2.5 if step % 2 == 0 else ''}" for step in range(1, 5))]
     found = read(tmp_path, "a.csv", "step,loss,lr,val_loss", *rows)
@@ -444,6 +476,7 @@ def test_progress_within_an_epoch_is_a_step(tmp_path):
     ("name", "content", "sentence"),
     [
         ("a.csv", "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "is a pointer of Git LFS"),
+        ("events.out.tfevents.1", "version https://git-lfs.github.com/spec/v1\noid", "is a pointer of Git LFS"),
         ("a.json", "", "is empty"),
         ("a.json", "[1, 2, 3]", "is a JSON list with a number in it"),
         ("a.json", "[]", "is an empty JSON list"),

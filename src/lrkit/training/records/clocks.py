@@ -135,7 +135,7 @@ class _Clocks:
                 return True
             if self._is_measured_each():
                 if self.epoch_steps is None:
-                    question = "whether its steps count epochs, since there is a validation at each, or updates"
+                    question = "whether its steps count epochs, since something was measured at each, or updates"
                     self.missing.append(Missing("epoch_steps", question))
                 return self.epoch_steps != 1
         return self.choices.epoch_steps is not None and self.choices.epoch_steps > total
@@ -145,11 +145,12 @@ class _Clocks:
         return "epoch" in words_of(name) and int(steps[0]) <= 1 and bool((np.diff(steps) == 1).all())
 
     def _is_measured_each(self) -> bool:
-        """Whether validation stands at every step of training: so loops write that count epochs."""
+        """Whether a measurement stands at every step of training: so loops write that count epochs."""
         trained = np.unique(np.concatenate([each.steps for each in self.training]))
         if len(trained) < 2 or int(trained[0]) > 1 or not (np.diff(trained) == 1).all():
             return False
-        return any(np.array_equal(np.unique(self.raw[name].steps), trained) for name in self.names.validation)
+        measured = [*self.names.validation, *self.names.test]
+        return any(np.array_equal(np.unique(self.raw[name].steps), trained) for name in measured)
 
     def _first_epoch(self) -> int:
         """What the first epoch is called."""

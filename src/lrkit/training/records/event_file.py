@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrkit.schedules.errors import InputError
+from lrkit.training.records.source_text import refuse_pointer
 
 __all__ = ["Scalars", "read_events"]
 
@@ -47,7 +48,9 @@ def read_events(path: Path, scalars: dict[str, Scalars], texts: dict[str, Any]) 
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} can't be read as events of TensorBoard: {error.strerror}") from None
-    places, wrong = _framed(data)
+    refuse_pointer(path, data[:100])
+    places = _framed(data)
+    wrong = None
     if not places and data:
         raise InputError(f"{path} can't be read as events of TensorBoard: its first record is damaged")
     bad = _first_damaged(data, places)
@@ -104,7 +107,7 @@ def _in_tensor(value: Any, texts: dict[str, Any]) -> float | None:
 # --- records -----------------------------------------------------------------------------------------
 
 
-def _framed(data: bytes) -> tuple[list[tuple[int, int]], str | None]:
+def _framed(data: bytes) -> list[tuple[int, int]]:
     """Begins and ends of the data of all records; a last one that is cut off is left out."""
     places = []
     at, size = 0, len(data)
@@ -116,7 +119,7 @@ def _framed(data: bytes) -> tuple[list[tuple[int, int]], str | None]:
         if at > size:
             break
         places.append((begin, begin + length))
-    return places, None
+    return places
 
 
 def _first_damaged(data: bytes, places: list[tuple[int, int]]) -> int | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lrkit.schedules.errors import InputError
 
-__all__ = ["beginning", "lines_of", "reading_text", "require_text", "text_of"]
+__all__ = ["beginning", "lines_of", "reading_text", "refuse_pointer", "require_text", "text_of"]
 
 _HEAD = 65_536  # bytes that tell what a file is
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
@@ -39,12 +39,21 @@ def require_text(path: Path) -> str:
     known = next((what for begin, what in _KNOWN if head.startswith(begin)), None)
     if known is not None:
         raise InputError(f"{path} {known}")
-    if head.startswith(b"version https://git-lfs"):
-        raise InputError(f"{path} is a pointer of Git LFS, not the record itself; run git lfs pull to fetch it")
+    refuse_pointer(path, head)
     encoding = next((name for mark, name in _MARKS if head.startswith(mark)), None) or _unmarked(head)
     if encoding is None:
         raise InputError(f"{path} is a binary file, not a record that is known")
     return encoding
+
+
+def refuse_pointer(path: Path, head: bytes) -> None:
+    """Say what Git LFS leaves in the place of a file.
+
+    Raises:
+        InputError: for that.
+    """
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{path} is a pointer of Git LFS, not the record itself; run git lfs pull to fetch it")
 
 
 def _unmarked(head: bytes) -> str | None:
