@@ -607,3 +607,33 @@ def test_steps_of_a_trainers_console_are_those_of_its_progress_bar(tmp_path):
     assert found.losses[HF["at"]].tolist() == HF["losses"]
     assert [(each.step, each.valid_loss) for each in found.epochs] == [(20, 2.1), (40, 1.8)]
     assert len(found.lr) == 40
+
+
+def test_lines_of_a_steps_number_and_of_its_loss_go_together(tmp_path):
+    rows = []
+    for step in range(1, 5):
+        rows += [f"current step: {step}th step", f"batch loss:{3 - step / 4}"]
+    assert read(tmp_path, "a.log", *rows, lr=0.1).losses.tolist() == [2.75, 2.5, 2.25, 2]
+
+
+def test_headings_in_rules_are_read(tmp_path):
+    rows = []
+    for epoch in (0, 1):
+        rows += [
+            f"=====epoch {epoch}",
+            *(f"iteration: {step} loss: {3 - epoch} loss_l: 1.0 lr=1e-1" for step in (1, 2, 3)),
+        ]
+    found = read(tmp_path, "a.log", *rows)
+    assert (found.losses.tolist(), [each.step for each in found.epochs]) == ([3, 3, 3, 2, 2, 2], [3, 6])
+
+
+def test_progress_bars_with_a_loss_count_the_batches_of_their_epochs(tmp_path):
+    bars = []
+    for epoch in (0, 1):
+        for batch in range(6):
+            loss = f", loss={2 - epoch - batch / 10:.3f}, lr=0.1" if batch else ""
+            bars.append(f"\rEpoch {epoch}: {20 * batch}%|##   | {batch}/5 [00:05<00:05, 90.1it/s{loss}]")
+        bars.append("\n")
+    found = package.read_history(put(tmp_path, "train.log", "".join(bars)))
+    assert found.losses.tolist() == pytest.approx([1.9, 1.8, 1.7, 1.6, 1.5, 0.9, 0.8, 0.7, 0.6, 0.5])
+    assert [each.step for each in found.epochs] == [5, 10]

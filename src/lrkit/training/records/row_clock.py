@@ -204,16 +204,20 @@ def _epoch_clock(rows: Rows, name: str | None, choices: Choices) -> RowClock:
 
 
 def _progress_clock(rows: Rows, epochs: Column, choices: Choices) -> RowClock:
-    """Steps by how far an epoch is, as in `[640/60000]`: of batches where that comes to its end, else of samples."""
+    """Steps by how far an epoch is, as in `[640/60000]`: of batches where that comes to its end, else of samples.
+
+    Batches up to the total itself are those done, up to the one before it those that are begun.
+    """
     progress, total = rows.numbers[PROGRESS], rows.totals[PROGRESS]
-    batches = int(progress.known.max()) in (total - 1, total)
+    reached = int(progress.known.max())
+    batches = reached in (total - 1, total)
     length = choices.epoch_steps or (total if batches else 1000)
     missing = () if choices.epoch_steps or batches else (Missing("epoch_steps", "how many updates an epoch has"),)
     number = _carried(np.where(epochs.there & np.isfinite(epochs.values), np.floor(epochs.values), np.nan))
     within = np.where(progress.there, np.floor(progress.values * length / total), np.nan)
     begin = float(np.nanmin(number))
     steps = _carried((number - (begin if begin <= 1 else 0)) * length + within)
-    return RowClock(PROGRESS, steps, steps, epoch_steps=length, first=0, missing=missing)
+    return RowClock(PROGRESS, steps, steps, epoch_steps=length, first=int(reached == total), missing=missing)
 
 
 def _within_epochs(

@@ -21,7 +21,7 @@ _FINITE = r"[-+]?(?:\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+\.?\d*|\.\d+)(?:[eE][-
 _OTHERWISE = r"(?:(?<=[:=])|(?<=[:=]\s)|(?<=loss\s))[-+]?(?:nan|inf(?:inity)?)\b"  # a word, but after a sign or a loss
 _NUMBER = re.compile(
     rf"(?<![\w.+/-])(?P<value>{_FINITE}|{_OTHERWISE})"
-    r"(?:\s*/\s*(?P<total>\d+))?(?P<unit>\s?(?:ms|s|sec|%)(?![\w/]))?(?!\w|[:.]\d)",
+    r"(?:\s*/\s*(?P<total>\d+))?(?P<unit>\s?(?:ms|s|sec|%)(?![\w/])|(?:st|nd|rd|th)\b)?(?!\w|[:.]\d)",
     re.IGNORECASE,
 )
 _CUT = re.compile(r"[,;|()\[\]{}<>\t]|\s{2,}|\s-+>?\s|:\s+(?=\S)|=\s+(?=\S)")
@@ -180,7 +180,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str, float, int | None]]:
     """What stands before a label, the label, its number, and what that counts up to.
 
     A number up to another without a name of its own is the progress within what was named before, as in
-    `Train Epoch: 1 [640/60000 (1%)]`.
+    `Train Epoch: 1 [640/60000 (1%)]` and in tqdm's bars.
     """
     end = 0
     for match in _NUMBER.finditer(text):
@@ -192,7 +192,7 @@ def _pairs(text: str) -> Iterator[tuple[str, str, float, int | None]]:
         if label is not None and side_in(label) and len(words_of(label)) == 1:  # `Train: 3 [ 50/1251`: the third epoch
             label = PROGRESS if gap.rstrip().endswith("[") else "epoch"
             gap += f" {label}"
-        elif label is None and total is not None and not gap.strip(" ["):
+        elif label is None and total is not None and (not gap.strip(" [") or gap.rstrip().endswith("|")):
             gap, label = f"{gap}{PROGRESS}", PROGRESS
         if label is None or value is None:
             continue
@@ -204,7 +204,7 @@ def _label(text: str) -> str | None:
     """The words right before a number; None where something else stands there."""
     bare = text.rstrip()
     bare = bare[:-1].rstrip() if bare.endswith((":", "=")) else bare.rstrip("[(").rstrip().rstrip(":=").rstrip()
-    words = _CUT.split(bare)[-1].strip(" *#.'\"`").split(" ")[-_MOST_WORDS:]
+    words = _CUT.split(bare)[-1].strip(" *#.'\"`=~>-").split(" ")[-_MOST_WORDS:]
     candidates = (" ".join(words[begin:]) for begin in range(len(words)))
     return next((each for each in candidates if _LABEL.fullmatch(each)), None)
 
