@@ -637,3 +637,13 @@ def test_progress_bars_with_a_loss_count_the_batches_of_their_epochs(tmp_path):
     found = package.read_history(put(tmp_path, "train.log", "".join(bars)))
     assert found.losses.tolist() == pytest.approx([1.9, 1.8, 1.7, 1.6, 1.5, 0.9, 0.8, 0.7, 0.6, 0.5])
     assert [each.step for each in found.epochs] == [5, 10]
+
+
+def test_what_is_said_of_an_epoch_after_its_steps_is_at_its_end(tmp_path):
+    rows = []
+    for epoch in (1, 2):
+        rows += [f"Epoch {epoch}", *(f"Iter {step} | train_loss {3 - epoch} | lr 1e-3" for step in (10, 20))]
+        rows += [f">>> Epoch {epoch} done: val_loss {2.5 - epoch / 4}"]
+    found = read(tmp_path, "a.log", *rows, epoch_steps=25)
+    assert [(each.step, each.valid_loss) for each in found.epochs] == [(25, 2.25), (50, 2)]
+    assert found.losses[[9, 19, 34, 44]].tolist() == [2, 2, 1, 1]

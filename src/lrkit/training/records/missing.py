@@ -81,7 +81,7 @@ def listed(what: str, names: Iterable[str]) -> str:
     >>> listed("columns", ["loss", "lr"]), listed("columns", [])
     ('columns: loss, lr', 'it has no columns of numbers')
     """
-    known = list(names)
+    known = [" ".join(name.split()) for name in names]
     if not known:
         return f"it has no {what} of numbers"
     more = f" and {len(known) - _MOST_LISTED} more" if len(known) > _MOST_LISTED else ""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from lrkit.schedules.errors import InputError, shown
 from lrkit.training.records.missing import Missing, MissingChoiceError, listed
 from lrkit.training.records.names import likely_loss, series_names
+from lrkit.training.records.points import first_step_of
 from lrkit.training.records.rows import Column, Rows
 from lrkit.training.records.series import Choices
 from lrkit.training.records.text_rows import PROGRESS
@@ -248,9 +249,30 @@ def _within_epochs(
     if begin > 1:
         said = (f"its first epoch is {begin:g}, counted from 0: what lies before is held at the first values",)
         begin = 0.0
-    known = _carried(steps)
+    known = _at_the_ends(steps, number, first_step_of(different.astype(np.int64)), length)
     number = np.where(np.isnan(number), number[both[0]], number)
     moved = (number - begin) * length + known
     return RowClock(
         name, moved, number * float(MOST_STEP) ** 0.5 + known, epoch_steps=length, missing=missing, said=said
     )
+
+
+def _at_the_ends(
+    steps: NDArray[np.float64], number: NDArray[np.float64], first: int, length: int
+) -> NDArray[np.float64]:
+    """Steps within epochs for all rows; those without one are at an epoch's begin or end, where its steps lie.
+
+    Rows in the middle of an epoch have the step of the row before; where there are such, so have those after the last.
+    """
+    there = np.flatnonzero(~np.isnan(steps))
+    without = np.flatnonzero(np.isnan(steps) & ~np.isnan(number))
+    found = _carried(steps)
+    place = np.searchsorted(there, without)
+    known = np.concatenate([[np.nan], number[there], [np.nan]])
+    before, after = known[place], known[place + 1]
+    begins = (after == number[without]) & (before != number[without])
+    middle = (after == number[without]) & (before == number[without])
+    ends = (after != number[without]) & ~(np.isnan(after) & middle.any())
+    found[without[begins]] = first
+    found[without[ends]] = first + length - 1
+    return found
