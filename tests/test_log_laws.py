@@ -101,15 +101,16 @@ def test_lightnings_table(seed, tmp_path):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_steps_within_epochs(seed, tmp_path):
-    run = made_up(seed)
-    logged = [each for each in range(run.total) if each % run.length % run.every == 0]
-    rows = [
-        f"{each // run.length + run.first},{each % run.length + run.first},{run.loss(each)},{run.lr(each)}"
-        for each in logged
-    ]
-    file = put(tmp_path, "a.csv", lines("epoch,iter,loss,lr", *rows))
-    assert holds(run, file, logged, valid=False) is (run.every == 1)
-    assert holds(run, file, logged, valid=False, epoch_steps=run.length)
+    run, rows, logged = made_up(seed), [], []
+    for update in range(run.total):
+        epoch, within = divmod(update, run.length)
+        if within % run.every == 0:
+            logged.append(update)
+            rows.append(f"{epoch + run.first},{within + run.first},{run.loss(update)},{run.lr(update)},")
+        rows += [f"{epoch + run.first},,,,{run.valid(update + 1)}"] if run.ends(update) else []
+    file = put(tmp_path, "a.csv", lines("epoch,iter,loss,lr,val_loss", *rows))
+    assert holds(run, file, logged) is (run.every == 1)
+    assert holds(run, file, logged, epoch_steps=run.length)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
