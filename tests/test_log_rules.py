@@ -8,6 +8,7 @@ import pytest
 import lrkit as package
 from log_forms import HF, LAST_EVALUATE, TOTAL, events, hf, lines, put
 from lrkit import InputError
+from lrkit.output.import_command import summarise
 
 
 def read(folder, path, *rows, **options):
@@ -317,6 +318,7 @@ def test_a_resume_is_one_run_and_said(tmp_path, column):
     found = read(tmp_path, "a.csv", f"{column}step,loss,lr", *told)
     assert found.losses[[19, 20, 49]].tolist() == [1, 2, 2]
     assert "the record goes back from step 29 to 20" in said(found)
+    assert "loss: loss (50 of 60 points)" in summarise(found)
 
 
 def test_a_heading_that_is_repeated_begins_another_run(tmp_path):
@@ -385,6 +387,8 @@ def test_what_lightning_measures_outside_of_fit_is_no_epoch(tmp_path):
     assert [(each.step, each.valid_loss, each.test_loss) for each in found.epochs] == [(4, 1.7, None), (8, 1.3, None)]
     assert "what was measured before training is left out: val_loss 2.9" in said(found)
     assert "what was measured after training is left out: val_loss 0.9, test_loss 1.1" in said(found)
+    assert "validation loss: val_loss (2 of 4 points)" in summarise(found)
+    assert found.made["imported"]["before_training"]["val_loss"]["value"] == 2.9
 
 
 def test_lightnings_events_leave_out_the_same(tmp_path):

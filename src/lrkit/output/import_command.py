@@ -184,7 +184,10 @@ def read_said(history: History) -> str | None:
 
 def _points(found: Mapping[str, Any], name: str) -> str:
     count = found["points"].get(name)
-    return "" if count is None else f" ({count} point{'s' if count > 1 else ''})"
+    if count is None:
+        return ""
+    logged = found.get("points_logged", {}).get(name, count)
+    return f" ({count} of {logged} points)" if logged > count else f" ({count} point{'s' if count > 1 else ''})"
 
 
 def _filled(found: Mapping[str, Any]) -> list[tuple[str, int]]:

@@ -57,7 +57,8 @@ def _without(log: Log, early: Mapping[str, NDArray[np.bool_]]) -> Log:
     if not before:
         return log
     said = f"what was measured before training is left out: {_values(before)}"
-    return dataclasses.replace(log.cut({name: ~here for name, here in early.items()}), said=(*log.said, said))
+    cut = log.cut({name: ~here for name, here in early.items()})
+    return dataclasses.replace(cut, before=before, said=(*log.said, said))
 
 
 def _values(series: Mapping[str, Series]) -> str:

@@ -271,6 +271,7 @@ class _Reconstruction:
                 "format": self.log.format,
                 "names": used,
                 "points": {name: len(each) for name, each in self.series.items()},
+                "points_logged": {name: self._logged_points(name) for name in self.series},
                 "filled_in": filled,
                 "logged": self._logged(),
                 "restarts": self.placed.restarts,
@@ -285,12 +286,17 @@ class _Reconstruction:
                 "lr_note": lr_note,
                 "left_out_at_the_end": self.updates - ends[-1],
                 "after_training": _last_of(self.log.after),
-                "before_training": _last_of(self.placed.before),
+                "before_training": _last_of({**self.log.before, **self.placed.before}),
                 "not_read": unread(self.log, self.names),
                 "begins_late": self._begins_late(),
                 "said": self._all_said(lr_note, ends),
             },
         }
+
+    def _logged_points(self, name: str) -> int:
+        """How many points the record has, with those that were left out."""
+        left_out = [each[name] for each in (self.log.before, self.log.after) if name in each]
+        return len(self.log.named(name)) + sum(map(len, left_out))
 
     def _all_said(self, lr_note: str | None, ends: Sequence[int]) -> list[str]:
         """Everything that a person should know of how it was read, in sentences without a point at their end."""

@@ -82,6 +82,7 @@ class Log:
         lr_note: what can't be known of the rates, in words.
         made: what else is known of how the run was made.
         text: names of what isn't all numbers, with what it has instead.
+        before: what was measured before training, by name.
         after: what was written after training, by name.
         constant: a rate that a configuration beside the record says for all of it, and how.
         hint: what such a configuration says of rates that can't be known from it.
@@ -104,6 +105,7 @@ class Log:
     lr_note: str | None = None
     made: Mapping[str, Any] = field(default_factory=dict)
     text: Mapping[str, str] = field(default_factory=dict)
+    before: Mapping[str, Series] = field(default_factory=dict)
     after: Mapping[str, Series] = field(default_factory=dict)
     constant: tuple[float, str] | None = None
     hint: str | None = None
