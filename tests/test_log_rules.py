@@ -213,14 +213,16 @@ def state(folder, rates, planned, version=None):
 
 
 @pytest.mark.parametrize("ahead", [True, False])
-@pytest.mark.parametrize("shape", ["warmup", "decay", "version"])
+@pytest.mark.parametrize("shape", ["warmup", "decay", "cosine", "version"])
 def test_the_next_updates_rate_is_told_by_the_record_itself(tmp_path, shape, ahead):
     """Trainer's schedules are 0 at the first update and after the last; before 4.51 it logged the next one's rate."""
 
     def rate(update):
         if shape == "warmup":
             return 1e-3 * min(update / 60, 1)
-        return 1e-3 * (1 - update / 200) if shape == "decay" else 1e-3 * (1 + np.cos(np.pi * update / 200)) / 2
+        if shape == "cosine":
+            return 1e-3 * (min(update / 7, 1) if update < 7 else (1 + np.cos(np.pi * (update - 7) / 193)) / 2)
+        return 1e-3 * (1 - update / 200) if shape == "decay" else 1e-3 * (1 - (update / 200) ** 2)
 
     logged = [(step, rate(step if ahead else step - 1)) for step in range(20, 161, 20)]
     version = None if shape != "version" else "4.45.2" if ahead else "4.57.1"
@@ -252,7 +254,7 @@ def test_events_and_tables_of_wandb_tell_it_too(tmp_path):
 
 
 def test_where_rates_dont_show_whose_they_are_it_is_said(tmp_path):
-    logged = [(step, 1e-3 * (1 + np.cos(np.pi * step / 200)) / 2) for step in range(20, 161, 20)]
+    logged = [(step, 1e-3 * (1 - (step / 200) ** 2)) for step in range(20, 161, 20)]
     found = package.read_history(state(tmp_path, logged, 200))
     assert "doesn't show whether rates are those that were used" in said(found)
     constant = package.read_history(state(tmp_path, [(step, 1e-3) for step in range(20, 161, 20)], 200))

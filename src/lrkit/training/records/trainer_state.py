@@ -24,6 +24,7 @@ _TOTAL = {"train_loss", "train_runtime", "total_flos", "train_samples_per_second
 _OWN = {*_TOTAL, "grad_norm", "eval_runtime", "eval_loss", "eval_samples_per_second", "num_input_tokens_seen"}
 _RATE, _BEFORE = "learning_rate", (4, 51)  # since that version the rate that was used is logged
 _CLOCKS = ("step", "train/global_step", None)
+_ON_COSINE, _LONGEST_WARMUP, _EXACT = 40, 20_000, 1e-9  # rates that are looked at, updates, and of the highest rate
 _NEAR = 0.25  # updates: a line that meets zero so near to one is meant to
 
 
@@ -147,7 +148,30 @@ def _ahead(rates: Series, end: int | None, *, exact: bool) -> bool | None:
             for by in (0, 1):
                 if abs(found - expected - by) < _NEAR:
                     return by == 0
-    return None
+    return _ahead_on_cosine(steps, values, end) if exact and end is not None else None
+
+
+def _ahead_on_cosine(steps: NDArray[np.float64], values: NDArray[np.float64], end: int) -> bool | None:
+    """Whether rates after the peak are those of the update after, by the half cosine that they lie on.
+
+    Of n updates w are warmup, and update k has the peak times (1 + cos(pi (k - w) / (n - w))) / 2: where a rate is that
+    of the update before its step or of the one after, another denominator gives another curve.
+    """
+    begin = int(np.argmax(values)) + 1
+    if begin >= len(steps):
+        return None
+    chosen = np.unique(np.linspace(begin, len(steps) - 1, _ON_COSINE).astype(int))
+    if len(chosen) < 4 or steps[-1] > end:
+        return None
+    steps, values = steps[chosen], values[chosen]
+    warmups = np.arange(min(int(steps[0]), _LONGEST_WARMUP))[:, None]
+    apart = []
+    for by in (0, 1):
+        shape = (1 + np.cos(np.pi * np.clip((steps - by - warmups) / np.maximum(end - warmups, 1), 0, 1))) / 2
+        peak = (shape * values).sum(axis=1) / (shape * shape).sum(axis=1)
+        apart.append(float(np.abs(values - peak[:, None] * shape).max(axis=1).min() / values.max()))
+    on = [each < _EXACT for each in apart]
+    return on[0] if on[0] != on[1] and max(apart) > 100 * _EXACT else None
 
 
 def _zero_of_line(steps: NDArray[np.float64], values: NDArray[np.float64], *, rising: bool) -> float | None:
